@@ -1,0 +1,236 @@
+"""What masters and gateways say to a lock server, and what it answers: msgpack over HTTP.
+
+`Decision` and `Answer` travel as lists, so that what one sender has to say shares a request and a
+commit (P18). Lease beats and result parts have requests of their own, so that neither waits for the other.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from wire.codec import Unpacker
+from wire.messages.outcome import Ending
+
+
+class Offer(Struct, array_like=True, frozen=True):
+    """One accepted request (P4). `gateway` is an incarnation; `spec` is normalised msgpack.
+
+    `run_key` is the same for requests that may share a run, `fresh_s` how old a run may be to be joined.
+    """
+
+    client: bytes
+    request: str
+    gateway: str
+    epoch: int
+    kind: str
+    spec: bytes
+    run_key: bytes
+    fresh_s: float
+    max_seconds: float
+    priority: int = 0
+    stream: bool = False
+
+
+class Watcher(Struct, array_like=True, frozen=True):
+    """A client's request that waits for a job, and the gateway where the client was last."""
+
+    client: bytes
+    request: str
+    gateway: str
+    stream: bool
+
+
+class Grant(Struct, array_like=True, frozen=True):
+    """A job is the asking master's, under `token`, for `lease_s` from before it asked (P8, P13)."""
+
+    job: int
+    token: int
+    kind: str
+    spec: bytes
+    lease_s: float
+    attempt: int
+    remaining_s: float
+    watchers: list[Watcher]
+
+
+class Verdict(StrEnum):
+    """What a lock server says to a write under a token."""
+
+    OK = "ok"
+    LOST = "lost"
+    CANCEL = "cancel"
+
+
+class Acquire(Struct, array_like=True, tag=True, frozen=True):
+    """Store these offers; grant up to `free_slots` of the most urgent jobs (P5). Repeat with the same nonce (P8)."""
+
+    master: str
+    nonce: bytes
+    free_slots: int
+    offers: list[Offer] = []
+
+
+class Acquired(Struct, array_like=True, tag=True, frozen=True):
+    """Every offer is stored. `ended` are those that need no run: already over, or refused; knock there."""
+
+    grants: list[Grant]
+    ended: list[Knock] = []
+
+
+class Complete(Struct, array_like=True, tag=True, frozen=True):
+    """The job is over, whatever the outcome; parts were put before, under the same token (P24)."""
+
+    job: int
+    token: int
+    ending: Ending
+
+
+class Completed(Struct, array_like=True, tag=True, frozen=True):
+    """Committed, and who waits for it; or lost, and nothing was written."""
+
+    verdict: Verdict
+    watchers: list[Watcher] = []
+
+
+class Release(Struct, array_like=True, tag=True, frozen=True):
+    """Give the job back unharmed, as on SIGTERM: costs no attempt (P16)."""
+
+    job: int
+    token: int
+
+
+class Attach(Struct, array_like=True, tag=True, frozen=True):
+    """The client is at this gateway now and wants these requests (P2, P12)."""
+
+    client: bytes
+    epoch: int
+    gateway: str
+    requests: list[str]
+
+
+class Acknowledge(Struct, array_like=True, tag=True, frozen=True):
+    """The client has the result: forget it."""
+
+    client: bytes
+    request: str
+
+
+class Withdraw(Struct, array_like=True, tag=True, frozen=True):
+    """The client cancels the request."""
+
+    client: bytes
+    request: str
+
+
+class Detach(Struct, array_like=True, tag=True, frozen=True):
+    """These clients are no longer connected to this gateway: their grace begins (P26)."""
+
+    gateway: str
+    clients: list[bytes]
+
+
+class RequestState(StrEnum):
+    """What the store knows of a request."""
+
+    UNKNOWN = "unknown"
+    WAITING = "waiting"
+    ENDED = "ended"
+    EXPIRED = "expired"
+
+
+class RequestStatus(Struct, array_like=True, frozen=True):
+    """One request, its job and, once it ended, how."""
+
+    request: str
+    state: RequestState
+    job: int = 0
+    ending: Ending | None = None
+
+
+class Statuses(Struct, array_like=True, tag=True, frozen=True):
+    """Answer to Attach, Acknowledge, Withdraw, Detach."""
+
+    requests: list[RequestStatus] = []
+
+
+class Refused(Struct, array_like=True, tag=True, frozen=True):
+    """This decision could not be made; its neighbours in the batch were (P19)."""
+
+    code: str
+    message: str
+
+
+Decision = Acquire | Complete | Release | Attach | Acknowledge | Withdraw | Detach
+Answer = Acquired | Completed | Statuses | Refused
+
+
+class LeaseBeat(Struct, array_like=True, frozen=True):
+    """A master still holds the job; `growth` is a number that only rises with finished work (P17)."""
+
+    job: int
+    token: int
+    level: int = 0
+    growth: int = 0
+    progress: bytes = b""
+
+
+class LeaseAnswer(Struct, array_like=True, frozen=True):
+    """Whether the job is still the master's, and who waits for it now."""
+
+    verdict: Verdict
+    watchers: list[Watcher] = []
+
+
+class PutPart(Struct, array_like=True, frozen=True):
+    """One compressed part of a result, at most PART_BYTES before compression."""
+
+    job: int
+    token: int
+    seq: int
+    data: bytes
+
+
+class ReadParts(Struct, array_like=True, frozen=True):
+    """Ask for `count` parts from `first` on, of the run that ended the job."""
+
+    job: int
+    token: int
+    first: int
+    count: int
+
+
+class Sweep(Struct, array_like=True, frozen=True):
+    """A gateway incarnation lives, and asks which of its requests ended without an acknowledgement (P26)."""
+
+    gateway: str
+
+
+class Swept(Struct, array_like=True, frozen=True):
+    """They, at most MAX_IDS."""
+
+    knocks: list[Knock]
+
+
+class Knock(Struct, array_like=True, frozen=True, tag=True):
+    """A job ended; these requests (client, request) at this gateway wait for it. `only_part` saves a fetch."""
+
+    gateway: str
+    job: int
+    requests: list[tuple[bytes, str]]
+    ending: Ending
+    only_part: bytes | None = None
+
+
+read_offer: Unpacker[Offer] = Unpacker(Offer, "offer")
+read_decisions: Unpacker[list[Decision]] = Unpacker(list[Decision], "list of decisions")
+read_answers: Unpacker[list[Answer]] = Unpacker(list[Answer], "list of answers")
+read_lease_beats: Unpacker[list[LeaseBeat]] = Unpacker(list[LeaseBeat], "list of lease beats")
+read_lease_answers: Unpacker[list[LeaseAnswer]] = Unpacker(list[LeaseAnswer], "list of lease answers")
+read_put_part: Unpacker[PutPart] = Unpacker(PutPart, "result part")
+read_read_parts: Unpacker[ReadParts] = Unpacker(ReadParts, "request for parts")
+read_parts: Unpacker[list[bytes]] = Unpacker(list[bytes], "list of parts")
+read_sweep: Unpacker[Sweep] = Unpacker(Sweep, "sweep")
+read_swept: Unpacker[Swept] = Unpacker(Swept, "sweep answer")
+read_verdict: Unpacker[Verdict] = Unpacker(Verdict, "verdict")

@@ -1,0 +1,36 @@
+"""How a job ended: the words that clients, gateways, masters and the store share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+PART_BYTES = 256 * 1024
+"""Most bytes of a result part before compression (P24)."""
+
+
+class Outcome(StrEnum):
+    """How a job ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Failure(Struct, frozen=True):
+    """Why a job has no complete result: a code of `ErrorCode` and a sentence."""
+
+    code: str
+    message: str
+
+
+class Ending(Struct, array_like=True, frozen=True):
+    """How a job ended, `parts` stored parts, a small `summary` (JSON) of the kind's own."""
+
+    outcome: Outcome
+    token: int = 0
+    parts: int = 0
+    summary: bytes = b""
+    failure: Failure | None = None

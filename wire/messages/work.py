@@ -1,0 +1,69 @@
+"""What travels by broker: mail for gateways, tasks and their results (msgpack).
+
+Queues: ``done.<gateway>`` carries `GatewayMail`, ``tasks.<kind>`` carries `Task`, ``reply.<master>`` carries
+`TaskResult`, the fanout ``control`` carries `CancelTasks`.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from wire.codec import Unpacker
+from wire.messages.lock import Knock
+
+
+class LevelNews(Struct, array_like=True, frozen=True, tag=True):
+    """Piece `seq` of a level that a running job found, for requests that asked to stream; droppable (P25)."""
+
+    requests: list[tuple[bytes, str]]
+    level: int
+    seq: int
+    items: bytes
+
+
+class ProgressNews(Struct, array_like=True, frozen=True, tag=True):
+    """How far a running job is; droppable (P25)."""
+
+    requests: list[tuple[bytes, str]]
+    level: int
+    done: int
+    known: int
+
+
+GatewayMail = Knock | LevelNews | ProgressNews
+
+
+class Task(Struct, array_like=True, frozen=True):
+    """One piece of work. (job, token, task) names it; `payload` is the kind's own; results go to `reply_to`."""
+
+    job: int
+    token: int
+    task: int
+    kind: str
+    payload: bytes
+    reply_to: str
+    deadline_s: float
+
+
+class TaskResult(Struct, array_like=True, frozen=True):
+    """What a task brought; or `later_s`: give it again after so many seconds (P20); or `error`: the worker failed."""
+
+    job: int
+    token: int
+    task: int
+    data: bytes = b""
+    later_s: float | None = None
+    error: str | None = None
+
+
+class CancelTasks(Struct, array_like=True, frozen=True):
+    """Fanout `control`: drop tasks of this job under this token or an older one (P14)."""
+
+    job: int
+    token: int
+
+
+read_mail: Unpacker[GatewayMail] = Unpacker(GatewayMail, "gateway mail")
+read_task: Unpacker[Task] = Unpacker(Task, "task")
+read_task_result: Unpacker[TaskResult] = Unpacker(TaskResult, "task result")
+read_cancel_tasks: Unpacker[CancelTasks] = Unpacker(CancelTasks, "cancel")

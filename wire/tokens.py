@@ -1,0 +1,133 @@
+"""Signed tokens: the ticket that opens a gateway's door, and the session that says who a client is.
+
+A token is ``purpose.key.body.mac``: a word, the name of the signing key, base64url of a msgpack
+body, base64url of HMAC-SHA256 over all before it (RFC 2104, truncated to 128 bits as its section 5
+allows). The body always starts with the time of expiry in whole seconds since 1970. Keys rotate:
+the first key of a `Keyring` signs, every key of it is accepted.
+
+A session is a bearer secret: it never stands in a URL or a log. A ticket only opens one door for a
+short time and may travel in a URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from wire.errors import Misuse, TokenError
+
+T = TypeVar("T")
+
+MAC_BYTES = 16
+MAX_TOKEN_CHARS = 1024
+CLIENT_ID_BYTES = 16
+
+
+class Ticket(msgspec.Struct, array_like=True, frozen=True):
+    """Opens the door of one gateway incarnation until `expires` (wall seconds); `serial` makes it redeemable once."""
+
+    expires: int
+    gateway: str
+    serial: bytes
+
+
+class Session(msgspec.Struct, array_like=True, frozen=True):
+    """Names one client (16 bytes) until `expires` (wall seconds)."""
+
+    expires: int
+    client: bytes
+
+
+class Keyring:
+    """Signing keys by name, newest first. Raises Misuse when empty or a key is shorter than 16 bytes."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if not keys or any(len(key) < 16 or "." in name or not name for name, key in keys.items()):
+            raise Misuse("a keyring needs at least one key, each of 16 bytes or more, with a name without dots")
+        self._keys = dict(keys)
+        self._signer = next(iter(self._keys))
+
+    @classmethod
+    def from_text(cls, text: str) -> Keyring:
+        """``name:secret,older:secret``: the first signs, all are accepted. Raises Misuse."""
+        pairs = (item.split(":", 1) for item in text.split(",") if item)
+        try:
+            return cls({name.strip(): secret.strip().encode() for name, secret in pairs})
+        except ValueError:
+            raise Misuse("keys are written name:secret, several with commas between them") from None
+
+    @classmethod
+    def random(cls) -> Keyring:
+        """A key that lives as long as this process."""
+        return cls({"run": secrets.token_bytes(32)})
+
+    def sign_ticket(self, ticket: Ticket) -> str:
+        return self._sign("t", msgspec.msgpack.encode(ticket))
+
+    def sign_session(self, session: Session) -> str:
+        return self._sign("s", msgspec.msgpack.encode(session))
+
+    def read_ticket(self, text: str, now: float, gateway: str) -> Ticket:
+        """The ticket, when it is ours, unexpired at wall time `now` and for this gateway. Raises TokenError."""
+        ticket = _decode(self._verify("t", text), Ticket)
+        _refuse_expired(ticket.expires, now)
+        if ticket.gateway != gateway:
+            raise TokenError("this ticket is for another gateway: ask discovery for one")
+        return ticket
+
+    def read_session(self, text: str, now: float) -> Session:
+        """The session, when it is ours and unexpired at wall time `now`. Raises TokenError."""
+        session = _decode(self._verify("s", text), Session)
+        _refuse_expired(session.expires, now)
+        if len(session.client) != CLIENT_ID_BYTES:
+            raise TokenError("malformed session")
+        return session
+
+    def _sign(self, purpose: str, body: bytes) -> str:
+        signed = f"{purpose}.{self._signer}.{_text(body)}"
+        return f"{signed}.{_text(_mac(self._keys[self._signer], signed))}"
+
+    def _verify(self, purpose: str, text: str) -> bytes:
+        if len(text) > MAX_TOKEN_CHARS or not text.isascii():
+            raise TokenError("malformed token")
+        signed, _, mac = text.rpartition(".")
+        parts = signed.split(".")
+        if len(parts) != 3:
+            raise TokenError("malformed token")
+        key = self._keys.get(parts[1])
+        if parts[0] != purpose or key is None or not hmac.compare_digest(_text(_mac(key, signed)), mac):
+            raise TokenError("not a token of this system")
+        return _bytes(parts[2])
+
+
+def _mac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), hashlib.sha256)[:MAC_BYTES]
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        raise TokenError("malformed token") from None
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.msgpack.decode(body, type=kind)
+    except msgspec.DecodeError:
+        raise TokenError("malformed token") from None
+
+
+def _refuse_expired(expires: int, now: float) -> None:
+    if now >= expires:
+        raise TokenError("this token has expired: ask for a new one")
