@@ -1,0 +1,207 @@
+"""What every component runs to be known: beats to each replica of discovery, and what comes back.
+
+Replicas share nothing, so each hears every beat and answers for itself; one that just started is whole
+again after one beat. One round takes one snapshot (P31) and sends it to all replicas at once; a replica that
+does not answer within the interval is left for the next round. Redeemed tickets are repeated to a replica
+until it acknowledged a beat that carried them, or until they would have expired anyway.
+
+While no replica answers, the last answer stands: discovery away means that nobody new is found, not that
+anything stops.
+
+Use::
+
+    registrar = Registrar(["http://127.0.0.1:8000"], ComponentKind.GATEWAY, lambda: gateway.url, gateway.vitals)
+    stack = Stack([gateway, registrar])      # the registrar starts last, so it is drained first
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from wire.clock import SYSTEM_CLOCK, Clock
+from wire.codec import pack
+from wire.errors import DecodeError
+from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+"""Between beats; three missed ones exclude (P31)."""
+
+TICKET_S = 30
+"""A ticket's life; a redeemed one needs no telling once it would have expired."""
+
+MAX_REDEEMED = 100_000
+"""Redeemed tickets kept for replicas that do not answer; older ones expire at discovery by themselves."""
+
+_INTERVAL_BOUNDS_S = (0.02, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """One snapshot of a component, taken together (P31).
+
+    `capacity` and `load` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` are the
+    serials of tickets redeemed since the snapshot before this one: each is given once, the registrar repeats it.
+    """
+
+    capacity: int
+    load: int
+    lag_ms: float = 0.0
+    redeemed: Sequence[bytes] = ()
+    counters: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Replica:
+    """One replica of discovery, as this component sees it."""
+
+    def __init__(self, url: str) -> None:
+        self.beat_url = url.rstrip("/") + "/v1/beat"
+        self.acknowledged = 0
+        self.answer: BeatAnswer | None = None
+        self.answers_now = False
+
+
+class Registrar:
+    """Beats for one component until it is stopped.
+
+    `replicas` are base URLs of discovery (none: the component is on its own, which is fine). `address` is asked at
+    each beat, so it may be known only once the component started; it is empty for one that nobody connects to.
+    `secret` is the shared secret of internal HTTP.
+    """
+
+    def __init__(
+        self,
+        replicas: Sequence[str],
+        kind: ComponentKind,
+        address: Callable[[], str],
+        snapshot: Callable[[], Vitals],
+        *,
+        incarnation: str = "",
+        version: str = "",
+        secret: str = "",
+        interval_s: float = INTERVAL_S,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.incarnation = incarnation or new_incarnation()
+        self._replicas = [_Replica(url) for url in replicas]
+        self._kind, self._address, self._snapshot = kind, address, snapshot
+        self._version, self._clock = version, clock
+        self._headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._interval_s = interval_s
+        self._sequence = 0
+        self._redeemed: list[tuple[int, float, bytes]] = []
+        self._draining = False
+        self._lost = False
+        self._session: aiohttp.ClientSession | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def locks(self) -> list[str]:
+        """Addresses of live lock servers, as last heard from any replica; sorted."""
+        return sorted({lock for replica in self._replicas if replica.answer for lock in replica.answer.locks})
+
+    def is_known(self) -> bool:
+        """At least one replica answered the last round of beats."""
+        return any(replica.answers_now for replica in self._replicas)
+
+    async def start(self) -> None:
+        """Beat once to all replicas, then on and on. A discovery that is away is no error."""
+        if self._task is not None or not self._replicas:
+            return
+        self._session = aiohttp.ClientSession(headers=self._headers, trust_env=False)
+        await self._beat_round()
+        self._task = asyncio.create_task(self._beat_on(), name=f"registrar-{self._kind}")
+
+    async def drain(self) -> None:
+        """Tell every replica at once that nobody new is to be sent here; beats go on."""
+        self._draining = True
+        if self._session is not None:
+            await self._beat_round()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _beat_on(self) -> None:
+        due = self._clock.monotonic()
+        while True:
+            due = max(due + self._interval_s, self._clock.monotonic())
+            await self._clock.sleep(due - self._clock.monotonic())
+            try:
+                await self._beat_round()
+            except Exception:
+                log.exception("beat failed", extra={"action": "beat_failed", "kind": str(self._kind)})
+
+    async def _beat_round(self) -> None:
+        vitals = self._snapshot()
+        self._sequence += 1
+        self._note_redeemed(vitals.redeemed)
+        problems = await asyncio.gather(*(self._beat(replica, vitals, self._sequence) for replica in self._replicas))
+        self._tell_of_change(problems)
+        answers = [replica.answer for replica in self._replicas if replica.answers_now and replica.answer]
+        if answers:
+            low, high = _INTERVAL_BOUNDS_S
+            self._interval_s = min(max(min(answer.interval_s for answer in answers), low), high)
+
+    def _note_redeemed(self, serials: Sequence[bytes]) -> None:
+        now = self._clock.monotonic()
+        everywhere = min(replica.acknowledged for replica in self._replicas)
+        kept = [entry for entry in self._redeemed if entry[0] > everywhere and entry[1] > now]
+        kept.extend((self._sequence, now + TICKET_S, serial) for serial in serials)
+        self._redeemed = kept[-MAX_REDEEMED:]
+
+    async def _beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> str | None:
+        """Send one beat to one replica; why it did not count, or None."""
+        assert self._session is not None
+        body = pack(self._make_beat(replica, vitals, sequence))
+        timeout = aiohttp.ClientTimeout(total=self._interval_s)
+        replica.answers_now = False
+        try:
+            async with self._session.post(replica.beat_url, data=body, timeout=timeout) as response:
+                if response.status != 200:
+                    return f"{replica.beat_url} answered {response.status}"
+                replica.answer = read_beat_answer(await response.read())
+        except (aiohttp.ClientError, OSError, TimeoutError, DecodeError, ValueError) as problem:
+            return f"{replica.beat_url}: {problem or type(problem).__name__}"
+        replica.acknowledged = max(replica.acknowledged, sequence)
+        replica.answers_now = True
+        return None
+
+    def _make_beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> Beat:
+        return Beat(
+            kind=self._kind,
+            incarnation=self.incarnation,
+            sequence=sequence,
+            address=self._address(),
+            capacity=vitals.capacity,
+            load=vitals.load,
+            lag_ms=vitals.lag_ms,
+            version=self._version,
+            draining=self._draining,
+            redeemed=[serial for since, _, serial in self._redeemed if since > replica.acknowledged],
+            counters=dict(vitals.counters),
+        )
+
+    def _tell_of_change(self, problems: Sequence[str | None]) -> None:
+        lost = all(problems)
+        if lost and not self._lost:
+            log.warning("discovery lost", extra={"action": "discovery_lost", "reason": problems[0]})
+        if self._lost and not lost:
+            log.warning("discovery is back", extra={"action": "discovery_back"})
+        self._lost = lost
+
+
+def new_incarnation() -> str:
+    """A name for one life of one component."""
+    return secrets.token_hex(8)
