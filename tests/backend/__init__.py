@@ -1,0 +1,5 @@
+"""Contract suites are imported, not collected; their assertions should explain themselves all the same."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.backend.contract_broker", "tests.backend.contract_cache")
