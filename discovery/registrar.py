@@ -24,23 +24,20 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from discovery.table import INTERVAL_S, TICKET_S
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
-from wire.errors import DecodeError
+from wire.errors import RoostError, Unavailable
+from wire.internal import NO_SECRET, InternalSecret
 from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
 
 log = logging.getLogger(__name__)
-
-INTERVAL_S = 1.0
-"""Between beats; three missed ones exclude (P31)."""
-
-TICKET_S = 30
-"""A ticket's life; a redeemed one needs no telling once it would have expired."""
 
 MAX_REDEEMED = 100_000
 """Redeemed tickets kept for replicas that do not answer; older ones expire at discovery by themselves."""
 
 _INTERVAL_BOUNDS_S = (0.02, 60.0)
+_SHORTEST_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,6 @@ class Registrar:
 
     `replicas` are base URLs of discovery (none: the component is on its own, which is fine). `address` is asked at
     each beat, so it may be known only once the component started; it is empty for one that nobody connects to.
-    `secret` is the shared secret of internal HTTP.
     """
 
     def __init__(
@@ -85,7 +81,7 @@ class Registrar:
         *,
         incarnation: str = "",
         version: str = "",
-        secret: str = "",
+        secret: InternalSecret = NO_SECRET,
         interval_s: float = INTERVAL_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -93,7 +89,7 @@ class Registrar:
         self._replicas = [_Replica(url) for url in replicas]
         self._kind, self._address, self._snapshot = kind, address, snapshot
         self._version, self._clock = version, clock
-        self._headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._headers = secret.headers()
         self._interval_s = interval_s
         self._sequence = 0
         self._redeemed: list[tuple[int, float, bytes]] = []
@@ -163,20 +159,24 @@ class Registrar:
 
     async def _beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> str | None:
         """Send one beat to one replica; why it did not count, or None."""
-        assert self._session is not None
         body = pack(self._make_beat(replica, vitals, sequence))
-        timeout = aiohttp.ClientTimeout(total=self._interval_s)
-        replica.answers_now = False
+        timeout = aiohttp.ClientTimeout(total=max(self._interval_s, _SHORTEST_WAIT_S))
         try:
-            async with self._session.post(replica.beat_url, data=body, timeout=timeout) as response:
-                if response.status != 200:
-                    return f"{replica.beat_url} answered {response.status}"
-                replica.answer = read_beat_answer(await response.read())
-        except (aiohttp.ClientError, OSError, TimeoutError, DecodeError, ValueError) as problem:
+            answer = await self._post(replica.beat_url, body, timeout)
+        except (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError) as problem:
+            replica.answers_now = False
             return f"{replica.beat_url}: {problem or type(problem).__name__}"
+        replica.answer = answer
         replica.acknowledged = max(replica.acknowledged, sequence)
         replica.answers_now = True
         return None
+
+    async def _post(self, url: str, body: bytes, timeout: aiohttp.ClientTimeout) -> BeatAnswer:
+        assert self._session is not None
+        async with self._session.post(url, data=body, timeout=timeout) as response:
+            if response.status != 200:
+                raise Unavailable("discovery", f"the answer to a beat was {response.status}")
+            return read_beat_answer(await response.read())
 
     def _make_beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> Beat:
         return Beat(

@@ -125,10 +125,10 @@ def add_admin_routes(app: web.Application, is_ready: Callable[[], bool]) -> None
     app.router.add_get("/metrics", metrics)
 
 
-async def serve(runner: web.AppRunner, host: str, port: int) -> int:
+async def serve(runner: web.AppRunner, host: str, port: int, backlog: int = 128) -> int:
     """Start `runner` on host and port (0 picks one); the port it got. Raises OSError."""
     await runner.setup()
-    site = web.TCPSite(runner, host, port, reuse_address=True)
+    site = web.TCPSite(runner, host, port, backlog=backlog, reuse_address=True)
     try:
         await site.start()
     except OSError as problem:

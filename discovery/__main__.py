@@ -1,0 +1,41 @@
+"""``python -m discovery --port 8000``: one replica of discovery, as a process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+from discovery.server import Discovery
+from wire.internal import InternalSecret
+from wire.service import Stack, run
+from wire.telemetry import set_up_logging
+from wire.tokens import Keyring
+
+log = logging.getLogger("discovery")
+
+
+def main() -> None:
+    """Secrets come from the environment only: an argument is seen by everybody on the machine."""
+    options = argparse.ArgumentParser(
+        prog="python -m discovery",
+        description="Knows which parts are alive and which gateway has room.",
+        epilog="ROOST_KEYS (name:secret,…) signs tickets, as at the gateways; ROOST_SECRET guards beats.",
+    )
+    options.add_argument("--host", default=os.environ.get("ROOST_HOST", "127.0.0.1"))
+    options.add_argument("--port", type=int, default=int(os.environ.get("ROOST_PORT", "8000")), help="0 picks one")
+    chosen = options.parse_args()
+    set_up_logging()
+    keys = os.environ.get("ROOST_KEYS", "")
+    if not keys:
+        log.warning(
+            "no ROOST_KEYS: only gateways of this process would accept these tickets", extra={"action": "no_keys"}
+        )
+    keyring = Keyring.from_text(keys) if keys else Keyring.random()
+    secret = InternalSecret(os.environ.get("ROOST_SECRET", ""))
+    part = Discovery(chosen.host, chosen.port, keyring, secret=secret)
+    run(Stack([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Discovery's HTTP face: thin routes over the table.
+
+``POST /v1/beat``        msgpack Beat -> BeatAnswer; internal, needs the shared secret where one is set
+``GET /v1/gateway``      JSON Assignment: where to connect; 503 with Retry-After when nobody has room
+``GET /v1/components``   JSON: who is alive, for people and the dashboard
+``GET /health /ready /metrics``
+
+Any page may ask the GET routes (CORS); they carry nothing secret but tickets, which are for whoever asks. Whatever is
+refused is answered with JSON ``{code, message}``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import Counter
+
+from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
+from discovery.crowd import Crowd
+from discovery.table import INTERVAL_S, TICKET_S, Component, Table
+from wire.clock import SYSTEM_CLOCK, Clock
+from wire.codec import pack, to_json
+from wire.codes import ErrorCode
+from wire.errors import BadInput
+from wire.internal import NO_SECRET, InternalSecret
+from wire.messages.registry import Assignment, BeatAnswer, Choice, ComponentKind
+from wire.service import add_admin_routes, serve
+from wire.tokens import Keyring, Ticket
+
+log = logging.getLogger(__name__)
+
+ALTERNATES = 2
+"""Gateways named beside the best one, for a client that cannot reach it."""
+
+SERIAL_BYTES = 12
+BACKLOG = 4096
+"""Connections the system may hold for us while a crowd arrives; it takes less where its own limit is lower."""
+
+_BEATS = Counter("roost_discovery_beats", "Beats taken", ["kind"])
+_ASSIGNED = Counter("roost_discovery_assigned", "Clients that were given a gateway")
+_TURNED_AWAY = Counter("roost_discovery_turned_away", "Clients for whom nobody had room")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def add_plain_root(app: web.Application) -> None:
+    """What `/` says where nobody put pages there."""
+
+    async def root(_: web.Request) -> web.Response:
+        return web.Response(
+            text="Roost discovery. Ask /v1/gateway where to connect; /v1/components says who is alive.\n"
+        )
+
+    app.router.add_get("/", root)
+
+
+class Discovery:
+    """One replica. `secret` guards beats; `keyring` signs tickets and must be one that the gateways accept.
+
+    `add_pages` puts routes of the caller's beside these (it owns `/`). `port` 0 picks a free one.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        keyring: Keyring,
+        *,
+        secret: InternalSecret = NO_SECRET,
+        interval_s: float = INTERVAL_S,
+        ticket_s: int = TICKET_S,
+        add_pages: Callable[[web.Application], None] = add_plain_root,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._host, self._port = host, port
+        self._keyring, self._clock = keyring, clock
+        self._secret = secret
+        self._interval_s, self._ticket_s = interval_s, ticket_s
+        self._add_pages = add_pages
+        self._chance = random.SystemRandom()
+        self._table = Table(clock.monotonic(), interval_s, ticket_s)
+        self._crowd = Crowd(clock.monotonic())
+        self._runner: web.AppRunner | None = None
+        self._ready = False
+
+    @property
+    def url(self) -> str:
+        """Base URL, once started; by loopback where it listens on every address."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=[answer_in_json])
+        app.router.add_post("/v1/beat", self._take_beat)
+        app.router.add_get("/v1/gateway", self._assign)
+        app.router.add_get("/v1/components", self._list_components)
+        add_admin_routes(app, lambda: self._ready)
+        self._add_pages(app)
+        self._table = Table(self._clock.monotonic(), self._interval_s, self._ticket_s)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._port = await serve(self._runner, self._host, self._port, BACKLOG)
+        self._ready = True
+
+    async def drain(self) -> None:
+        """Others are asked from now on where there are others; whoever asks here is still answered."""
+        self._ready = False
+
+    async def stop(self) -> None:
+        self._ready = False
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _take_beat(self, request: web.Request) -> web.Response:
+        if not self._secret.admits(request.headers):
+            return refuse(401, ErrorCode.BAD_TOKEN, "beats need the shared secret of this system")
+        beat = read_checked_beat(await request.read())
+        if self._table.beat(beat, self._clock.monotonic()):
+            _BEATS.labels(beat.kind).inc()
+        answer = BeatAnswer(beat.sequence, self._table.interval_s, self._table.addresses(ComponentKind.LOCK))
+        return web.Response(body=pack(answer), content_type="application/msgpack")
+
+    async def _assign(self, _: web.Request) -> web.Response:
+        now = self._clock.monotonic()
+        chosen = self._table.choose(now, self._chance.random(), 1 + ALTERNATES)
+        if not chosen:
+            _TURNED_AWAY.inc()
+            wait_s = self._crowd.refuse(now)
+            return refuse(503, ErrorCode.OVERLOADED, f"no gateway has room: ask again in {wait_s} s", wait_s)
+        serial = secrets.token_bytes(SERIAL_BYTES)
+        self._table.reserve(serial, chosen[0], now)
+        self._crowd.admit(now)
+        _ASSIGNED.inc()
+        first, *others = (self._make_choice(gateway, serial) for gateway in chosen)
+        return _json(Assignment(first.url, first.ticket, self._ticket_s, others))
+
+    def _make_choice(self, gateway: Component, serial: bytes) -> Choice:
+        """A ticket each, with one serial: whichever is redeemed ends the reservation."""
+        expires = int(self._clock.wall()) + self._ticket_s
+        ticket = Ticket(expires, gateway.beat.incarnation, serial)
+        return Choice(gateway.beat.address, self._keyring.sign_ticket(ticket))
+
+    async def _list_components(self, _: web.Request) -> web.Response:
+        now = self._clock.monotonic()
+        self._table.expire(now)
+        return _json({"components": [describe(component, now) for component in self._table.components()]})
+
+
+def describe(component: Component, now: float) -> dict[str, object]:
+    """A component as people see it."""
+    beat = component.beat
+    return {
+        "kind": beat.kind,
+        "incarnation": beat.incarnation,
+        "address": beat.address,
+        "version": beat.version,
+        "capacity": beat.capacity,
+        "load": beat.load,
+        "reserved": component.reserved,
+        "lag_ms": beat.lag_ms,
+        "draining": beat.draining,
+        "known_s": round(now - component.since, 3),
+        "silent_s": round(now - component.heard, 3),
+        "counters": beat.counters,
+    }
+
+
+@web.middleware
+async def answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever goes wrong into ``{code, message}``, and let any page read the GET routes."""
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except BadInput as problem:
+        response = refuse(400, problem.code, problem.message)
+    except web.HTTPRequestEntityTooLarge:
+        response = refuse(413, ErrorCode.TOO_BIG, f"the body is over {MAX_BEAT_BYTES} bytes")
+    except web.HTTPException as problem:
+        if problem.status < 400:
+            raise
+        response = refuse(problem.status, problem.reason.lower().replace(" ", "_"), f"{request.method} {request.path}")
+    except Exception:
+        log.exception("request failed", extra={"action": "request_failed", "path": request.path})
+        response = refuse(500, ErrorCode.INTERNAL, "discovery failed on this request")
+    if request.method in ("GET", "HEAD") and not response.prepared:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+    return response
+
+
+def refuse(status: int, code: str, message: str, retry_after_s: int | None = None) -> web.Response:
+    """An error as JSON."""
+    response = _json({"code": str(code), "message": message}, status)
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(retry_after_s)
+    return response
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(body=to_json(value), status=status, content_type="application/json", headers=headers)

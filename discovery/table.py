@@ -1,0 +1,215 @@
+"""Who is alive and who has room: discovery's whole memory, pure. Time (monotonic seconds) and chance come in.
+
+How a gateway is chosen. Each beat reports the connections a gateway holds; until the next one that figure is
+stale, and a crowd that trusts it runs to one door. So every ticket handed out counts as a connection from the
+moment it is given until a gateway reports it redeemed (the same beat already counts the connection) or it
+expires. The choice is the least (reported + reserved) / capacity; ties are broken by a number the caller draws.
+
+A gateway that joins a cluster is the emptiest for a while and would get every newcomer at once. While it is
+younger than `RAMP_S` it may have only a growing share of its capacity promised at a time; over it, others
+with room go first. Gateways that come up together, with the cluster or after discovery's own restart, do not ramp.
+
+Who is left out: gateways that are full or drain, and whatever has missed `MISSED_BEATS` beats, which is
+forgotten. One start of a component is an incarnation; one that beats from an address takes the place of the
+incarnation before it there, whose late beats then change nothing. Nor does a beat that is repeated or out of order.
+
+A replica younger than a ticket's life does not know the tickets that its own earlier life handed out. Until then it
+takes each redeemed ticket it does not know as the sign of another one on its way to the same gateway (P31). That is
+a guess: it moves choices, but never makes a gateway full.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from operator import attrgetter
+
+from wire.messages.registry import Beat, ComponentKind
+
+INTERVAL_S = 1.0
+"""Between beats."""
+
+MISSED_BEATS = 3
+"""So many missed in a row exclude (P31)."""
+
+TICKET_S = 30
+"""A ticket's life: a client connects at once or asks again."""
+
+RAMP_S = 10.0
+"""How long a gateway that joins others is a newcomer."""
+
+RAMP_START = 0.05
+"""The share of its capacity that a newcomer may have promised at first; rises to all of it."""
+
+MAX_COMPONENTS = 10_000
+"""Beyond any real cluster: a bound on what beats can make discovery keep."""
+
+REMEMBERED_LIVES = 8
+"""Earlier incarnations at one address whose late beats are known to be late."""
+
+_GIVES_WAY = 1e9
+"""Added to a rank: after everybody else who has room."""
+
+
+@dataclass(slots=True, eq=False)
+class Component:
+    """A live component: its last beat, when it was first and last heard, and what was promised on top of its load."""
+
+    beat: Beat
+    since: float
+    heard: float
+    is_newcomer: bool = False
+    earlier: tuple[str, ...] = ()
+    reserved: int = 0
+    guessed: int = 0
+    promisable: float = inf
+    rank: float = inf
+
+    def weigh(self) -> None:
+        """Bring `rank`, by which choices go, up to date: how full it is; infinite when nobody may come."""
+        beat = self.beat
+        if beat.draining or beat.load + self.reserved >= beat.capacity:
+            self.rank = inf
+        else:
+            self.rank = (beat.load + self.reserved + self.guessed) / beat.capacity
+            if self.reserved >= self.promisable:
+                self.rank += _GIVES_WAY
+
+    def ramp(self, now: float) -> None:
+        """Let a newcomer have more promised as it grows up."""
+        age = (now - self.since) / RAMP_S
+        self.is_newcomer = self.is_newcomer and age < 1.0
+        share = RAMP_START + (1.0 - RAMP_START) * age
+        self.promisable = max(1.0, self.beat.capacity * share) if self.is_newcomer else inf
+
+
+_rank = attrgetter("rank")
+
+
+class Table:
+    """The registry of one replica; every method decides at once (I7). `born` is when the replica started."""
+
+    def __init__(self, born: float, interval_s: float = INTERVAL_S, ticket_s: float = TICKET_S) -> None:
+        self.interval_s = interval_s
+        self.ticket_s = ticket_s
+        self._blind_until = born + ticket_s
+        self._components: dict[str, Component] = {}
+        self._holders: dict[tuple[ComponentKind, str], str] = {}
+        self._gateways: list[Component] = []
+        self._reservations: dict[bytes, Component] = {}
+        self._reserved_until: deque[tuple[float, bytes]] = deque()
+        self._guessed_until: deque[tuple[float, Component]] = deque()
+        self._next_check = inf
+
+    def beat(self, beat: Beat, now: float) -> bool:
+        """Take a beat; whether it counts. Old, repeated and superseded ones change nothing, nor does one too many."""
+        self.expire(now)
+        known = self._components.get(beat.incarnation)
+        if known is not None and beat.sequence <= known.beat.sequence:
+            return False
+        if known is not None and _place(beat) != _place(known.beat):
+            self._forget(known)
+            known = None
+        if known is None:
+            known = self._register(beat, now)
+            if known is None:
+                return False
+        known.beat, known.heard = beat, now
+        known.ramp(now)
+        for serial in beat.redeemed:
+            self._redeem(serial, known, now)
+        known.weigh()
+        return True
+
+    def choose(self, now: float, draw: float, count: int = 1) -> list[Component]:
+        """The gateway with most room, and up to `count` - 1 that come next; empty when nobody has room.
+
+        `draw` in [0, 1) picks among equals.
+        """
+        self.expire(now)
+        order = self._gateways
+        order.sort(key=_rank)
+        ties = 0
+        while ties < len(order) and order[ties].rank == order[0].rank < inf:
+            ties += 1
+        turn = int(draw * ties)
+        return (order[turn:ties] + order[:turn] + [g for g in order[ties : ties + count] if g.rank < inf])[:count]
+
+    def reserve(self, serial: bytes, gateway: Component, now: float) -> None:
+        """A ticket was handed out: it counts as a connection until redeemed or expired. Each serial once."""
+        assert serial not in self._reservations
+        self._reservations[serial] = gateway
+        self._reserved_until.append((now + self.ticket_s, serial))
+        gateway.reserved += 1
+        gateway.weigh()
+
+    def expire(self, now: float) -> None:
+        """Forget tickets past their life and components that missed their beats."""
+        while self._reserved_until and self._reserved_until[0][0] <= now:
+            self._release(self._reserved_until.popleft()[1])
+        while self._guessed_until and self._guessed_until[0][0] <= now:
+            guess = self._guessed_until.popleft()[1]
+            guess.guessed -= 1
+            guess.weigh()
+        if now >= self._next_check:
+            patience_s = MISSED_BEATS * self.interval_s
+            for component in [c for c in self._components.values() if c.heard + patience_s <= now]:
+                self._forget(component)
+            self._next_check = min((c.heard for c in self._components.values()), default=inf) + patience_s
+
+    def components(self) -> list[Component]:
+        """Everybody alive, in the order of registration."""
+        return list(self._components.values())
+
+    def addresses(self, kind: ComponentKind) -> list[str]:
+        """Where live components of this kind that do not drain are found; sorted."""
+        holders = ((address, self._components[name]) for (k, address), name in self._holders.items() if k is kind)
+        return sorted(address for address, component in holders if not component.beat.draining)
+
+    def _register(self, beat: Beat, now: float) -> Component | None:
+        """A new incarnation, in the place of the one before it at its address; None when it is itself superseded."""
+        holder = self._components.get(self._holders.get(_place(beat), ""))
+        if holder is not None and beat.incarnation in holder.earlier:
+            return None
+        if holder is not None:
+            self._forget(holder)
+        elif len(self._components) >= MAX_COMPONENTS:
+            return None
+        new = Component(beat, since=now, heard=now)
+        if holder is not None:
+            new.earlier = (*holder.earlier, holder.beat.incarnation)[-REMEMBERED_LIVES:]
+        if beat.kind is ComponentKind.GATEWAY:
+            new.is_newcomer = any(other.since + RAMP_S <= now for other in self._gateways)
+            self._gateways.append(new)
+        if beat.address:
+            self._holders[_place(beat)] = beat.incarnation
+        self._components[beat.incarnation] = new
+        self._next_check = min(self._next_check, now + MISSED_BEATS * self.interval_s)
+        return new
+
+    def _forget(self, component: Component) -> None:
+        beat = component.beat
+        del self._components[beat.incarnation]
+        if self._holders.get(_place(beat)) == beat.incarnation:
+            del self._holders[_place(beat)]
+        if beat.kind is ComponentKind.GATEWAY:
+            self._gateways.remove(component)
+
+    def _redeem(self, serial: bytes, gateway: Component, now: float) -> None:
+        """The client came: to the gateway that was meant or to an alternate, whose ticket has the same serial."""
+        if not self._release(serial) and now < self._blind_until:
+            gateway.guessed += 1
+            self._guessed_until.append((now + self.ticket_s, gateway))
+
+    def _release(self, serial: bytes) -> bool:
+        gateway = self._reservations.pop(serial, None)
+        if gateway is None:
+            return False
+        gateway.reserved -= 1
+        gateway.weigh()
+        return True
+
+
+def _place(beat: Beat) -> tuple[ComponentKind, str]:
+    return beat.kind, beat.address
