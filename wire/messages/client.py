@@ -6,7 +6,7 @@ not silently ignored.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -98,12 +98,12 @@ class Progress(GatewayMessage, tag="progress", frozen=True):
 
 
 class Level(GatewayMessage, tag="level", frozen=True):
-    """Piece `seq` of what level `level` brought; may be dropped, the result has everything."""
+    """Piece `seq` of what level `level` brought, a JSON array; may be dropped, the result has everything."""
 
     id: str
     level: int
     seq: int
-    items: list[Any]
+    items: Raw
 
 
 class Part(GatewayMessage, tag="part", frozen=True):

@@ -64,12 +64,16 @@ class Verdict(StrEnum):
 
 
 class Acquire(Struct, array_like=True, tag=True, frozen=True):
-    """Store these offers; grant up to `free_slots` of the most urgent jobs (P5). Repeat with the same nonce (P8)."""
+    """Store these offers; grant up to `free_slots` of the most urgent jobs (P5). Repeat with the same nonce (P8).
+
+    `running` is how many jobs the master runs: one that has lost leases wants a master for itself (P16).
+    """
 
     master: str
     nonce: bytes
     free_slots: int
     offers: list[Offer] = []
+    running: int = 0
 
 
 class Acquired(Struct, array_like=True, tag=True, frozen=True):
@@ -208,9 +212,10 @@ class Sweep(Struct, array_like=True, frozen=True):
 
 
 class Swept(Struct, array_like=True, frozen=True):
-    """They, at most MAX_IDS."""
+    """They, at most MAX_IDS; and those (client, request) whose offer never came: `unknown` (P12)."""
 
     knocks: list[Knock]
+    unknown: list[tuple[bytes, str]] = []
 
 
 class Knock(Struct, array_like=True, frozen=True, tag=True):

@@ -1,0 +1,135 @@
+"""The HTTP face of a lock server: msgpack bodies, one route for each thing that must not wait for another.
+
+``POST /v1/decide`` list of Decision -> list of Answer · ``/v1/beat`` list of LeaseBeat -> list of LeaseAnswer ·
+``/v1/part`` PutPart -> Verdict · ``/v1/parts`` ReadParts -> list of blobs · ``/v1/sweep`` Sweep -> Swept.
+Errors: 400 body that cannot be read, 401 no secret, 503 store away (with Retry-After).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from backend.lock.batch import Batcher
+from backend.store.port import Store
+from wire.clock import SYSTEM_CLOCK, Clock
+from wire.codec import pack
+from wire.errors import DecodeError, Unavailable
+from wire.internal import InternalSecret
+from wire.messages import lock as messages
+from wire.messages.lock import Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep
+from wire.service import add_admin_routes, serve
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""A batch of 200 offers with large specs, or one part, fits many times."""
+
+
+class LockServer:
+    """A `Part`: answers masters and gateways from the store, and ticks it."""
+
+    def __init__(
+        self,
+        store: Store,
+        secret: InternalSecret,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._store, self._secret, self._clock = store, secret, clock
+        self._host, self._port = host, port
+        self._decisions: Batcher[Decision, Answer] = Batcher(self._decide)
+        self._beats: Batcher[LeaseBeat, LeaseAnswer] = Batcher(store.beat)
+        self._runner: web.AppRunner | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self.decided_count = 0
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, once started."""
+        return self._port
+
+    async def start(self) -> None:
+        await self._store.start()
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        add_admin_routes(app, lambda: self._ticker is not None)
+        for path, action in (
+            ("/v1/decide", self._on_decide),
+            ("/v1/beat", self._on_beat),
+            ("/v1/part", self._on_part),
+            ("/v1/parts", self._on_parts),
+            ("/v1/sweep", self._on_sweep),
+        ):
+            app.router.add_post(path, self._route(action))
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
+        self._port = await serve(self._runner, self._host, self._port)
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def drain(self) -> None:
+        """Nothing to hand on: every answer given is durable."""
+
+    async def stop(self) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+            self._ticker = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await self._store.stop()
+
+    def _route(self, action: Callable[[bytes], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            if not self._secret.admits(request.headers):
+                return web.Response(status=401, text="internal: the shared secret is missing or wrong\n")
+            try:
+                return web.Response(body=pack(await action(await request.read())))
+            except DecodeError as problem:
+                return web.Response(status=400, text=problem.message)
+            except Unavailable as problem:
+                return web.Response(status=503, text=problem.reason, headers={"Retry-After": "1"})
+
+        return handle
+
+    async def _on_decide(self, body: bytes) -> list[Answer]:
+        return await self._decisions.ask(messages.read_decisions(body))
+
+    async def _decide(self, decisions: list[Decision]) -> list[Answer]:
+        answers = await self._store.decide(decisions)
+        self.decided_count += len(answers)
+        return answers
+
+    async def _on_beat(self, body: bytes) -> list[LeaseAnswer]:
+        return await self._beats.ask(messages.read_lease_beats(body))
+
+    async def _on_part(self, body: bytes) -> str:
+        part: PutPart = messages.read_put_part(body)
+        return await self._store.put_part(part)
+
+    async def _on_parts(self, body: bytes) -> list[bytes]:
+        wanted: ReadParts = messages.read_read_parts(body)
+        return await self._store.read_parts(wanted)
+
+    async def _on_sweep(self, body: bytes) -> messages.Swept:
+        sweep: Sweep = messages.read_sweep(body)
+        return await self._store.sweep(sweep)
+
+    async def _tick(self) -> None:
+        away = False
+        while True:
+            try:
+                await self._store.tick()
+                away = False
+            except Unavailable as problem:
+                if not away:
+                    log.warning("store away", extra={"action": "store_away", "reason": problem.reason})
+                away = True
+            await self._clock.sleep(TICK_S)

@@ -1,0 +1,181 @@
+"""Drives one job at its master: publishes what `JobRun` releases, streams news, stores the result.
+
+One asyncio task a running job. Everything it writes is fenced by the token; when the lease may no longer be trusted
+it publishes nothing and waits for a beat to be answered (P13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from backend import answers
+from backend.broker import topology
+from backend.broker.port import Broker
+from backend.cache.port import Cache
+from backend.kinds.api import JobKind
+from backend.lock.client import LockClient
+from backend.master.mail import Post
+from backend.master.run import JobRun
+from wire.clock import Clock
+from wire.codec import compress, pack
+from wire.codes import ErrorCode
+from wire.errors import LostAuthority, Unavailable
+from wire.messages.lock import Complete, Completed, LeaseAnswer, PutPart, Refused, Verdict
+from wire.messages.outcome import Ending, Failure, Outcome
+from wire.messages.work import CancelTasks, Task, TaskResult
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+"""How often a run looks for overdue tasks, its deadline and its lease, when nothing else wakes it."""
+NEWS_S = 0.25
+"""Least time between two progress messages of a job: as fast as a person can read."""
+RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every driver of a master works with."""
+
+    broker: Broker
+    cache: Cache
+    locks: LockClient
+    post: Post
+    clock: Clock
+
+
+class Driver:
+    """One job, from its grant to its committed outcome."""
+
+    def __init__(self, run: JobRun, kind: JobKind, desk: Desk) -> None:  # type: ignore[type-arg]
+        self.run = run
+        self._kind, self._desk = kind, desk
+        self._wake = asyncio.Event()
+        self._news_at = 0.0
+        self.is_finishing = False
+
+    def take(self, result: TaskResult) -> None:
+        """A worker's answer."""
+        self.run.take(result, self._desk.clock.monotonic())
+        self._wake.set()
+
+    def heard(self, answer: LeaseAnswer, sent_at: float) -> None:
+        """A beat was answered. Raises LostAuthority when the job is another's."""
+        if answer.verdict is Verdict.LOST:
+            raise LostAuthority(self.run.job, self.run.token)
+        self.run.renewed(sent_at)
+        self.run.watchers = answer.watchers
+        if answer.verdict is Verdict.CANCEL:
+            self.run.cancelled = True
+        self._wake.set()
+
+    async def drive(self) -> None:
+        """Work until the outcome is committed. Raises LostAuthority."""
+        try:
+            outcome = await self._work()
+            ending, parts = await self._store_result(outcome)
+        except (LostAuthority, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("job failed by a bug", extra={"action": "job_bug", "job": self.run.job})
+            failure = Failure(
+                ErrorCode.INTERNAL, "the job failed by a bug in Roost or in its kind; see the master's log"
+            )
+            ending, parts = Ending(Outcome.FAILED, failure=failure), []
+        await self._finish(ending, parts)
+
+    async def call_off(self) -> None:
+        """Tell workers to drop what is out."""
+        if self.run.out_count:
+            await self._desk.broker.broadcast(topology.CONTROL, pack(CancelTasks(self.run.job, self.run.token)))
+
+    async def _work(self) -> Outcome:
+        clock = self._desk.clock
+        while True:
+            self._wake.clear()
+            now = clock.monotonic()
+            outcome = self.run.outcome(now)
+            if outcome is not None:
+                return outcome
+            self.run.look(now)
+            if self.run.is_trusted(now):
+                await self._publish(self.run.release(now))
+                await self._tell(now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+
+    async def _publish(self, tasks: list[Task]) -> None:
+        async def publish(task: Task) -> None:
+            try:
+                await self._desk.broker.publish(topology.tasks(task.kind).name, pack(task))
+            except Unavailable:
+                self.run.unsent(task, self._desk.clock.monotonic() + RETRY_S)
+
+        await asyncio.gather(*map(publish, tasks))
+
+    async def _tell(self, now: float) -> None:
+        pieces = self.run.plan.new_levels()
+        watchers = self.run.watchers
+        for piece in pieces:
+            await self._desk.post.level(watchers, piece.level, piece.seq, piece.items)
+        if pieces or now >= self._news_at:
+            self._news_at = now + NEWS_S
+            progress = self.run.plan.progress()
+            await self._desk.post.progress(watchers, progress.level, progress.done, progress.known)
+
+    async def _store_result(self, outcome: Outcome) -> tuple[Ending, list[bytes]]:
+        """Put the parts; the ending that names them, and the parts, as far as they may be wanted again."""
+        self.is_finishing = True
+        await self._tell(self._desk.clock.monotonic())
+        run, count, kept, kept_bytes = self.run, 0, list[bytes](), 0
+        for part in run.plan.parts():
+            blob = compress(part)
+            await self._put(PutPart(run.job, run.token, count, blob))
+            count += 1
+            kept_bytes += len(blob)
+            if kept_bytes <= answers.MOST_BYTES:
+                kept.append(blob)
+        summary = run.plan.summary(outcome, self._desk.clock.monotonic() - run.started_at)
+        failure = run.plan.failure() if outcome is Outcome.FAILED else None
+        return Ending(outcome, run.token, count, summary, failure), kept
+
+    async def _put(self, part: PutPart) -> None:
+        while True:
+            try:
+                if await self._desk.locks.put_part(part) is Verdict.LOST:
+                    raise LostAuthority(part.job, part.token)
+                return
+            except Unavailable:
+                await self._desk.clock.sleep(RETRY_S)
+
+    async def _finish(self, ending: Ending, parts: list[bytes]) -> None:
+        """Commit, then tell: first the gateways, then the workers and the cache."""
+        run = self.run
+        completed = await self._commit(Complete(run.job, run.token, ending))
+        only_part = parts[0] if ending.parts == 1 and parts else None
+        await self._desk.post.knock(completed.watchers, run.job, ending, only_part)
+        await self.call_off()
+        if ending.outcome is Outcome.DONE and len(parts) == ending.parts:
+            await self._keep(ending, parts)
+
+    async def _commit(self, complete: Complete) -> Completed:
+        while True:
+            try:
+                answer = (await self._desk.locks.decide([complete]))[0]
+            except Unavailable:
+                await self._desk.clock.sleep(RETRY_S)
+                continue
+            if isinstance(answer, Completed) and answer.verdict is Verdict.OK:
+                return answer
+            if isinstance(answer, Refused):
+                log.error("outcome refused", extra={"action": "complete_refused", "reason": answer.message})
+            raise LostAuthority(complete.job, complete.token)
+
+    async def _keep(self, ending: Ending, parts: list[bytes]) -> None:
+        spec = self._kind.unpack_spec(self.run.spec)
+        answer = answers.KeptAnswer(self.run.spec, self._desk.clock.wall(), ending.summary, parts)
+        await answers.keep(self._desk.cache, self._kind.name, self._kind.keys(spec), answer)

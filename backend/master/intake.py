@@ -1,0 +1,125 @@
+"""From offers at the door to jobs in hand: stores every offer at once, takes as many jobs as there are free slots.
+
+Offers stay unacknowledged until a lock server has answered that they are stored (P5, P7). A master with a free slot
+also asks without offers, once a second with jitter, so that nothing stored is stranded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections.abc import Callable
+
+from backend.broker.port import Broker, Delivery
+from backend.lock.client import LockClient
+from backend.master.mail import Post
+from wire.clock import Clock
+from wire.errors import DecodeError, Unavailable
+from wire.messages.lock import Acquire, Acquired, Decision, Grant, Offer, Refused, read_offer
+
+log = logging.getLogger(__name__)
+
+ASK_S = 1.0
+"""An idle master asks this often."""
+OFFERS_AT_ONCE = 200
+"""Offers in one acquire; also how many the broker hands out unacknowledged."""
+NONCE_S = 4.0
+"""A nonce is repeated for so long, less than the trust it starts; then a new one is taken (P8)."""
+NONCE_BYTES = 16
+
+
+class Intake:
+    """`free_slots` and `running` are asked before each request; `on_grant` gets each job and when it was asked for."""
+
+    def __init__(
+        self,
+        name: str,
+        locks: LockClient,
+        broker: Broker,
+        clock: Clock,
+        free_slots: Callable[[], int],
+        running: Callable[[], int],
+        on_grant: Callable[[Grant, float], None],
+    ) -> None:
+        self._name, self._locks, self._clock = name, locks, clock
+        self._broker, self._post = broker, Post(broker)
+        self._free_slots, self._running, self._on_grant = free_slots, running, on_grant
+        self._offers: list[tuple[Delivery, Offer]] = []
+        self._wake = asyncio.Event()
+        self._away = False
+        self.is_open = True
+
+    async def on_delivery(self, delivery: Delivery) -> None:
+        """Handler for the queue of offers."""
+        try:
+            offer = read_offer(delivery.body)
+        except DecodeError as problem:
+            log.error("unreadable offer dropped", extra={"action": "offer_unreadable", "reason": problem.message})
+            delivery.acknowledge()
+            return
+        self._offers.append((delivery, offer))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """A slot is free: ask now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Ask on and on."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_S * random.uniform(0.75, 1.25)):  # noqa: S311  spreads masters out
+                    await self._wake.wait()
+            self._wake.clear()
+            batch, self._offers = self._offers[:OFFERS_AT_ONCE], self._offers[OFFERS_AT_ONCE:]
+            if self._offers:
+                self._wake.set()
+            slots = self._free_slots() if self.is_open else 0
+            if batch or slots:
+                await self._acquire(batch, slots)
+
+    async def _acquire(self, batch: list[tuple[Delivery, Offer]], slots: int) -> None:
+        """One answered acquire; asks until it is answered when offers are at stake."""
+        answer, asked_at = await self._ask([offer for _, offer in batch], slots)
+        if isinstance(answer, Acquired):
+            for delivery, _ in batch:
+                delivery.acknowledge()
+            for grant in answer.grants:
+                self._on_grant(grant, asked_at)
+            for knock in answer.ended:
+                await self._post.send(knock.gateway, knock)
+        elif isinstance(answer, Refused) and len(batch) > 1:
+            for single in batch:
+                await self._acquire([single], 0)
+        elif isinstance(answer, Refused) and batch:
+            log.error("offer refused by the store", extra={"action": "offer_refused", "reason": answer.message})
+            batch[0][0].acknowledge()
+
+    async def _ask(self, offers: list[Offer], slots: int) -> tuple[object, float]:
+        ask, asked_at = self._new_ask(offers, slots), self._clock.monotonic()
+        while True:
+            try:
+                decisions: list[Decision] = [ask]
+                answer = (await self._locks.decide(decisions))[0]
+                self._note(away=False)
+                return answer, asked_at
+            except Unavailable as problem:
+                self._note(away=True, reason=problem.reason)
+                if not offers:
+                    return None, asked_at
+            await self._clock.sleep(ASK_S)
+            if self._clock.monotonic() - asked_at > NONCE_S:
+                ask, asked_at = self._new_ask(offers, slots), self._clock.monotonic()
+
+    def _new_ask(self, offers: list[Offer], slots: int) -> Acquire:
+        return Acquire(self._name, secrets.token_bytes(NONCE_BYTES), slots, offers, self._running())
+
+    def _note(self, away: bool, reason: str = "") -> None:
+        if away and not self._away:
+            log.warning("no lock server answers", extra={"action": "locks_away", "reason": reason})
+        if self._away and not away:
+            log.warning("a lock server answers again", extra={"action": "locks_back"})
+        self._away = away

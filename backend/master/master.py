@@ -1,0 +1,211 @@
+"""A master: takes jobs, drives each to its outcome, keeps its leases.
+
+One process runs many jobs at a time (`slots`); a job costs a master little, its workers do the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from backend.broker import topology
+from backend.broker.port import Broker, Delivery, Subscription
+from backend.cache.port import Cache
+from backend.kinds.registry import Kinds
+from backend.lock.client import LockClient
+from backend.master.driver import Desk, Driver
+from backend.master.intake import OFFERS_AT_ONCE, Intake
+from backend.master.mail import Post
+from backend.master.run import JobRun
+from wire.clock import SYSTEM_CLOCK, Clock
+from wire.codec import pack
+from wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
+from wire.messages.lock import Decision, Grant, LeaseBeat, Release
+from wire.messages.work import TaskResult, read_task, read_task_result
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 2.0
+"""A third of a lease: two beats may be lost (P13)."""
+RESULTS_AT_ONCE = 256
+DEAD_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSettings:
+    """`name` is this incarnation's; `slots` how many jobs it drives at a time; `retention_s` as everywhere."""
+
+    name: str
+    slots: int = 64
+    retention_s: float = 24 * 3600.0
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise Misuse("a master needs at least one slot")
+
+
+class Master:
+    """A `Part`."""
+
+    def __init__(
+        self,
+        settings: MasterSettings,
+        broker: Broker,
+        cache: Cache,
+        locks: LockClient,
+        kinds: Kinds,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._settings, self._broker, self._locks, self._kinds, self._clock = settings, broker, locks, kinds, clock
+        self._desk = Desk(broker, cache, locks, Post(broker), clock)
+        self._drivers: dict[int, Driver] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._offers: Subscription | None = None
+        self._intake = Intake(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
+        self.ended_count = 0
+        self.lost_count = 0
+
+    def running(self) -> int:
+        """Jobs in hand."""
+        return len(self._drivers)
+
+    def free_slots(self) -> int:
+        """Jobs that it could take now."""
+        return self._settings.slots - len(self._drivers)
+
+    async def start(self) -> None:
+        reply = topology.reply(self._settings.name)
+        jobs = topology.jobs_assigned(self._settings.retention_s)
+        kinds = [topology.tasks(name) for name in self._kinds.names()]
+        for queue in (topology.JOBS_DEAD, topology.TASKS_DEAD, jobs, reply, *kinds):
+            await self._broker.declare(queue)
+        await self._broker.consume(reply.name, self._on_result, RESULTS_AT_ONCE)
+        await self._broker.consume(topology.TASKS_DEAD.name, self._on_dead_task, DEAD_AT_ONCE)
+        self._offers = await self._broker.consume(jobs.name, self._intake.on_delivery, OFFERS_AT_ONCE)
+        self._loops = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._beat_on())]
+
+    async def drain(self) -> None:
+        """Take nothing new, give back what is running, let what is being stored finish."""
+        self._intake.is_open = False
+        if self._offers is not None:
+            await self._offers.cancel()
+            self._offers = None
+        released: list[Decision] = []
+        for job, driver in list(self._drivers.items()):
+            if not driver.is_finishing:
+                self._tasks[job].cancel()
+                released.append(Release(job, driver.run.token))
+                await driver.call_off()
+        try:
+            if released:
+                await self._locks.decide(released)
+        except Unavailable as problem:
+            log.warning("jobs not given back", extra={"action": "release_failed", "reason": problem.reason})
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def stop(self) -> None:
+        loops, self._loops = [*self._loops, *self._tasks.values()], []
+        for task in loops:
+            task.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        if self._offers is not None:
+            await self._offers.cancel()
+            self._offers = None
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def _on_grant(self, grant: Grant, asked_at: float) -> None:
+        if grant.job in self._drivers and self._drivers[grant.job].run.token >= grant.token:
+            return
+        self._drop(grant.job)
+        reply_to = topology.reply(self._settings.name).name
+        try:
+            kind = self._kinds.find(grant.kind)
+            plan = kind.plan(kind.unpack_spec(grant.spec))
+        except BadInput as problem:
+            log.error(
+                "job not understood", extra={"action": "job_unknown", "job": grant.job, "reason": problem.message}
+            )
+            return
+        driver = Driver(JobRun(grant, plan, reply_to, asked_at, self._clock.monotonic()), kind, self._desk)
+        self._drivers[grant.job] = driver
+        self._tasks[grant.job] = asyncio.create_task(self._drive(driver))
+
+    async def _drive(self, driver: Driver) -> None:
+        try:
+            await driver.drive()
+            self.ended_count += 1
+        except LostAuthority:
+            self._lost(driver)
+        except Exception:
+            log.exception("driver failed", extra={"action": "driver_failed", "job": driver.run.job})
+        finally:
+            if self._drivers.get(driver.run.job) is driver:
+                del self._drivers[driver.run.job], self._tasks[driver.run.job]
+            self._intake.wake()
+
+    def _drop(self, job: int) -> None:
+        if self._drivers.pop(job, None) is not None:
+            self._tasks.pop(job).cancel()
+
+    def _lost(self, driver: Driver) -> None:
+        self.lost_count += 1
+        log.warning("lease lost", extra={"action": "lease_lost", "job": driver.run.job, "token": driver.run.token})
+
+    # --- beats -----------------------------------------------------------------------------------
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self._clock.sleep(BEAT_S)
+            drivers = list(self._drivers.values())
+            if drivers:
+                await self._beat(drivers)
+
+    async def _beat(self, drivers: list[Driver]) -> None:
+        sent_at = self._clock.monotonic()
+        try:
+            answers = await self._locks.beat([_lease_beat(driver.run) for driver in drivers])
+        except Unavailable as problem:
+            log.warning("beat not answered", extra={"action": "beat_missed", "reason": problem.reason})
+            return
+        for driver, answer in zip(drivers, answers, strict=True):
+            try:
+                driver.heard(answer, sent_at)
+            except LostAuthority:
+                if self._drivers.get(driver.run.job) is driver and not driver.is_finishing:
+                    self._drop(driver.run.job)
+                    self._lost(driver)
+                    await driver.call_off()
+
+    # --- results ---------------------------------------------------------------------------------
+
+    async def _on_result(self, delivery: Delivery) -> None:
+        try:
+            result = read_task_result(delivery.body)
+        except DecodeError as problem:
+            log.error("unreadable result dropped", extra={"action": "result_unreadable", "reason": problem.message})
+        else:
+            driver = self._drivers.get(result.job)
+            if driver is not None:
+                driver.take(result)
+        delivery.acknowledge()
+
+    async def _on_dead_task(self, delivery: Delivery) -> None:
+        """A task that no worker survived goes back to the master it belongs to, as a failure (P21)."""
+        try:
+            task = read_task(delivery.body)
+            result = TaskResult(task.job, task.token, task.task, error="no worker survived it")
+            await self._broker.publish(task.reply_to, pack(result))
+            log.warning("task given up", extra={"action": "task_dead", "job": task.job, "task": task.task})
+        except DecodeError as problem:
+            log.error("unreadable task dropped", extra={"action": "task_unreadable", "reason": problem.message})
+        except Unavailable:
+            log.warning("a dead task's master is gone", extra={"action": "task_orphaned"})
+        delivery.acknowledge()
+
+
+def _lease_beat(run: JobRun) -> LeaseBeat:
+    progress = run.plan.progress()
+    return LeaseBeat(run.job, run.token, progress.level, progress.growth, pack([progress.done, progress.known]))

@@ -1,0 +1,82 @@
+"""The store port: where jobs, requests and results are safe. Only lock servers use it.
+
+What a call answers is durable (I1). Every write about a job compares its token in the same statement (I4), and
+every write may be repeated: the second time changes nothing and answers the same. Time is the store's own; it
+never goes back, not over a restart either (P30).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from wire.messages.lock import (
+    Answer,
+    Decision,
+    LeaseAnswer,
+    LeaseBeat,
+    PutPart,
+    ReadParts,
+    Sweep,
+    Swept,
+    Verdict,
+)
+
+LEASE_S = 6.0
+"""How long a grant holds without a beat (P13)."""
+TICK_GAP_S = 3.0
+"""A longer silence of the ticking row means that the store, not the masters, was away (P15)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """Times and bounds that the store keeps."""
+
+    lease_s: float = LEASE_S
+    retention_s: float = 24 * 3600.0
+    """Outcomes are kept this long (P28): a client may be away overnight."""
+    grace_s: float = 120.0
+    """A client away for longer leaves its unfinished requests (P26): a phone changes networks within a minute."""
+    expect_s: float = 60.0
+    """A request heard of whose offer does not come within this time is unknown (P12)."""
+    live_requests: int = 1
+    """Live requests of one client (P10)."""
+    ageing_s: float = 60.0
+    """Waiting this long is worth one step of priority (P5): nothing starves."""
+    attempts: int = 5
+    """A job that loses so many leases without finishing a level is failed (P16)."""
+
+
+class Store(Protocol):
+    """Jobs, requests, results and the gateways that ask for them."""
+
+    async def start(self) -> None:
+        """Open, create what is missing. Raises Unavailable, or Misuse when the data is of a newer program."""
+
+    async def decide(self, decisions: list[Decision]) -> list[Answer]:
+        """Make the decisions in order, in one transaction; an answer each.
+
+        A decision that fails on its data is answered `Refused` and leaves no trace; the others hold (P19).
+        Raises Unavailable: then none or all of them were made.
+        """
+
+    async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+        """Renew leases; a beat on an expired lease whose token is still current renews it (P13)."""
+
+    async def put_part(self, part: PutPart) -> Verdict:
+        """Store a part under the token, or LOST. A part put twice is kept once."""
+
+    async def read_parts(self, wanted: ReadParts) -> list[bytes]:
+        """Parts in order from `first` on, fewer than `count` at the end; none after the retention."""
+
+    async def sweep(self, sweep: Sweep) -> Swept:
+        """Note that the gateway lives; its ended, unacknowledged requests whose clients are connected."""
+
+    async def tick(self) -> None:
+        """Once a second from every lock server: moves time, ends what is past its deadline, grace or retention.
+
+        Bounded work a call (P28).
+        """
+
+    async def stop(self) -> None:
+        """Flush and close; fine to call twice."""

@@ -1,0 +1,168 @@
+"""A worker: takes tasks, does them, answers their masters. It keeps nothing between tasks.
+
+At most `slots` tasks run at a time. A result is published and confirmed before its task is acknowledged (P22), so a
+worker that dies at any moment costs a repetition and nothing else. A cancelled job's tasks are dropped, those in hand
+and those still to come, by job and token (P14).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from backend.broker import topology
+from backend.broker.port import Broker, Delivery, Subscription
+from backend.kinds.api import Later, Runner, RunnerTools
+from backend.kinds.registry import Kinds
+from wire.clock import Clock
+from wire.codec import pack
+from wire.errors import DecodeError, Misuse, Unavailable
+from wire.messages.work import Task, TaskResult, read_cancel_tasks, read_task
+
+log = logging.getLogger(__name__)
+
+CANCELLED_KEPT = 10_000
+"""Cancelled jobs remembered, so that their tasks still in the queue are dropped too."""
+RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """`slots`: tasks at a time. Tasks mostly wait for other machines, so many fit one core."""
+
+    slots: int = 64
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise Misuse("a worker needs at least one slot")
+
+
+class Worker:
+    """A `Part`. `tools` are what runners of each kind are made with."""
+
+    def __init__(self, settings: WorkerSettings, broker: Broker, kinds: Kinds, tools: dict[str, RunnerTools]) -> None:
+        self._settings, self._broker, self._kinds = settings, broker, kinds
+        self._clock: Clock = next(iter(tools.values())).clock
+        self._runners: dict[str, Runner] = {name: kinds.find(name).runner(tools[name]) for name in kinds.names()}
+        self._running: dict[asyncio.Task[TaskResult | None], Task] = {}
+        self._cancelled: OrderedDict[int, int] = OrderedDict()
+        self._subscriptions: list[Subscription] = []
+        self._in_hand = 0
+        self._empty = asyncio.Event()
+        self.done_count = 0
+
+    def running(self) -> int:
+        """Tasks in hand."""
+        return len(self._running)
+
+    @property
+    def slots(self) -> int:
+        """Tasks it may have in hand."""
+        return self._settings.slots
+
+    async def start(self) -> None:
+        await self._broker.declare(topology.TASKS_DEAD)
+        await self._broker.listen(topology.CONTROL, self._on_control)
+        for name, runner in self._runners.items():
+            await runner.start()
+            await self._broker.declare(topology.tasks(name))
+            queue = topology.tasks(name).name
+            self._subscriptions.append(await self._broker.consume(queue, self._on_task, self._settings.slots))
+
+    async def drain(self) -> None:
+        """Finish what is in hand; the broker gives the rest to others."""
+        for subscription in self._subscriptions:
+            subscription.pause()
+        while self._in_hand:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def stop(self) -> None:
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await subscription.cancel()
+        for running in list(self._running):
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        for runner in self._runners.values():
+            await runner.stop()
+
+    def _is_cancelled(self, task: Task) -> bool:
+        return task.token <= self._cancelled.get(task.job, -1)
+
+    def _on_control(self, body: bytes) -> None:
+        try:
+            cancel = read_cancel_tasks(body)
+        except DecodeError as problem:
+            log.error("unreadable cancel dropped", extra={"action": "cancel_unreadable", "reason": problem.message})
+            return
+        self._cancelled[cancel.job] = max(cancel.token, self._cancelled.get(cancel.job, -1))
+        self._cancelled.move_to_end(cancel.job)
+        if len(self._cancelled) > CANCELLED_KEPT:
+            self._cancelled.popitem(last=False)
+        for running, task in list(self._running.items()):
+            if self._is_cancelled(task):
+                running.cancel()
+
+    async def _on_task(self, delivery: Delivery) -> None:
+        self._in_hand += 1
+        try:
+            await self._do(delivery)
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._empty.set()
+
+    async def _do(self, delivery: Delivery) -> None:
+        try:
+            task = read_task(delivery.body)
+        except DecodeError as problem:
+            log.error("unreadable task dropped", extra={"action": "task_unreadable", "reason": problem.message})
+            delivery.acknowledge()
+            return
+        result = None if self._is_cancelled(task) else await self._run(task)
+        if result is None:
+            delivery.acknowledge()
+        elif await self._publish(task, result):
+            delivery.acknowledge()
+            self.done_count += 1
+        else:
+            delivery.give_back()
+
+    async def _run(self, task: Task) -> TaskResult | None:
+        """The result, or None when the task was called off."""
+        running = asyncio.create_task(self._result(task))
+        self._running[running] = task
+        try:
+            return await running
+        except asyncio.CancelledError:
+            if self._is_cancelled(task):
+                return None
+            running.cancel()
+            raise
+        finally:
+            self._running.pop(running, None)
+
+    async def _result(self, task: Task) -> TaskResult:
+        runner = self._runners[task.kind]
+        try:
+            async with asyncio.timeout(task.deadline_s + 1.0):
+                data = await runner.run(task.payload, task.deadline_s)
+            return TaskResult(task.job, task.token, task.task, data)
+        except Later as later:
+            return TaskResult(task.job, task.token, task.task, later_s=later.after_s)
+        except Exception as problem:
+            log.exception("task failed by a bug", extra={"action": "task_bug", "job": task.job, "task": task.task})
+            return TaskResult(task.job, task.token, task.task, error=f"worker error: {type(problem).__name__}")
+
+    async def _publish(self, task: Task, result: TaskResult) -> bool:
+        """Whether the broker has the result, or nobody wants it: a master that is gone has no queue any more."""
+        try:
+            await self._broker.publish(task.reply_to, pack(result))
+        except Unavailable as problem:
+            log.warning("result not sent", extra={"action": "result_unsent", "job": task.job, "reason": problem.reason})
+            await self._clock.sleep(RETRY_S)
+            return False
+        return True
