@@ -6,8 +6,11 @@ from wire.codes import ErrorCode
 from wire.errors import DecodeError
 from wire.messages.registry import Beat, ComponentKind, read_beat
 
-MAX_BEAT_BYTES = 4 * 1024 * 1024
-"""A gateway that takes the crowd of a minute redeems some 100,000 tickets, 14 bytes each."""
+MAX_REDEEMED = 50_000
+"""Serials in one beat: more than a gateway has descriptors. What is not told expires by itself."""
+
+MAX_BEAT_BYTES = 1024 * 1024
+"""Room for `MAX_REDEEMED` serials of 14 bytes with their frame."""
 
 MAX_NAME_CHARS = 64
 MAX_ADDRESS_CHARS = 512
@@ -26,7 +29,10 @@ def read_checked_beat(body: bytes) -> Beat:
         ("capacity", 0 <= beat.capacity < MAX_COUNT),
         ("load", 0 <= beat.load < MAX_COUNT),
         ("version", len(beat.version) <= MAX_NAME_CHARS),
-        ("redeemed", all(0 < len(serial) <= MAX_SERIAL_BYTES for serial in beat.redeemed)),
+        (
+            "redeemed",
+            len(beat.redeemed) <= MAX_REDEEMED and all(0 < len(serial) <= MAX_SERIAL_BYTES for serial in beat.redeemed),
+        ),
         ("counters", len(beat.counters) <= MAX_COUNTERS and all(len(n) <= MAX_NAME_CHARS for n in beat.counters)),
     ):
         if not is_fine:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from discovery.beats import MAX_REDEEMED
 from discovery.table import INTERVAL_S, TICKET_S
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
@@ -32,9 +33,6 @@ from wire.internal import NO_SECRET, InternalSecret
 from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
 
 log = logging.getLogger(__name__)
-
-MAX_REDEEMED = 100_000
-"""Redeemed tickets kept for replicas that do not answer; older ones expire at discovery by themselves."""
 
 _INTERVAL_BOUNDS_S = (0.02, 60.0)
 _SHORTEST_WAIT_S = 0.5
