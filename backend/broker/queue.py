@@ -103,8 +103,7 @@ class Queue:
 
     def acknowledge(self, handover: Handover) -> None:
         """Forget the message, when it is still in that consumer's hands."""
-        if handover.is_unsettled():
-            self._let_go(handover)
+        self._let_go(handover)
 
     def take_back(self, handover: Handover) -> Message | None:
         """The message waits again, when it is still in that consumer's hands; returned when its limit kills it."""
