@@ -1,1 +1,4 @@
-"""The client protocol on top of a gateway: `application` speaks it, `live` remembers requests, `delivery` sends results."""
+"""The client protocol on top of a gateway.
+
+`application` speaks it, `live` remembers requests, `delivery` sends results.
+"""

@@ -49,7 +49,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True)
 class LevelPiece:
-    """Piece `seq` of what a finished level brought, for clients that stream; `items` is a JSON array of bounded size."""
+    """Piece `seq` of what a finished level brought, for clients that stream; `items` is a bounded JSON array."""
 
     level: int
     seq: int

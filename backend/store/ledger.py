@@ -71,14 +71,24 @@ Knocks = dict[tuple[str, int], list[tuple[bytes, str]]]
 
 
 class Ledger:
-    """One transaction at time `now` (seconds); nobody loses a lease or their grace before `no_reap_before` (P15)."""
+    """One transaction at time `now` (seconds).
+
+    Nobody loses a lease or their grace before `no_reap_before`, nor when the store `was_away`: its ticking row has a
+    gap, so it was not the masters and clients that were silent (P15).
+    """
 
     def __init__(
-        self, db: sqlite3.Connection, sql: Mapping[str, str], limits: StoreLimits, now: float, no_reap_before: float
+        self,
+        db: sqlite3.Connection,
+        sql: Mapping[str, str],
+        limits: StoreLimits,
+        now: float,
+        no_reap_before: float,
+        was_away: bool,
     ) -> None:
         self._db, self._sql, self._limits, self._now = db, sql, limits, now
-        self._no_reap_before = no_reap_before
-        self._may_reap = now >= no_reap_before
+        self._no_reap_before = now + limits.lease_s if was_away else no_reap_before
+        self._may_reap = now >= self._no_reap_before
 
     def _do(self, name: str, **values: Any) -> sqlite3.Cursor:
         return self._db.execute(self._sql[name], {"now": self._now, **values})
@@ -360,11 +370,8 @@ class Ledger:
 
     # --- time ----------------------------------------------------------------------------------
 
-    def tick(self, was_away: bool) -> None:
+    def tick(self) -> None:
         """Move the ticking row; after a gap in it nobody is reaped for one lease."""
-        if was_away:
-            self._no_reap_before = self._now + self._limits.lease_s
-            self._may_reap = False
         self._do("tick", no_reap_before=self._no_reap_before)
 
     def end_overdue(self, many: int) -> None:

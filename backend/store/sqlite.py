@@ -120,15 +120,16 @@ class SqliteStore:
             raise Misuse("the store is not open")
         return self._db
 
-    def _write(self, action: Callable[[Ledger, float], T]) -> T:
-        """One transaction. `action` gets the ledger and the seconds since the last tick."""
+    def _write(self, action: Callable[[Ledger], T]) -> T:
+        """One transaction."""
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
             stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
             now = max(stored, self._clock.wall())
             db.execute(self._sql["move_clock"], {"now": now})
-            result = action(Ledger(db, self._sql, self._limits, now, no_reap_before), now - ticked_at)
+            ledger = Ledger(db, self._sql, self._limits, now, no_reap_before, was_away=now - ticked_at > TICK_GAP_S)
+            result = action(ledger)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -137,8 +138,8 @@ class SqliteStore:
         return result
 
     def _tick(self) -> None:
-        def tick(ledger: Ledger, gap_s: float) -> None:
-            ledger.tick(was_away=gap_s > TICK_GAP_S)
+        def tick(ledger: Ledger) -> None:
+            ledger.tick()
             ledger.end_overdue(RETIRE_AT_ONCE)
             ledger.delete_old(RETIRE_AT_ONCE)
 
@@ -147,7 +148,7 @@ class SqliteStore:
     # --- crossing threads ------------------------------------------------------------------------
 
     async def _transaction(self, action: Callable[[Ledger], T]) -> T:
-        return await self._in_thread(lambda: self._write(lambda ledger, _: action(ledger)))
+        return await self._in_thread(lambda: self._write(action))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._thread is None:

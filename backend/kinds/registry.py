@@ -1,0 +1,51 @@
+"""Kinds of job by name: the crawl is built in, others come by ``module:attribute`` from the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+from backend.kinds.api import JobKind
+from wire.codes import ErrorCode
+from wire.errors import BadInput, Misuse
+
+BUILT_IN = ("backend.kinds.crawl.kind:Crawl",)
+
+
+class Kinds:
+    """The kinds that a process knows."""
+
+    def __init__(self, kinds: Iterable[JobKind[Any]]) -> None:
+        self._kinds: dict[str, JobKind[Any]] = {}
+        for kind in kinds:
+            if kind.name in self._kinds:
+                raise Misuse(f"two kinds of job are named {kind.name!r}")
+            self._kinds[kind.name] = kind
+
+    def names(self) -> list[str]:
+        """In alphabetical order."""
+        return sorted(self._kinds)
+
+    def find(self, name: str) -> JobKind[Any]:
+        """Raises BadInput with the names there are."""
+        kind = self._kinds.get(name)
+        if kind is None:
+            known = ", ".join(self.names())
+            raise BadInput(ErrorCode.UNKNOWN_KIND, f"no kind of job is named {name!r}: known here are {known}")
+        return kind
+
+
+def load(paths: Sequence[str] = ()) -> Kinds:
+    """The built-in kinds and those at `paths` (``module:attribute``, a kind or its class). Raises Misuse."""
+    return Kinds(_load_one(path) for path in (*BUILT_IN, *paths))
+
+
+def _load_one(path: str) -> JobKind[Any]:
+    module, _, attribute = path.partition(":")
+    try:
+        found: Any = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise Misuse(f"no kind of job at {path!r} (write it module:attribute): {problem}") from problem
+    kind: JobKind[Any] = found() if isinstance(found, type) else found
+    return kind

@@ -1,0 +1,76 @@
+"""The store's contract over every engine, and what SQLite does beyond it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backend.store.port import Store
+from backend.store.sqlite import SqliteStore
+from tests.backend.contract_store import OpenStore, StoreContract
+from tests.clock import ManualClock
+from wire.errors import Misuse, Unavailable
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["sqlite"])
+async def open_store(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> AsyncIterator[OpenStore]:
+    opened: list[Store] = []
+
+    async def open_again() -> Store:
+        store = {"sqlite": SqliteStore}[request.param](str(tmp_path / "jobs.db"), clock=clock)
+        await store.start()
+        opened.append(store)
+        return store
+
+    yield open_again
+    for store in opened:
+        await store.stop()
+
+
+class TestContract(StoreContract):
+    """Every engine keeps the promises of the port."""
+
+
+class TestSqlite:
+    async def test_a_file_of_a_newer_program_is_refused(self, tmp_path: Path) -> None:
+        with sqlite3.connect(tmp_path / "jobs.db") as db:
+            db.execute("PRAGMA user_version = 99")
+        db.close()
+        with pytest.raises(Misuse, match="newer"):
+            await SqliteStore(str(tmp_path / "jobs.db")).start()
+
+    async def test_a_file_that_is_no_database_is_unavailable(self, tmp_path: Path) -> None:
+        (tmp_path / "jobs.db").write_bytes(b"not a database, whatever its name says" * 100)
+        with pytest.raises(Unavailable, match=r"jobs\.db"):
+            await SqliteStore(str(tmp_path / "jobs.db")).start()
+
+    async def test_a_folder_that_is_not_there_is_unavailable(self, tmp_path: Path) -> None:
+        with pytest.raises(Unavailable, match="nowhere"):
+            await SqliteStore(str(tmp_path / "nowhere" / "jobs.db")).start()
+
+    async def test_time_never_goes_back_over_a_restart(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "jobs.db")
+        late, early = ManualClock(wall_s=2_000_000_000.0), ManualClock(wall_s=1_000_000_000.0)
+        for clock in (late, early):
+            store = SqliteStore(path, clock=clock)
+            await store.start()
+            await store.stop()
+        with sqlite3.connect(path) as db:
+            assert db.execute("SELECT now FROM clock").fetchone() == (2_000_000_000.0,)
+        db.close()
+
+    async def test_stopping_twice_is_fine_and_a_stopped_store_is_unavailable(self, tmp_path: Path) -> None:
+        store = SqliteStore(str(tmp_path / "jobs.db"))
+        await store.start()
+        await store.stop()
+        await store.stop()
+        with pytest.raises(Unavailable):
+            await store.tick()
