@@ -1,0 +1,60 @@
+"""What happens when a connection's deadline comes: the shell around `gateway.keepalive`."""
+
+from __future__ import annotations
+
+from gateway.door import Door
+from gateway.frames import ping_bytes
+from gateway.keepalive import Rhythm, Verdict, judge
+from gateway.links import Links
+from gateway.settings import Settings
+from gateway.slots import CLOSING, GREETING, LINGERING, OPEN
+from gateway.wheel import ticks
+from wire.codes import IDLE, NO_PONG
+
+_PING = ping_bytes()
+
+
+class Deadlines:
+    """Turns the wheel of `links` and acts on what falls due."""
+
+    def __init__(self, links: Links, door: Door, settings: Settings) -> None:
+        self._links = links
+        self._door = door
+        self._rhythm = Rhythm.of(settings)
+        self._max_outbox_age = ticks(settings.max_outbox_age_s)
+
+    def turn(self) -> None:
+        """One tick."""
+        state = self._links.slots.state
+        for fd in self._links.wheel.turn():
+            if state[fd] == OPEN:
+                self._open(fd)
+            elif state[fd] == GREETING:
+                self._door.too_late(fd)
+            elif state[fd] in (CLOSING, LINGERING):
+                self._links.drop(fd)
+
+    def _open(self, fd: int) -> None:
+        links, slots, wheel = self._links, self._links.slots, self._links.wheel
+        outbox = links.outboxes.get(fd)
+        if outbox is not None:
+            too_old = outbox.oldest() + self._max_outbox_age
+            if wheel.now >= too_old:
+                links.too_slow(fd)
+            else:
+                wheel.put(fd, too_old)  # no ping: it would wait behind what the peer does not take
+            return
+        verdict, again = judge(
+            fd, slots.heard[fd], slots.active[fd], slots.pinged[fd], slots.holds[fd] > 0, wheel.now, self._rhythm
+        )
+        if verdict is Verdict.IDLE:
+            links.say_goodbye(fd, IDLE.number, IDLE.reason)
+            return
+        if verdict is Verdict.NO_PONG:
+            links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)
+            return
+        wheel.put(fd, again)
+        if verdict is Verdict.PING:
+            slots.pinged[fd] = wheel.now
+            links.counters.pings += 1
+            links.write(fd, _PING)

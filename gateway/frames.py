@@ -1,0 +1,212 @@
+"""Bytes to messages and messages to bytes (RFC 6455 section 5). Pure.
+
+What comes in is cut twice. `plain` takes the whole, unfragmented, masked frames of ordinary traffic off the front by
+bytes: no state, no object. It stops at the first byte that is anything else, and there a `Parser` is borrowed: wsproto
+behind a gate that counts. The parser is given back as soon as it is `at_rest`, so that only a connection with a
+frame or a fragmented message in flight has one. Both accept and refuse exactly the same; a property test says so.
+
+The gate reads frame headers itself, for three reasons: wsproto has no size limit, hands out payload before a whole
+frame's length could be looked at, and does not say in public whether it is at rest. So headers go in first, alone,
+and a length over the limit is refused before any of its payload arrives (1009).
+
+What comes out are `Event` pairs. After CLOSE or VIOLATION nothing more comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.extensions import Extension
+
+from wire.codes import BAD_TEXT, Close
+
+MAX_CONTROL_BYTES = 125
+"""Payload of a control frame (RFC 6455 section 5.5)."""
+
+
+class Kind(IntEnum):
+    """What came in. The payload is: str, bytes, (code, reason), bytes, bytes, and the Close to answer with."""
+
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+    VIOLATION = 0xF
+
+
+Event = tuple[int, Any]
+
+_TEXT, _BINARY, _CLOSE, _PING, _PONG, _VIOLATION = (int(kind) for kind in Kind)
+
+
+def encode(message: str | bytes) -> bytes:
+    """One whole unmasked message frame, as a server sends it. Raises UnicodeEncodeError for a lone surrogate."""
+    if isinstance(message, str):
+        payload = message.encode()
+        first = 0x81
+    else:
+        payload = message
+        first = 0x82
+    return _head(first, len(payload)) + payload
+
+
+def _head(first: int, length: int) -> bytes:
+    if length < 126:
+        return bytes((first, length))
+    if length < 0x10000:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
+
+
+def ping_bytes(payload: bytes = b"") -> bytes:
+    """A ping frame; `payload` of at most 125 bytes."""
+    return bytes((0x89, len(payload))) + payload
+
+
+def pong_bytes(payload: bytes) -> bytes:
+    """The answer to a ping with this payload."""
+    return bytes((0x8A, len(payload))) + payload
+
+
+def close_bytes(code: int, reason: str = "") -> bytes:
+    """A close frame. Code 1005 stands for none and makes an empty one; the reason is cut to 123 bytes."""
+    if code == 1005:
+        return b"\x88\x00"
+    text = reason.encode(errors="replace")[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
+    return bytes((0x88, 2 + len(text))) + code.to_bytes(2, "big") + text
+
+
+def unmask(payload: bytes, key: bytes) -> bytes:
+    """`payload` with its masking key (4 bytes) taken off (RFC 6455 section 5.3); the same puts it on."""
+    size = len(payload)
+    mask = key * (size // 4) + key[: size % 4]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
+_PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}
+"""First byte of the frames that `plain` takes: final, no reserved bits."""
+
+
+def plain(data: bytes, max_bytes: int) -> tuple[list[Event], int]:
+    """Take ordinary whole frames off the front of `data`: their events, and how many bytes they were."""
+    events: list[Event] = []
+    at, size = 0, len(data)
+    while at + 6 <= size:
+        kind = _PLAIN.get(data[at])
+        length = data[at + 1] - 0x80
+        start = at + 6
+        if length == 126 and start + 2 <= size:
+            length = data[at + 2] << 8 | data[at + 3]
+            start += 2
+            if length < 126 or kind is None or kind > _BINARY:
+                break
+        end = start + length
+        if kind is None or length < 0 or length == 127 or end > size or length > max_bytes:
+            break
+        payload: Any = unmask(data[start:end], data[start - 4 : start])
+        if kind == _TEXT:
+            try:
+                payload = payload.decode()
+            except UnicodeDecodeError:
+                break
+        events.append((kind, payload))
+        at = end
+    return events, at
+
+
+class Parser:
+    """A frame or fragmented message in flight: wsproto behind a gate that counts bytes and fragments."""
+
+    def __init__(self, max_bytes: int, max_fragments: int, extensions: list[Extension] | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._max_fragments = max_fragments
+        self._wsproto = Connection(ConnectionType.SERVER, extensions)
+        self._head = bytearray()
+        self._missing = 0
+        """Payload bytes of the current frame still to come."""
+        self._message: list[Any] = []
+        self._message_bytes = 0
+        self._fragments = 0
+        self.over = False
+        """A close frame or a violation has come out; nothing more will."""
+
+    @property
+    def at_rest(self) -> bool:
+        """No frame and no fragmented message is in flight: the parser can be given back."""
+        return not (self._head or self._missing or self._fragments or self.over)
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events of these bytes."""
+        at = 0
+        while at < len(data) and not self.over:
+            if self._missing:
+                piece = data[at : at + self._missing]
+                self._missing -= len(piece)
+            else:
+                piece = data[at : at + self._head_missing()]
+                self._head += piece
+            at += len(piece)
+            self._wsproto.receive_data(piece)
+            if self._head and not self._head_missing() and (limit := self._enter_frame()):
+                yield self._refuse(limit)
+                return
+            yield from self._come_out()
+
+    def _refuse(self, limit: Close) -> Event:
+        """What wsproto has against a frame's header comes first, so that the answer does not depend on the split."""
+        faults = [event for event in self._come_out() if event[0] == _VIOLATION]
+        self.over = True
+        return faults[0] if faults else (_VIOLATION, limit)
+
+    def _head_missing(self) -> int:
+        """Bytes of the frame header still to come, as far as the bytes so far tell."""
+        head = self._head
+        if len(head) < 2:
+            return 2 - len(head)
+        extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
+        return 2 + extended + (4 if head[1] & 0x80 else 0) - len(head)
+
+    def _enter_frame(self) -> Close | None:
+        """A header is whole: note how much payload follows. The violation, when it goes over a limit."""
+        head, short = self._head, self._head[1] & 0x7F
+        length = short if short < 126 else int.from_bytes(head[2 : 4 if short == 126 else 10], "big")
+        is_control = head[0] & 0x08
+        self._head = bytearray()
+        self._missing = length
+        if is_control:
+            return None
+        self._fragments += 1
+        self._message_bytes += length
+        if self._message_bytes > self._max_bytes:
+            return Close(1009, f"message too big: at most {self._max_bytes} bytes")
+        if self._fragments > self._max_fragments:
+            return Close(1008, f"too many fragments: at most {self._max_fragments} in a message")
+        return None
+
+    def _come_out(self) -> Iterator[Event]:
+        for event in self._wsproto.events():
+            if isinstance(event, (TextMessage, BytesMessage)):
+                self._message.append(event.data)
+                if event.message_finished:
+                    is_text = isinstance(event, TextMessage)
+                    message = "".join(self._message) if is_text else b"".join(self._message)
+                    self._message, self._message_bytes, self._fragments = [], 0, 0
+                    yield (_TEXT if is_text else _BINARY), message
+            elif isinstance(event, Ping):
+                yield _PING, bytes(event.payload)
+            elif isinstance(event, Pong):
+                yield _PONG, bytes(event.payload)
+            elif isinstance(event, CloseConnection):
+                self.over = True
+                yield self._closed(event)
+
+    def _closed(self, event: CloseConnection) -> Event:
+        """The peer's close frame, or a violation: wsproto reports both alike, but only the first changes its state."""
+        if self._wsproto.state is ConnectionState.OPEN:
+            return _VIOLATION, BAD_TEXT if event.code == BAD_TEXT.number else Close(int(event.code), event.reason or "")
+        return _CLOSE, (int(event.code), event.reason or "")

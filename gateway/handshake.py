@@ -1,0 +1,158 @@
+"""The opening handshake (RFC 6455 section 4.2): bytes in, a request or a refusal out. Pure.
+
+wsproto judges the request; this module finds its end, because wsproto loses the bytes that follow it, and
+composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from wsproto.connection import ConnectionType
+from wsproto.events import RejectConnection
+from wsproto.events import Request as UpgradeRequest
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import RemoteProtocolError
+
+from gateway.api import Refusal, Request
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_END = re.compile(rb"\r?\n\r?\n")
+_HEALTH = re.compile(rb"GET /health(?:\?[!-~]*)? HTTP/1\.[01]\r?\n")
+_ONCE = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version", b"origin"))
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A valid upgrade request. `fields` have names in lower case and lack host, extensions and subprotocols."""
+
+    target: str
+    key: bytes
+    subprotocols: tuple[str, ...]
+    extensions: tuple[str, ...]
+    fields: Fields
+
+    def request(self, address: str, subject: str = "") -> Request:
+        """The same for applications."""
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.fields)
+        return Request(self.target, headers, self.subprotocols, address, subject)
+
+
+def head_end(data: bytes, start: int = 0) -> int:
+    """Where the request head in `data` ends, searched from `start`: the index after its empty line, or -1."""
+    found = _END.search(data, start)
+    return found.end() if found else -1
+
+
+def is_health_check(head: bytes) -> bool:
+    """Whether this is a ``GET /health`` of a balancer or an orchestrator rather than an upgrade."""
+    return _HEALTH.match(head) is not None and b"websocket" not in head.lower()
+
+
+def read_opening(head: bytes) -> Opening | Refusal:
+    """Judge a whole request head (empty line included)."""
+    handshake = H11Handshake(ConnectionType.SERVER)
+    try:
+        handshake.receive_data(head)
+        events = list(handshake.events())
+    except RemoteProtocolError as problem:
+        return _refusal(problem, head)
+    except UnicodeError:
+        return Refusal(400, "the request has characters that HTTP does not allow there")
+    if len(events) != 1 or not isinstance(events[0], UpgradeRequest):
+        return Refusal(400, "not an upgrade request")
+    return _opening(events[0])
+
+
+def _opening(request: UpgradeRequest) -> Opening | Refusal:
+    fields: Fields = tuple((bytes(name), bytes(value)) for name, value in request.extra_headers)
+    names = [name for name, _ in fields if name in _ONCE]
+    if len(names) != len(set(names)):
+        return Refusal(400, "a header that must come once came twice")
+    key = next(value for name, value in fields if name == b"sec-websocket-key")
+    if not _is_key(key):
+        return Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64")
+    return Opening(
+        target=request.target,
+        key=key,
+        subprotocols=tuple(request.subprotocols),
+        extensions=tuple(str(item) for item in request.extensions),
+        fields=fields,
+    )
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+def _refusal(problem: RemoteProtocolError, head: bytes) -> Refusal:
+    hint = problem.event_hint
+    headers: tuple[tuple[str, str], ...] = ()
+    status = 400
+    if isinstance(hint, RejectConnection):
+        status = hint.status_code
+        headers = tuple((name.decode(), value.decode()) for name, value in hint.headers)
+    if str(problem) == "Bad HTTP message":
+        return Refusal(400, "not HTTP/1.1")
+    if re.search(rb"\nupgrade:[ \t]*websocket", head, re.IGNORECASE) is None:
+        needed = (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"))
+        return Refusal(426, "this address speaks WebSocket only", headers=needed)
+    if status == 400 and "Version" in str(problem):
+        headers = (("Sec-WebSocket-Version", "13"),)
+    return Refusal(status if status >= 400 else 400, str(problem), headers=headers)
+
+
+def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str | None:
+    """The first of `preferred` that the client offers, or None."""
+    return next((name for name in preferred if name in offered), None)
+
+
+def accept_token(key: bytes) -> bytes:
+    """The answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2, 5.4)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def accept_bytes(key: bytes, subprotocol: str | None, extension: str | None = None) -> bytes:
+    """The 101 answer."""
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        accept_token(key),
+    ]
+    if subprotocol is not None:
+        lines.append(b"\r\nSec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
+    if extension is not None:
+        lines.append(b"\r\nSec-WebSocket-Extensions: " + extension.encode("ascii"))
+    lines.append(b"\r\n\r\n")
+    return b"".join(lines)
+
+
+def refusal_bytes(refusal: Refusal) -> bytes:
+    """An HTTP answer that says no, and that this is all."""
+    body = f"{refusal.reason}\n".encode()
+    head = [f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}"]
+    head += [f"{name}: {value}" for name, value in refusal.headers]
+    if refusal.retry_after_s is not None:
+        head.append(f"Retry-After: {refusal.retry_after_s}")
+    head += ["Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}", "Connection: close"]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
+
+
+HEALTH_ANSWER = refusal_bytes(Refusal(200, "ok"))

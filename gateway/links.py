@@ -1,0 +1,271 @@
+"""Connections from our side: bytes out, and how every connection ends.
+
+An end has three steps, so that the last words arrive and the application is told at a safe moment.
+
+1. `close` sends a close frame, makes the handle stale, and waits for the peer's frame (CLOSING).
+2. `finish` shuts our side once all is sent, and throws away input until the peer closes too (LINGERING).
+3. `drop` takes the socket out of the poller and has the slot freed (GONE).
+
+The peer, or a deadline, may take a connection from any state straight to the last step. What an application must
+hear and what must be freed goes through one queue that is worked off in a turn of its own: `on_close` is therefore
+never called from inside another callback, and always before the descriptor's number can come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+
+from gateway import frames
+from gateway.api import Application, Frame, Message, Peer, Request
+from gateway.counters import Counters
+from gateway.frames import Parser
+from gateway.outbox import Outbox
+from gateway.poller import Poller
+from gateway.settings import Settings
+from gateway.slots import CLOSING, FINISH, FREE, GONE, LINGERING, OPEN, Slots
+from gateway.transport import Transport
+from gateway.wheel import Wheel, ticks
+from wire.codes import APPLICATION_ERROR, SLOW, Close
+
+log = logging.getLogger(__name__)
+
+LOST = 1006
+"""What an application is told when there was no close frame (RFC 6455 section 7.1.5)."""
+
+READ_PAUSE_BYTES = 64 * 1024
+"""Who has this much unread from us is not listened to: its requests would only add to what it does not read."""
+
+_ENDINGS_A_TURN = 512
+
+
+class Links:
+    """The write side of all connections; also what a `Peer` acts on."""
+
+    def __init__(
+        self, app: Application, settings: Settings, transport: Transport, poller: Poller, counters: Counters
+    ) -> None:
+        self.app = app
+        self.slots = Slots()
+        self.wheel = Wheel()
+        self.poller = poller
+        self.transport = transport
+        self.counters = counters
+        self.outboxes: dict[int, Outbox] = {}
+        self.parsers: dict[int, Parser] = {}
+        self.opening: tuple[int, int, Request] | None = None
+        """fd, generation and request of the connection whose `on_open` runs."""
+        self._max_outbox_bytes = settings.max_outbox_bytes
+        self._max_outbox_age = ticks(settings.max_outbox_age_s)
+        self._close_ticks = ticks(settings.close_s)
+        self._endings: deque[tuple[int, int, int, str] | int] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    # What a Peer can do.
+
+    def send(self, fd: int, generation: int, message: Message) -> bool:
+        return self.slots.is_open(fd, generation) and self._send(fd, frames.encode(message))
+
+    def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
+        return self.slots.is_open(fd, generation) and self._send(fd, frame.data)
+
+    def close(self, fd: int, generation: int, close: Close) -> None:
+        if self.slots.is_open(fd, generation):
+            self.say_goodbye(fd, close.number, close.reason)
+
+    def hold(self, fd: int, generation: int, change: int) -> None:
+        if self.slots.is_open(fd, generation):
+            self.slots.hold(fd, change)
+            if change < 0:
+                self.slots.active[fd] = self.wheel.now
+                self.wheel.advance(fd, self.wheel.now + 1)
+
+    def is_open(self, fd: int, generation: int) -> bool:
+        return self.slots.is_open(fd, generation)
+
+    def request(self, fd: int, generation: int) -> Request | None:
+        opening = self.opening
+        return opening[2] if opening and opening[:2] == (fd, generation) else None
+
+    def unsent_bytes(self, fd: int, generation: int) -> int:
+        outbox = self.outboxes.get(fd)
+        return outbox.byte_count if outbox and self.slots.is_open(fd, generation) else 0
+
+    # Bytes out.
+
+    def _send(self, fd: int, data: bytes) -> bool:
+        self.counters.messages_out += 1
+        self.slots.active[fd] = self.wheel.now
+        return self.write(fd, data)
+
+    def write(self, fd: int, data: bytes) -> bool:
+        """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
+        outbox = self.outboxes.get(fd)
+        if outbox is not None:
+            return self._put(fd, outbox, data)
+        try:
+            sent = self.transport.write(fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.drop(fd)
+            return False
+        self.counters.bytes_out += sent
+        if sent == len(data):
+            return True
+        self.outboxes[fd] = outbox = Outbox(data, sent, self.wheel.now)
+        self.wheel.advance(fd, self.wheel.now + self._max_outbox_age)
+        self._watch(fd, outbox)
+        return outbox.byte_count <= self._max_outbox_bytes or self.too_slow(fd)
+
+    def _put(self, fd: int, outbox: Outbox, data: bytes) -> bool:
+        if outbox.byte_count + len(data) > self._max_outbox_bytes:
+            return self.too_slow(fd)
+        was_small = outbox.byte_count <= READ_PAUSE_BYTES
+        outbox.put(data, self.wheel.now)
+        if was_small and outbox.byte_count > READ_PAUSE_BYTES:
+            self._watch(fd, outbox)
+        return True
+
+    def _watch(self, fd: int, outbox: Outbox) -> None:
+        is_heard = self.slots.state[fd] != OPEN or outbox.byte_count <= READ_PAUSE_BYTES
+        self.poller.watch(fd, read=is_heard, write=True)
+
+    def on_writable(self, fd: int) -> None:
+        """The kernel has room again for a peer that was slow."""
+        outbox = self.outboxes.get(fd)
+        if outbox is None:
+            return
+        try:
+            is_empty = outbox.flush(lambda piece: self._write_some(fd, piece))
+        except OSError:
+            self.drop(fd)
+            return
+        if not is_empty:
+            self._watch(fd, outbox)
+            return
+        del self.outboxes[fd]
+        self.poller.watch(fd, read=True, write=False)
+        if self.slots.flags[fd] & FINISH:
+            self.finish(fd)
+        elif self.slots.state[fd] == OPEN:
+            self.call(fd, self.app.on_drained)
+
+    def _write_some(self, fd: int, piece: memoryview) -> int:
+        try:
+            taken = self.transport.write(fd, piece)
+        except BlockingIOError:
+            return 0
+        self.counters.bytes_out += taken
+        return taken
+
+    # Ends.
+
+    def too_slow(self, fd: int) -> bool:
+        """The peer does not take what it asked for: it gets a code to come back with. Always False."""
+        if self.slots.state[fd] != OPEN:
+            self.drop(fd)
+            return False
+        self.counters.slow_closes += 1
+        outbox = self.outboxes.get(fd)
+        if outbox is not None:
+            outbox.drop_unstarted()
+        self.say_goodbye(fd, SLOW.number, SLOW.reason)
+        return False
+
+    def say_goodbye(self, fd: int, code: int, reason: str, *, final: bool = False) -> None:
+        """Close an open connection. `final`: the peer has said goodbye too, or will not be listened to."""
+        self._leave(fd, CLOSING, code, reason)
+        self.wheel.put(fd, self.wheel.now + self._close_ticks)
+        data = frames.close_bytes(code, reason)
+        outbox = self.outboxes.get(fd)
+        if outbox is not None:
+            outbox.put(data, self.wheel.now)
+            self._watch(fd, outbox)
+        elif not self.write(fd, data):
+            return
+        if final:
+            self.finish(fd)
+
+    def finish(self, fd: int) -> None:
+        """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
+        if fd in self.outboxes:
+            self.slots.state[fd] = CLOSING
+            self.slots.flags[fd] |= FINISH
+            return
+        self.slots.state[fd] = LINGERING
+        self.slots.active[fd] = self.wheel.now
+        self.wheel.put(fd, self.wheel.now + self._close_ticks)
+        self.parsers.pop(fd, None)
+        try:
+            self.transport.shut(fd)
+        except OSError:
+            self.drop(fd)
+
+    def drop(self, fd: int) -> None:
+        """End now. An application that knows of the connection hears LOST."""
+        state = self.slots.state[fd]
+        if state in (FREE, GONE):
+            return
+        if state == OPEN:
+            self._leave(fd, GONE, LOST, "")
+        self.slots.state[fd] = GONE
+        self.poller.remove(fd)
+        self.wheel.remove(fd)
+        self.outboxes.pop(fd, None)
+        self.parsers.pop(fd, None)
+        self._end(fd)
+
+    def _leave(self, fd: int, state: int, code: int, reason: str) -> None:
+        assert self.slots.state[fd] == OPEN
+        self.slots.state[fd] = state
+        self.slots.active[fd] = self.wheel.now
+        self.counters.open_now -= 1
+        self.counters.closed[code] += 1
+        self._end((fd, self.slots.generation[fd], code, reason))
+
+    def _end(self, ending: tuple[int, int, int, str] | int) -> None:
+        if not self._endings and self._loop is not None:
+            self._loop.call_soon(self.settle)
+        self._endings.append(ending)
+
+    def settle(self) -> None:
+        """Tell the application of ends, and free slots, in the order in which they came."""
+        for _ in range(min(len(self._endings), _ENDINGS_A_TURN)):
+            ending = self._endings[0]
+            if isinstance(ending, int):
+                self.slots.free(ending)
+                with contextlib.suppress(OSError):
+                    self.transport.close(ending)
+            else:
+                self._tell(*ending)
+            self._endings.popleft()
+        if self._endings and self._loop is not None:
+            self._loop.call_soon(self.settle)
+
+    def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
+        try:
+            self.app.on_close(Peer(self, fd, generation), code, reason)
+        except Exception:
+            self._note_failure()
+
+    # The application's callbacks.
+
+    def call(self, fd: int, callback: object, *args: object) -> None:
+        """Run a callback of the application for an open connection; one that raises costs that connection."""
+        assert callable(callback)
+        try:
+            callback(Peer(self, fd, self.slots.generation[fd]), *args)
+        except Exception:
+            self._note_failure()
+            if self.slots.state[fd] == OPEN:
+                self.say_goodbye(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
+
+    def _note_failure(self) -> None:
+        self.counters.application_errors += 1
+        log.exception("the application failed", extra={"action": "application_failed"})

@@ -1,0 +1,118 @@
+"""The listening sockets: bounded accepts a turn, and a pause when descriptors or memory run out."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+from wire.errors import Misuse
+
+log = logging.getLogger(__name__)
+
+ACCEPTS_A_TURN = 64
+"""Connections accepted before others are served; each costs about 50 µs."""
+
+PAUSE_S = 1.0
+"""Rest after the system refused a descriptor: waiting clients stay in the kernel's queue."""
+
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Listening sockets on every address of `host`, all on one port (0 picks it). Raises OSError with the reason."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in dict.fromkeys(found):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            sockets.append(_listen(family, (str(address[0]), chosen), backlog))
+    except OSError as problem:
+        for opened in sockets:
+            opened.close()
+        raise OSError(problem.errno, f"cannot listen on {host}:{port}: {problem.strerror}") from problem
+    return sockets
+
+
+def _listen(family: int, address: tuple[str, int], backlog: int) -> socket.socket:
+    listening = socket.create_server(address, family=family, backlog=backlog)
+    listening.setblocking(False)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+    return listening
+
+
+class Listener:
+    """Hands each accepted descriptor to `on_accept`, unless `has_room` says that nobody more can be taken."""
+
+    def __init__(self, on_accept: Callable[[int], None], has_room: Callable[[], bool]) -> None:
+        self._on_accept = on_accept
+        self._has_room = has_room
+        self._sockets: dict[int, socket.socket] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._resuming: asyncio.TimerHandle | None = None
+        self.pauses = 0
+
+    @property
+    def port(self) -> int:
+        """The port it listens on. Raises Misuse when it does not."""
+        for listening in self._sockets.values():
+            return int(listening.getsockname()[1])
+        raise Misuse("not listening")
+
+    @property
+    def addresses(self) -> list[str]:
+        """``host:port`` of each socket."""
+        pairs = (listening.getsockname()[:2] for listening in self._sockets.values())
+        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs]
+
+    def start(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> None:
+        self._loop = loop
+        self._sockets = {listening.fileno(): listening for listening in sockets}
+        self._resume()
+
+    def stop(self) -> None:
+        """Close the listening sockets; whoever waits in their queue is reset by the kernel. Fine to call twice."""
+        self._unwatch()
+        for listening in self._sockets.values():
+            listening.close()
+        self._sockets = {}
+
+    def _resume(self) -> None:
+        assert self._loop is not None
+        self._resuming = None
+        for fd, listening in self._sockets.items():
+            self._loop.add_reader(fd, self._accept, listening)
+
+    def _unwatch(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        for fd in self._sockets:
+            assert self._loop is not None
+            self._loop.remove_reader(fd)
+
+    def _pause(self, why: str) -> None:
+        assert self._loop is not None
+        self.pauses += 1
+        log.warning("accepting paused", extra={"action": "accept_paused", "reason": why, "pause_s": PAUSE_S})
+        self._unwatch()
+        self._resuming = self._loop.call_later(PAUSE_S, self._resume)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            if not self._has_room():
+                self._pause("no room")
+                return
+            try:
+                client, _address = listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as problem:
+                if problem.errno in _OUT_OF_RESOURCES:
+                    self._pause(problem.strerror or "out of resources")
+                    return
+                continue  # the client was gone before we came to it
+            client.setblocking(False)
+            self._on_accept(client.detach())

@@ -1,0 +1,126 @@
+"""The command line of ``python -m gateway``: every setting as an option and as a ``ROOST_…`` variable."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
+from typing import Any
+
+from gateway.api import Application
+from gateway.settings import Settings
+from wire.errors import Misuse
+
+_ABOUT = """\
+Hold WebSocket connections for an application.
+
+  python -m gateway --app gateway.examples.echo:Echo --no-discovery
+  python -m gateway --app my.module:MyApp --discovery http://127.0.0.1:8000 --public-url ws://gw1.example:9001
+
+The application is a class with the callbacks of gateway.api.Application. SIGTERM and Ctrl-C send every client
+away with close code 1012, spread over the drain window, and end the process; a second signal ends it at once.
+Every option can be given as a variable too: --ping-after-s is ROOST_PING_AFTER_S.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the process is to do, beside the gateway's settings."""
+
+    app: str
+    settings: Settings
+    discovery: tuple[str, ...]
+    public_url: str
+    admin_host: str
+    admin_port: int | None
+    keys: str
+    secret: str
+    require_ticket: bool
+    log_level: str
+    log_style: str
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return "ROOST_" + name.upper()
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Read options and variables. Leaves with status 2 and a sentence when they do not make sense."""
+    parser = argparse.ArgumentParser("python -m gateway", formatter_class=_Formatter, description=_ABOUT)
+    process = parser.add_argument_group("process")
+    _add(process, "app", str, "", "the application, module:Class", metavar="MODULE:CLASS")
+    _add(process, "discovery", str, "", "base URLs of discovery's replicas, with commas between them", metavar="URL")
+    process.add_argument("--no-discovery", action="store_true", help="run alone, known to nobody")
+    _add(process, "public_url", str, "", "what clients are told to connect to (ws://HOST:PORT)", metavar="URL")
+    _add(process, "admin_host", str, "127.0.0.1", "address of /health, /ready and /metrics")
+    _add(
+        process, "admin_port", int, None, "port of /health, /ready and /metrics; 0 picks one; without it there are none"
+    )
+    _add(process, "keys", str, "", "signing keys of tickets, name:secret with commas between them, the newest first")
+    _add(process, "secret", str, "", "shared secret of the system's own HTTP")
+    process.add_argument(
+        "--require-ticket",
+        action="store_true",
+        default=_is_set("require_ticket"),
+        help="nobody gets in without a ticket",
+    )
+    _add(process, "log_level", str, "INFO", "least serious log line shown")
+    _add(process, "log_style", str, "plain", "plain or json")
+    limits = parser.add_argument_group("limits and times")
+    for item in fields(Settings):
+        assert item.default is not MISSING
+        _add(limits, item.name, type(item.default), item.default, item.metadata["why"])
+    given = vars(parser.parse_args(arguments))
+    try:
+        return _options(given)
+    except Misuse as problem:
+        parser.error(str(problem))
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=34, width=120)
+
+
+def _add(group: Any, name: str, kind: type, default: Any, text: str, metavar: str | None = None) -> None:
+    shown = "" if default in ("", None) else f" [{default}]"
+    group.add_argument(
+        "--" + name.replace("_", "-"),
+        type=kind,
+        default=os.environ.get(variable(name), default),
+        help=text.replace("%", "%%") + shown,
+        metavar=metavar or kind.__name__.upper(),
+    )
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(variable(name), "").lower() in ("1", "true", "yes", "on")
+
+
+def _options(given: dict[str, Any]) -> Options:
+    settings = Settings(**{item.name: given.pop(item.name) for item in fields(Settings)})
+    alone = given.pop("no_discovery")
+    discovery = tuple(url.strip() for url in given.pop("discovery").split(",") if url.strip())
+    if not given["app"]:
+        raise Misuse("say which application to run: --app gateway.examples.echo:Echo")
+    if not discovery and not alone:
+        raise Misuse("say where discovery is (--discovery URL), or --no-discovery to run alone")
+    if given["require_ticket"] and not given["keys"]:
+        raise Misuse("--require-ticket needs the --keys that sign tickets")
+    return Options(settings=settings, discovery=() if alone else discovery, **given)
+
+
+def load_application(name: str) -> Application:
+    """Make the application ``module:Class``. Raises Misuse when there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise Misuse(f"no application {name}: {problem}") from problem
+    app = factory()
+    if not callable(getattr(app, "on_message", None)):
+        raise Misuse(f"{name} has no on_message: see gateway.api.Application")
+    return app  # type: ignore[no-any-return]

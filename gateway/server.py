@@ -1,0 +1,183 @@
+"""A gateway: everything wired together, with the lifecycle of a part (`wire.service`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable, Iterator
+
+from discovery.registrar import Vitals, new_incarnation
+from gateway import frames
+from gateway.api import Application, Frame, Message, Peer
+from gateway.broadcast import Broadcast
+from gateway.counters import Counters
+from gateway.deadlines import Deadlines
+from gateway.door import Door
+from gateway.links import Links
+from gateway.listener import Listener, bind
+from gateway.poller import Poller
+from gateway.settings import Settings, capacity
+from gateway.slots import FREE, GREETING, OPEN
+from gateway.talk import Talk
+from gateway.ticker import Ticker
+from gateway.tickets import TicketBooth
+from gateway.transport import Plain
+from wire.clock import SYSTEM_CLOCK, Clock
+from wire.codes import GOING_AWAY, MOVED
+from wire.tokens import Keyring
+
+log = logging.getLogger(__name__)
+
+TURN_AWAY_COUNT = 64
+"""Clients beyond the capacity that are let as far as the handshake at one time, to be told 503."""
+
+_DRAIN_STEP_S = 0.05
+_DRAIN_RATE = 200
+"""Clients sent away in a second, unless the window is too short for that."""
+
+
+class Server:
+    """Holds connections for one application. Implements `api.Gateway` and `wire.service.Part`.
+
+    With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one. `sockets` are
+    listening sockets made elsewhere; without them `start` makes them from the settings.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        settings: Settings,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        incarnation: str = "",
+        keyring: Keyring | None = None,
+        require_ticket: bool = False,
+        sockets: list[socket.socket] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.incarnation = incarnation or new_incarnation()
+        self.counters = Counters()
+        self.capacity = capacity(settings.max_connections)
+        self._app = app
+        self._sockets = sockets
+        self._poller = Poller(self._on_readable, self._on_writable)
+        self.links = Links(app, settings, Plain(), self._poller, self.counters)
+        self._talk = Talk(self.links, settings)
+        self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
+        self._door = Door(self.links, settings, self._booth, self._talk.receive)
+        self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
+        self._listener = Listener(self._on_accept, self._has_room)
+        self._broadcast = Broadcast()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # The lifecycle.
+
+    async def start(self) -> None:
+        """Listen and serve. Raises OSError when it cannot listen."""
+        loop = asyncio.get_running_loop()
+        sockets = self._sockets or bind(self.settings.host, self.settings.port, self.settings.backlog)
+        self._loop = loop
+        self.links.start(loop)
+        self._app.start(self)
+        self._broadcast.start(loop)
+        self._poller.start(loop)
+        self.ticker.start(loop)
+        self._listener.start(loop, sockets)
+
+    async def drain(self) -> None:
+        """Accept nobody, and send everybody away (1012), spread over the drain window."""
+        self._door.is_shut = True
+        self._listener.stop()
+        remaining = list(self.peers())
+        until = self.clock.monotonic() + self.settings.drain_s
+        pace_s = min(self.settings.drain_s * 0.75, len(remaining) / _DRAIN_RATE)
+        steps = max(int(pace_s / _DRAIN_STEP_S), 1)
+        for step in range(steps):
+            for peer in remaining[step::steps]:
+                peer.close(MOVED)
+            await self.clock.sleep(_DRAIN_STEP_S)
+        while self.links.slots.used and self.clock.monotonic() < until:
+            await self.clock.sleep(_DRAIN_STEP_S)
+
+    async def stop(self) -> None:
+        """Close everything at once; the application hears of every connection. Fine to call twice."""
+        if self._loop is None:
+            return
+        self._listener.stop()
+        for peer in self.peers():
+            peer.close(GOING_AWAY)
+        for fd in range(len(self.links.slots)):
+            self.links.drop(fd)
+        while self.links.slots.used:
+            self.links.settle()
+        self.ticker.stop()
+        self._poller.stop()
+        self._loop = None
+        self._app.stop()
+
+    # What an application may ask (`api.Gateway`).
+
+    @property
+    def connections(self) -> int:
+        return self.links.slots.used
+
+    def peer(self, fd: int, generation: int) -> Peer:
+        return Peer(self.links, fd, generation)
+
+    def peers(self) -> Iterator[Peer]:
+        slots = self.links.slots
+        for fd in range(len(slots)):
+            if slots.state[fd] == OPEN:
+                yield Peer(self.links, fd, slots.generation[fd])
+
+    def encode(self, message: Message) -> Frame:
+        return Frame(frames.encode(message))
+
+    def broadcast(self, frame: Frame, peers: Iterable[Peer]) -> None:
+        self._broadcast.add(frame, peers)
+
+    # What the process around it asks.
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._listener.port
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, ``host:port``."""
+        return self._listener.addresses
+
+    def vitals(self) -> Vitals:
+        """One snapshot for discovery (P31)."""
+        return Vitals(
+            capacity=self.capacity,
+            load=self.links.slots.used,
+            lag_ms=self.ticker.lag_ms,
+            redeemed=self._booth.take_redeemed(),
+            counters={
+                "messages_in": self.counters.messages_in,
+                "messages_out": self.counters.messages_out,
+                "accepted": self.counters.accepted,
+            },
+        )
+
+    # What the poller and the listener call.
+
+    def _on_readable(self, fd: int) -> None:
+        if self.links.slots.state[fd] == GREETING:
+            self._door.on_readable(fd)
+        else:
+            self._talk.on_readable(fd)
+
+    def _on_writable(self, fd: int) -> None:
+        if self.links.slots.state[fd] != FREE:
+            self.links.on_writable(fd)
+
+    def _on_accept(self, fd: int) -> None:
+        self._door.enter(fd, is_full=self.links.slots.used >= self.capacity)
+
+    def _has_room(self) -> bool:
+        return self.links.slots.used < self.capacity + TURN_AWAY_COUNT

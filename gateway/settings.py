@@ -1,0 +1,73 @@
+"""Every number that shapes a gateway, each with its unit and the reason for its default.
+
+One frozen dataclass per process. The command line is derived from it: field `ping_after_s` is option
+``--ping-after-s`` and variable ``ROOST_PING_AFTER_S``.
+"""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from wire.errors import Misuse
+
+RESERVED_DESCRIPTORS = 128
+"""Kept for listeners, brokers, admin HTTP, log files and clients that are being turned away."""
+
+KIB = 1024
+
+
+def _option(default: Any, why: str) -> Any:
+    return field(default=default, metadata={"why": why})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Checked when made: raises Misuse. Times are seconds; 0 switches a limit off where the text says so."""
+
+    host: str = _option("127.0.0.1", "address to listen on: this machine only until you say otherwise (0.0.0.0, ::)")
+    port: int = _option(9001, "port to listen on; 0 picks a free one")
+    backlog: int = _option(4096, "connections the kernel queues before accept; the usual net.core.somaxconn")
+    max_connections: int = _option(0, "connections held at once; 0 derives it from RLIMIT_NOFILE")
+    handshake_s: float = _option(5.0, "time for a whole opening handshake: ten times a slow mobile round trip")
+    max_header_bytes: int = _option(8 * KIB, "bytes of an opening handshake: what common HTTP servers allow")
+    max_message_bytes: int = _option(64 * KIB, "bytes of one message from a client; a job's spec has under 1 KiB")
+    max_fragments: int = _option(1024, "frames of one message; an honest client fragments by KiBs, not by bytes")
+    ping_after_s: float = _option(
+        25.0, "silence before a ping: under the 30 s after which some NATs forget; 0 is never"
+    )
+    pong_within_s: float = _option(10.0, "time for any answer to a ping before the connection counts as dead")
+    idle_close_s: float = _option(1800.0, "time without a message before an idle client is sent home; 0 is never")
+    close_s: float = _option(5.0, "time for the peer's half of the closing handshake before the socket is just closed")
+    max_outbox_bytes: int = _option(1024 * KIB, "bytes that wait for one slow peer: four of the largest result parts")
+    max_outbox_age_s: float = _option(60.0, "time that a byte may wait for a slow peer: 1 MiB in it is 17 KiB/s")
+    drain_s: float = _option(8.0, "window over which clients are sent away on SIGTERM; a process is given 10 s")
+    retry_after_s: int = _option(5, "what a full or draining gateway says in Retry-After")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)) and not value >= 0:
+                raise Misuse(f"{item.name} is {value}: it must not be negative")
+        if not 0 <= self.port <= 65535:
+            raise Misuse(f"port is {self.port}: it must be at most 65535")
+        for name in ("handshake_s", "pong_within_s", "close_s", "max_header_bytes", "max_message_bytes", "backlog"):
+            if getattr(self, name) == 0:
+                raise Misuse(f"{name} must be more than 0")
+
+
+def capacity(max_connections: int) -> int:
+    """Connections this process can hold: what was asked for, or what RLIMIT_NOFILE leaves after the reserve.
+
+    Raises the soft limit to the hard one. Raises Misuse when more is asked for than descriptors allow.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    possible = hard - RESERVED_DESCRIPTORS
+    if possible < 1 or max_connections > possible:
+        raise Misuse(
+            f"RLIMIT_NOFILE is {hard}: it allows {max(possible, 0)} connections beside {RESERVED_DESCRIPTORS} "
+            f"descriptors in reserve, not {max_connections or 1}; raise it (ulimit -n) or ask for fewer"
+        )
+    return max_connections or possible

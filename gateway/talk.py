@@ -1,0 +1,81 @@
+"""Connections from the peer's side: bytes in, messages to the application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.frames import Event, Kind, Parser, plain, pong_bytes
+from gateway.links import Links
+from gateway.settings import Settings
+from gateway.slots import CLOSING, FREE, GONE, LINGERING, OPEN
+
+READ_BYTES = 64 * 1024
+"""Bytes of one read: what one turn gives a connection before the others have theirs."""
+
+_TEXT, _BINARY, _CLOSE, _PING, _VIOLATION = (
+    int(kind) for kind in (Kind.TEXT, Kind.BINARY, Kind.CLOSE, Kind.PING, Kind.VIOLATION)
+)
+_DATA = (_TEXT, _BINARY)
+
+
+class Talk:
+    """Reads connections whose handshake is done."""
+
+    def __init__(self, links: Links, settings: Settings) -> None:
+        self._links = links
+        self._read = links.transport.read
+        self._max_message_bytes = settings.max_message_bytes
+        self._max_fragments = settings.max_fragments
+
+    def on_readable(self, fd: int) -> None:
+        """Read once and act on it."""
+        links = self._links
+        if links.slots.state[fd] in (FREE, GONE):
+            return
+        try:
+            data = self._read(fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            links.drop(fd)
+            return
+        links.counters.bytes_in += len(data)
+        if links.slots.state[fd] != LINGERING:
+            links.slots.heard[fd] = links.wheel.now
+            self.receive(fd, data)
+
+    def receive(self, fd: int, data: bytes) -> None:
+        """Act on bytes that came from the peer."""
+        parser = self._links.parsers.get(fd)
+        if parser is None:
+            events, used = plain(data, self._max_message_bytes)
+            if events:
+                self._deliver(fd, events)
+            if used == len(data) or self._links.slots.state[fd] not in (OPEN, CLOSING):
+                return
+            data = data[used:]
+            parser = self._links.parsers[fd] = Parser(self._max_message_bytes, self._max_fragments)
+        self._deliver(fd, parser.feed(data))
+        if parser.at_rest:
+            self._links.parsers.pop(fd, None)
+
+    def _deliver(self, fd: int, events: Iterable[Event]) -> None:
+        links, state = self._links, self._links.slots.state
+        for kind, payload in events:
+            if state[fd] == OPEN:
+                if kind in _DATA:
+                    links.counters.messages_in += 1
+                    links.slots.active[fd] = links.wheel.now
+                    links.call(fd, links.app.on_message, payload)
+                elif kind == _PING:
+                    links.write(fd, pong_bytes(payload))
+                elif kind == _CLOSE:
+                    links.say_goodbye(fd, *payload, final=True)
+                elif kind == _VIOLATION:
+                    links.say_goodbye(fd, payload.number, payload.reason, final=True)
+            elif state[fd] == CLOSING and kind in (_CLOSE, _VIOLATION):
+                links.finish(fd)
+            if state[fd] in (LINGERING, GONE):
+                return

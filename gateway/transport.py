@@ -1,0 +1,50 @@
+"""How bytes get in and out of a client's socket: by descriptor, without an object for each connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """Non-blocking input and output by descriptor. All raise OSError; no room or no data is BlockingIOError."""
+
+    def read(self, fd: int, size: int) -> bytes:
+        """At most `size` bytes; empty at the end of the stream."""
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Hand bytes to the kernel; how many it took."""
+
+    def shut(self, fd: int) -> None:
+        """End our side of the stream; input still comes."""
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back."""
+
+
+class Plain:
+    """TCP as it is."""
+
+    read = staticmethod(os.read)
+    write = staticmethod(os.write)
+    close = staticmethod(os.close)
+
+    @staticmethod
+    def shut(fd: int) -> None:
+        borrowed = socket.socket(fileno=fd)
+        try:
+            borrowed.shutdown(socket.SHUT_WR)
+        finally:
+            borrowed.detach()
+
+
+def peer_address(fd: int) -> str:
+    """The other end's IP address; empty when it is gone already."""
+    borrowed = socket.socket(fileno=fd)
+    try:
+        return str(borrowed.getpeername()[0])
+    except OSError:
+        return ""
+    finally:
+        borrowed.detach()
