@@ -1,0 +1,79 @@
+"""The links of a page: ``a[href]`` and ``area[href]`` in document order, as URLs."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from backend.kinds.crawl.encoding import choose_codec, decode
+from backend.kinds.crawl.tags import attribute, start_tags
+from backend.kinds.crawl.urls import join
+
+MAX_LINKS = 10_000
+"""Links listed per page: more than any page for people has, so that a page for crawlers costs little."""
+MAX_LINK_CHARS = 1_000_000
+"""Characters of all links of a page together; bounds what a worker sends to a master."""
+
+_SHORT_RAW_TEXT = re.compile(r"(<(script|style|title|textarea|iframe|noembed|noframes|xmp)\b[^<>]*+(?<=/))>")
+
+
+class Links(Struct, frozen=True):
+    """Distinct URLs in the order of their first appearance; `cut`: there were more than the limits allow."""
+
+    urls: list[str]
+    cut: bool
+
+
+def page_links(body: bytes, content_type: str, url: str) -> Links:
+    """The links of the HTML or XHTML page `body` at `url`."""
+    codec = choose_codec(body, content_type)
+    html = decode(body, codec)
+    if "xhtml" in content_type.lower():
+        html = _SHORT_RAW_TEXT.sub(r"\1></\2>", html)  # to an HTML parser <script/> would swallow the rest
+    return html_links(html, url, codec)
+
+
+def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
+    """The links of the text of a page at `url` that was read by `codec`."""
+    base: str | None = None
+    references: dict[str, None] = {}
+    for name, attributes in start_tags(html):
+        reference = attribute(attributes, "href")
+        if reference is None:
+            continue
+        if name != "base":
+            references[reference.partition("#")[0]] = None
+        elif base is None:
+            base = join(url, reference) or url
+    return _resolved(references, base or url, codec)
+
+
+def _resolved(references: dict[str, None], base: str, codec: str) -> Links:
+    urls: dict[str, None] = {}
+    chars = 0
+    for reference in references:
+        url = join(base, reference if reference.isascii() else _encode_query(reference, codec))
+        if url is None or url in urls:
+            continue
+        chars += len(url)
+        if len(urls) == MAX_LINKS or chars > MAX_LINK_CHARS:
+            return Links(list(urls), cut=True)
+        urls[url] = None
+    return Links(list(urls), cut=False)
+
+
+def _encode_query(reference: str, codec: str) -> str:
+    """A query is sent in the encoding of its page, everything else in UTF-8 (URL standard, query state)."""
+    path, mark, query = reference.partition("?")
+    if codec.startswith("utf") or query.isascii():
+        return reference
+    return path + mark + "".join(c if c.isascii() else _percent_encoded(c, codec) for c in query)
+
+
+def _percent_encoded(character: str, codec: str) -> str:
+    try:
+        return quote(character.encode(codec), safe="")
+    except UnicodeError:
+        return f"%26%23{ord(character)}%3B"

@@ -1,0 +1,73 @@
+"""What a client asks for: checked, normalised, the same for the same question."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from ada_url import URL
+from msgspec import Meta, Struct
+
+from backend.kinds.crawl.urls import MAX_URL_CHARS, Scope, parse
+from wire.codec import Unpacker
+from wire.codes import ErrorCode
+from wire.errors import BadInput, DecodeError
+
+MAX_DEPTH = 32
+"""No site needs more; a page further away is found by starting closer to it."""
+MAX_PAGES = 1_000_000
+MAX_AGE_S = 7 * 86_400.0
+MAX_SECONDS = 86_400.0
+
+
+class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """One crawl.
+
+    `depth`: how many links away from the start page URLs are listed. `max_pages`: most pages taken up for
+    fetching. `max_age_s`: how old a shared or kept answer may be; 0 insists on a new one. `max_seconds`: after
+    that long the crawl expires with what it has.
+    """
+
+    url: str
+    depth: Annotated[int, Meta(ge=0, le=MAX_DEPTH)] = 1
+    scope: Scope = Scope.HOST
+    max_pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)] = 10_000
+    max_age_s: Annotated[float, Meta(ge=0, le=MAX_AGE_S)] = 300.0
+    max_seconds: Annotated[float, Meta(ge=1, le=MAX_SECONDS)] = 3600.0
+
+
+_reader = msgspec.json.Decoder(CrawlSpec)
+unpack_spec: Unpacker[CrawlSpec] = Unpacker(CrawlSpec, "crawl spec")
+
+
+def read_spec(text: bytes) -> CrawlSpec:
+    """A client's JSON as a spec with its URL in serialised form. Raises BadInput: `bad_url` or `bad_spec`."""
+    try:
+        spec = _reader.decode(text)
+    except msgspec.ValidationError as problem:
+        raise BadInput(ErrorCode.BAD_SPEC, f"change the crawl's options: {problem}") from problem
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+        raise DecodeError(ErrorCode.BAD_SPEC, f"send the crawl's options as a JSON object: {problem}") from problem
+    return msgspec.structs.replace(spec, url=start_url(spec.url))
+
+
+def start_url(text: str) -> str:
+    """The URL that a crawl starts at, serialised. Raises BadInput `bad_url`."""
+    if "\0" in text:
+        raise _bad_url("take the NUL character out of the URL")
+    try:
+        url = URL(text)
+    except ValueError:  # UnicodeError is one: a lone surrogate cannot be part of a URL
+        raise _bad_url("write a whole web address, such as https://example.org/page") from None
+    if url.protocol not in ("http:", "https:"):
+        raise _bad_url(f"start the URL with http:// or https://, not {url.protocol[:20]}")
+    if url.username or url.password:
+        raise _bad_url("take the user name and password out of the URL: pages behind a login are not crawled")
+    normal = parse(url.href)
+    if normal is None:
+        raise _bad_url(f"use a URL of at most {MAX_URL_CHARS} characters")
+    return normal
+
+
+def _bad_url(advice: str) -> BadInput:
+    return BadInput(ErrorCode.BAD_URL, advice)

@@ -1,0 +1,95 @@
+"""URLs by the WHATWG standard, and which of them a crawl follows.
+
+A URL is a `str` in serialised form, without fragment and userinfo, with scheme http or https; two links are
+the same page when these strings are equal. Queries are not sorted and paths are not cleaned further: pages
+that a server tells apart stay apart.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from ada_url import join_url, normalize_url, replace_url
+from msgspec import Struct
+
+MAX_URL_CHARS = 8000
+"""RFC 9110 section 4.1 asks for support of at least 8000 octets; nobody needs more."""
+
+_WEB = ("http://", "https://")
+_PORT = re.compile(r":\d+$")
+
+
+class Scope(StrEnum):
+    """Which of the listed links are followed."""
+
+    HOST = "host"
+    DOMAIN = "domain"
+    ANY = "any"
+
+
+def parse(text: str) -> str | None:
+    """The absolute web URL that `text` writes, or None. Text without a scheme is no URL."""
+    try:
+        return _clean(normalize_url(text))
+    except ValueError:
+        return None
+
+
+def join(base: str, reference: str) -> str | None:
+    """The web URL that `reference` means in a document at `base`; None when it is malformed, foreign or too long."""
+    try:
+        return _clean(join_url(base, reference.partition("#")[0]))
+    except ValueError:  # UnicodeError is one: a lone surrogate cannot be part of a URL
+        return None
+
+
+def _clean(url: str) -> str | None:
+    if len(url) > MAX_URL_CHARS or not url.startswith(_WEB):
+        return None
+    if "#" in url:
+        url = url.partition("#")[0]
+    if "@" in url and "@" in host(url):
+        return replace_url(url, username="", password="")
+    return url
+
+
+def host(url: str) -> str:
+    """Host and, unless it is the scheme's default, port: ``example.org``, ``[::1]:8000``."""
+    return url.split("/", 3)[2]
+
+
+def hostname(url: str) -> str:
+    """`host` without the port."""
+    return _PORT.sub("", host(url))
+
+
+class Bounds(Struct, array_like=True, frozen=True):
+    """What a crawl from a start page may fetch; `home` is the start page's site as `scope` understands it.
+
+    * host: the same host and port. A leading ``www.`` is ignored, and http and https are one as long as both
+      use their default port, because sites move their visitors between these forms.
+    * domain: the start page's host name without ``www.``, and every name below it, on any port. There is no
+      list of public suffixes: a crawl from ``shop.example.org`` stays below ``shop.example.org``, and one from
+      ``example.org`` includes it.
+    * any: everything.
+    """
+
+    scope: Scope
+    home: str
+
+    @classmethod
+    def around(cls, url: str, scope: Scope) -> Bounds:
+        """Bounds of a crawl that starts at `url`."""
+        return cls(scope, _site(url, scope))
+
+    def allows(self, url: str) -> bool:
+        """Whether the crawl may fetch `url`."""
+        if self.scope is Scope.ANY:
+            return True
+        site = _site(url, self.scope)
+        return site == self.home or (self.scope is Scope.DOMAIN and site.endswith("." + self.home))
+
+
+def _site(url: str, scope: Scope) -> str:
+    return (host(url) if scope is Scope.HOST else hostname(url)).removeprefix("www.")

@@ -1,0 +1,225 @@
+"""The links of a page are those a browser would offer, whatever the page looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import html5lib
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from selectolax.lexbor import LexborHTMLParser
+
+from backend.kinds.crawl.links import MAX_LINK_CHARS, MAX_LINKS, html_links, page_links
+from backend.kinds.crawl.tags import attribute, start_tags
+from backend.kinds.crawl.urls import join
+
+PAGE = "http://h/d/p"
+
+
+def links(html: str) -> list[str]:
+    return html_links(html, PAGE).urls
+
+
+def hrefs(html: str) -> list[str]:
+    found = (attribute(text, "href") for name, text in start_tags(html) if name != "base")
+    return [href for href in found if href is not None]
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("", []),
+        ("plain text < more & more", []),
+        ("<a href=x>", ["x"]),
+        ("<A HREF=x>", ["x"]),
+        ("<a\nhref\t=\r\n'x'>", ["x"]),
+        ('<a href="x" href="y">', ["x"]),
+        ("<a/href=x/>", ["x/"]),
+        ("<a name=x><a title='href=y'><abbr href=z><link href=w>", []),
+        ("<a href>", [""]),
+        ("<a href=>", [""]),
+        ('<a title="<a href=x>" href=y>', ["y"]),
+        ("<a href=x\"y'z>", ["x\"y'z"]),
+        ('<a ="y" href=x>', ["x"]),
+        ("<a href=x=y>", ["x=y"]),
+        ('<a href="x', []),
+        ("<a href=x", []),
+        ("<area href=x><a href=y>", ["x", "y"]),
+        ("<!-- <a href=x> --><a href=y>", ["y"]),
+        ("<!--><a href=x>", ["x"]),
+        ("<!---><a href=x>", ["x"]),
+        ("<!-- --!><a href=x>", ["x"]),
+        ("<!-- -- > <a href=x>", []),
+        ("<!doctype html><?php <a href=x>?><a href=y>", ["y"]),
+        ("</ <a href=x><a href=y>", ["y"]),
+        ("<script>'<a href=x>'</script><a href=y>", ["y"]),
+        ("<script><!-- <script></script><a href=x> --></script><a href=y>", ["y"]),
+        ("<script><!-- </script><a href=x>", ["x"]),
+        ("<title><a href=x></title ><a href=y>", ["y"]),
+        ("<textarea><a href=x></textarea/><a href=y>", ["y"]),
+        ("<style></stylesheet><a href=x></STYLE><a href=y>", ["y"]),
+        ("<noscript><a href=x></noscript>", ["x"]),
+        ("<template><template></template><a href=x></template><a href=y>", ["y"]),
+        ("<plaintext><a href=x>", []),
+        ("<p><b><i><a href=x></p></b><table><a href=y>", ["x", "y"]),
+        ("<a href='?a=1&amp;b=2'>", ["?a=1&b=2"]),
+        ("<a href='?a=1&copy=2&copy'>", ["?a=1&copy=2©"]),
+        ("<a href='?a=1&not2=3&nosuch;'>", ["?a=1&not2=3&nosuch;"]),
+        ("<a href='&#x2F;&#47;h&#0;&#xD800;'>", ["//h\ufffd\ufffd"]),
+        ("<a href='&#" + "9" * 5000 + "'>", ["\ufffd"]),
+        ("<a href='x\0y'>", ["x\ufffdy"]),
+    ],
+)
+def test_a_link_is_what_the_standard_calls_one(html: str, expected: list[str]) -> None:
+    assert hrefs(html) == expected
+
+
+@pytest.mark.parametrize(
+    ("html", "base"),
+    [
+        ("<base href=/b/>", "http://h/b/"),
+        ("<base target=x><base href=/b/><base href=/c/>", "http://h/b/"),
+        ("<base href='http://['><base href=/c/>", PAGE),
+        ("<base href='data:,x'>", PAGE),
+        ("<base href='https://other/b/#x'>", "https://other/b/"),
+        ("<template><base href=/b/></template>", PAGE),
+        ("<!--<base href=/b/>-->", PAGE),
+    ],
+)
+def test_the_first_base_counts_for_links_before_and_after_it(html: str, base: str) -> None:
+    assert links(f"<a href=x>{html}<a href=y>") == [join(base, "x"), join(base, "y")]
+
+
+def test_links_are_distinct_pages_of_the_web_in_document_order() -> None:
+    html = (
+        "<a href=b><a href='#b'><a href=a#1><a href=mailto:x><a href=' a '><a href=javascript:a><a href=HTTP://H/d/b>"
+    )
+    assert links(html) == ["http://h/d/b", PAGE, "http://h/d/a"]
+
+
+def test_a_page_with_more_links_than_the_limit_is_cut() -> None:
+    pages = [f"<a href={n}>" for n in range(MAX_LINKS + 1)]
+    assert not html_links("".join(pages[:-1]), PAGE).cut
+    cut = html_links("".join(pages), PAGE)
+    assert cut.cut
+    assert len(cut.urls) == MAX_LINKS
+
+
+def test_a_page_with_huge_links_is_cut() -> None:
+    cut = html_links("".join(f"<a href={n}{'x' * 7000}>" for n in range(1000)), PAGE)
+    assert cut.cut
+    assert sum(map(len, cut.urls)) <= MAX_LINK_CHARS
+
+
+WORDS = [
+    "<a href=1>",
+    "<a href='2'>",
+    "<a name=x>",
+    "</a>",
+    "<area href=3>",
+    '<A HREF="4" x>',
+    "<b>",
+    "</b>",
+    "<p>",
+    "</p>",
+    "<div class='<a href=5>'>",
+    "</div>",
+    "<!--",
+    "-->",
+    "<script>",
+    "</script>",
+    "<title>",
+    "</title>",
+    "<textarea>",
+    "</textarea>",
+    "<style>",
+    "</style>",
+    "text",
+    "<",
+    ">",
+    '"',
+    "'",
+    "=",
+    "/",
+    "&amp;",
+    "<!DOCTYPE html>",
+    "<br/>",
+    "<img alt=>",
+    "</",
+    "<!",
+    "<?x>",
+    "<iframe>",
+    "</iframe>",
+    "<noembed>",
+    "</noembed>",
+    " ",
+    "\n",
+    "<a\x0chref=6 ",
+    "<a/href=7>",
+]
+
+
+def of_a_tree(html: str) -> list[str]:
+    nodes = LexborHTMLParser(html).css("a[href],area[href]")
+    return [node.attrs.get("href") or "" for node in nodes]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=25).map("".join))
+@settings(max_examples=600, deadline=None)
+def test_any_soup_of_tags_has_the_links_that_two_tree_builders_find(html: str) -> None:
+    found = set(hrefs(html))
+    assert found == set(of_a_tree(html))
+    assert found == {str(tag["href"]) for tag in BeautifulSoup(html, "html5lib").find_all(["a", "area"], href=True)}
+
+
+@given(st.text(alphabet="<>/!-\"'= ahref\n&#;x3scriptv\0", max_size=60))
+@settings(max_examples=600, deadline=None)
+def test_any_text_has_the_links_that_a_tree_builder_finds(text: str) -> None:
+    html = text + "<!--x--><a href=end>"
+    document = html5lib.parse(html, namespaceHTMLElements=False)
+    expected = [node.get("href") for node in document.iter() if node.tag in ("a", "area") and "href" in node.attrib]
+    assert set(hrefs(html)) == set(expected)
+
+
+@pytest.mark.parametrize("folder", ["/usr/share/doc/postgresql-doc-15/html", "/usr/share/doc/sqlite3"])
+def test_on_a_real_site_every_page_has_the_links_of_its_tree(folder: str) -> None:
+    pages = sorted(Path(folder).rglob("*.html"))
+    assert len(pages) > 500
+    for page in pages:
+        html = page.read_text("utf-8", "replace")
+        assert list(dict.fromkeys(hrefs(html))) == list(dict.fromkeys(of_a_tree(html))), page
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<div>" * 1_000_000,
+        "".join(f"<font color={n}><p>" for n in range(200_000)),
+        "<a " + " ".join(f"x{n}" for n in range(500_000)) + " href=y>",
+        "<" * 4_000_000,
+        "<a" * 2_000_000,
+        '<a "' * 1_000_000,
+        "<!--" * 1_000_000,
+        "<!" * 2_000_000,
+        "<script><!--" * 300_000,
+        "<title></titl" * 300_000,
+        "<a href='" + "&" * 4_000_000 + "'>",
+        "<a" + " " * 4_000_000,
+        "<template>" * 400_000,
+        "<script/" * 500_000,
+        "charset=" * 500_000,
+    ],
+    ids=lambda html: html[:20],
+)
+@pytest.mark.timeout(60)
+def test_a_hostile_page_costs_no_more_than_its_size(html: str) -> None:
+    """A quadratic scan of these takes hours and meets the time limit of the test."""
+    assert len(page_links(html.encode(), "application/xhtml+xml; charset=", PAGE).urls) <= 1
+
+
+def test_a_short_script_tag_of_xhtml_swallows_nothing() -> None:
+    page = b"<html><head><script src='x'/><title/></head><body><a href='y'/></body></html>"
+    assert page_links(page, "application/xhtml+xml", PAGE).urls == ["http://h/d/y"]
+    assert page_links(page, "text/html", PAGE).urls == []
