@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import uvloop
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
 """How long a part may take to let go of its work; an orchestrator's usual patience is 30 s."""
+
+
+Step = Callable[[], Awaitable[None]]
 
 
 class Part(Protocol):
@@ -37,6 +40,26 @@ class Part(Protocol):
 
     async def stop(self) -> None:
         """End at once, flush, release everything. Fine to call twice or without start."""
+
+
+async def _nothing() -> None:
+    pass
+
+
+class Hooks:
+    """A part made of functions, for what has only some of the lifecycle."""
+
+    def __init__(self, start: Step = _nothing, drain: Step = _nothing, stop: Step = _nothing) -> None:
+        self._start, self._drain, self._stop = start, drain, stop
+
+    async def start(self) -> None:
+        await self._start()
+
+    async def drain(self) -> None:
+        await self._drain()
+
+    async def stop(self) -> None:
+        await self._stop()
 
 
 class Stack:
@@ -60,14 +83,20 @@ class Stack:
         self.ready = True
 
     async def drain(self) -> None:
-        """Drain each part, the last started first, all within the drain window."""
+        """Drain each part, the last started first, all within the drain window; an error in one harms no other."""
         self.ready = False
         try:
             async with asyncio.timeout(self._drain_s):
                 for part in reversed(self._started):
-                    await part.drain()
+                    await self._drain_one(part)
         except TimeoutError:
             log.warning("drain window over", extra={"action": "drain_over", "window_s": self._drain_s})
+
+    async def _drain_one(self, part: Part) -> None:
+        try:
+            await part.drain()
+        except Exception:
+            log.exception("drain failed", extra={"action": "drain_failed", "part": type(part).__name__})
 
     async def stop(self) -> None:
         """Stop each part, the last started first; an error in one does not keep the others running."""

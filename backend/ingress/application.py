@@ -27,7 +27,7 @@ from backend.kinds.api import JobKind
 from backend.kinds.registry import Kinds
 from backend.lock.batch import Batcher
 from backend.lock.client import LockClient
-from gateway.api import Application, Message, Peer
+from gateway.api import Application, Gateway, Message, Peer
 from gateway.cells import Cells
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
@@ -126,6 +126,12 @@ class Ingress(Application):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("ingress task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
+
+    def start(self, gateway: Gateway) -> None:
+        """The mailbox is open already: nothing more to do."""
+
+    def stop(self) -> None:
+        """What runs in the background ends with `stop_background`."""
 
     # --- callbacks of the gateway ------------------------------------------------------------------
 

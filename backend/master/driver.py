@@ -15,7 +15,7 @@ from backend import answers
 from backend.broker import topology
 from backend.broker.port import Broker
 from backend.cache.port import Cache
-from backend.kinds.api import JobKind
+from backend.kinds.api import JobKind, PlanProgress
 from backend.lock.client import LockClient
 from backend.master.mail import Post
 from backend.master.run import JobRun
@@ -23,7 +23,7 @@ from wire.clock import Clock
 from wire.codec import compress, pack
 from wire.codes import ErrorCode
 from wire.errors import LostAuthority, Unavailable
-from wire.messages.lock import Complete, Completed, LeaseAnswer, PutPart, Refused, Verdict
+from wire.messages.lock import Complete, Completed, LeaseAnswer, LeaseBeat, PutPart, Refused, Verdict
 from wire.messages.outcome import Ending, Failure, Outcome
 from wire.messages.work import CancelTasks, Task, TaskResult
 
@@ -46,6 +46,27 @@ class Desk:
     post: Post
     clock: Clock
 
+    async def end_job(self, job: int, token: int, ending: Ending, only_part: bytes | None = None) -> None:
+        """Commit how the job ended, then knock at the gateways that wait. Raises LostAuthority."""
+        completed = await self._commit(Complete(job, token, ending))
+        await self.post.knock(completed.watchers, job, ending, only_part if ending.parts == 1 else None)
+
+    async def _commit(self, complete: Complete) -> Completed:
+        while True:
+            try:
+                answer = (await self.locks.decide([complete]))[0]
+            except Unavailable:
+                await self.clock.sleep(RETRY_S)
+                continue
+            if isinstance(answer, Completed) and answer.verdict is Verdict.OK:
+                return answer
+            if isinstance(answer, Refused):
+                log.error("outcome refused", extra={"action": "complete_refused", "reason": answer.message})
+            raise LostAuthority(complete.job, complete.token)
+
+
+BUG = Failure(ErrorCode.INTERNAL, "the job failed by a bug in Roost or in its kind: see the master's log")
+
 
 class Driver:
     """One job, from its grant to its committed outcome."""
@@ -55,6 +76,7 @@ class Driver:
         self._kind, self._desk = kind, desk
         self._wake = asyncio.Event()
         self._news_at = 0.0
+        self.progress = PlanProgress(0, 0, 0, 0)
         self.is_finishing = False
 
     def take(self, result: TaskResult) -> None:
@@ -87,6 +109,11 @@ class Driver:
             ending, parts = Ending(Outcome.FAILED, failure=failure), []
         await self._finish(ending, parts)
 
+    def lease_beat(self) -> LeaseBeat:
+        """What the next beat says."""
+        now = self.progress
+        return LeaseBeat(self.run.job, self.run.token, now.level, now.growth, pack([now.done, now.known]))
+
     async def call_off(self) -> None:
         """Tell workers to drop what is out."""
         if self.run.out_count:
@@ -97,6 +124,7 @@ class Driver:
         while True:
             self._wake.clear()
             now = clock.monotonic()
+            self.progress = self.run.plan.progress()
             outcome = self.run.outcome(now)
             if outcome is not None:
                 return outcome
@@ -155,25 +183,10 @@ class Driver:
     async def _finish(self, ending: Ending, parts: list[bytes]) -> None:
         """Commit, then tell: first the gateways, then the workers and the cache."""
         run = self.run
-        completed = await self._commit(Complete(run.job, run.token, ending))
-        only_part = parts[0] if ending.parts == 1 and parts else None
-        await self._desk.post.knock(completed.watchers, run.job, ending, only_part)
+        await self._desk.end_job(run.job, run.token, ending, parts[0] if len(parts) == 1 else None)
         await self.call_off()
         if ending.outcome is Outcome.DONE and len(parts) == ending.parts:
             await self._keep(ending, parts)
-
-    async def _commit(self, complete: Complete) -> Completed:
-        while True:
-            try:
-                answer = (await self._desk.locks.decide([complete]))[0]
-            except Unavailable:
-                await self._desk.clock.sleep(RETRY_S)
-                continue
-            if isinstance(answer, Completed) and answer.verdict is Verdict.OK:
-                return answer
-            if isinstance(answer, Refused):
-                log.error("outcome refused", extra={"action": "complete_refused", "reason": answer.message})
-            raise LostAuthority(complete.job, complete.token)
 
     async def _keep(self, ending: Ending, parts: list[bytes]) -> None:
         spec = self._kind.unpack_spec(self.run.spec)

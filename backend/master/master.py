@@ -14,14 +14,15 @@ from backend.broker.port import Broker, Delivery, Subscription
 from backend.cache.port import Cache
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
-from backend.master.driver import Desk, Driver
+from backend.master.driver import BUG, Desk, Driver
 from backend.master.intake import OFFERS_AT_ONCE, Intake
 from backend.master.mail import Post
 from backend.master.run import JobRun
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
 from wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
-from wire.messages.lock import Decision, Grant, LeaseBeat, Release
+from wire.messages.lock import Decision, Grant, Release
+from wire.messages.outcome import Ending, Failure, Outcome
 from wire.messages.work import TaskResult, read_task, read_task_result
 
 log = logging.getLogger(__name__)
@@ -117,21 +118,30 @@ class Master:
     # --- jobs ------------------------------------------------------------------------------------
 
     def _on_grant(self, grant: Grant, asked_at: float) -> None:
-        if grant.job in self._drivers and self._drivers[grant.job].run.token >= grant.token:
+        known = self._drivers.get(grant.job)
+        if known is not None and known.run.token >= grant.token:
             return
         self._drop(grant.job)
         reply_to = topology.reply(self._settings.name).name
         try:
             kind = self._kinds.find(grant.kind)
-            plan = kind.plan(kind.unpack_spec(grant.spec))
-        except BadInput as problem:
-            log.error(
-                "job not understood", extra={"action": "job_unknown", "job": grant.job, "reason": problem.message}
-            )
+            run = JobRun(grant, kind.plan(kind.unpack_spec(grant.spec)), reply_to, asked_at, self._clock.monotonic())
+        except Exception as problem:
+            log.exception("job not understood", extra={"action": "job_unplanned", "job": grant.job})
+            failure = Failure(problem.code, problem.message) if isinstance(problem, BadInput) else BUG
+            self._tasks[-grant.token] = asyncio.create_task(self._refuse(grant, failure))
             return
-        driver = Driver(JobRun(grant, plan, reply_to, asked_at, self._clock.monotonic()), kind, self._desk)
-        self._drivers[grant.job] = driver
+        driver = self._drivers[grant.job] = Driver(run, kind, self._desk)
         self._tasks[grant.job] = asyncio.create_task(self._drive(driver))
+
+    async def _refuse(self, grant: Grant, failure: Failure) -> None:
+        """A job that cannot be planned has an outcome all the same (I1)."""
+        try:
+            await self._desk.end_job(grant.job, grant.token, Ending(Outcome.FAILED, failure=failure))
+        except LostAuthority:
+            log.warning("lease lost", extra={"action": "lease_lost", "job": grant.job, "token": grant.token})
+        finally:
+            del self._tasks[-grant.token]
 
     async def _drive(self, driver: Driver) -> None:
         try:
@@ -166,7 +176,7 @@ class Master:
     async def _beat(self, drivers: list[Driver]) -> None:
         sent_at = self._clock.monotonic()
         try:
-            answers = await self._locks.beat([_lease_beat(driver.run) for driver in drivers])
+            answers = await self._locks.beat([driver.lease_beat() for driver in drivers])
         except Unavailable as problem:
             log.warning("beat not answered", extra={"action": "beat_missed", "reason": problem.reason})
             return
@@ -204,8 +214,3 @@ class Master:
         except Unavailable:
             log.warning("a dead task's master is gone", extra={"action": "task_orphaned"})
         delivery.acknowledge()
-
-
-def _lease_beat(run: JobRun) -> LeaseBeat:
-    progress = run.plan.progress()
-    return LeaseBeat(run.job, run.token, progress.level, progress.growth, pack([progress.done, progress.known]))

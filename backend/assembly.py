@@ -1,0 +1,155 @@
+"""Each part of the backend as the list of `Part`s that it is made of.
+
+What others connect to registers last, so that discovery never names a part that cannot work yet, and it drains first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.broker.port import Broker
+from backend.cache.port import Cache
+from backend.ingress.application import Ingress, IngressSettings
+from backend.kinds.api import RunnerTools
+from backend.kinds.registry import Kinds
+from backend.lock.client import LockClient
+from backend.lock.server import LockServer
+from backend.master.master import Master, MasterSettings
+from backend.store.port import StoreLimits
+from backend.wiring import Engines
+from backend.worker.worker import Worker, WorkerSettings
+from discovery.registrar import Registrar, Vitals, new_incarnation
+from gateway.server import Server
+from gateway.settings import Settings
+from wire.clock import SYSTEM_CLOCK, Clock
+from wire.internal import NO_SECRET, InternalSecret
+from wire.messages.registry import ComponentKind
+from wire.service import Hooks, Part
+from wire.tokens import Keyring
+
+SESSION_SLACK_S = 3600.0
+"""A session is valid for so much longer than a result is kept (P1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all parts of one deployment agree on. `discovery` are the base URLs of its replicas, once they are known."""
+
+    discovery: Callable[[], list[str]]
+    keys: Keyring
+    engines: Engines
+    kinds: Kinds
+    limits: StoreLimits = field(default_factory=StoreLimits)
+    secret: InternalSecret = NO_SECRET
+    version: str = ""
+    clock: Clock = SYSTEM_CLOCK
+
+
+class Registration:
+    """A registrar that is made when it starts, because only then the addresses of discovery are known."""
+
+    def __init__(
+        self, site: Site, kind: ComponentKind, name: str, address: Callable[[], str], vitals: Callable[[], Vitals]
+    ) -> None:
+        self._site, self._kind, self._name = site, kind, name
+        self._address, self._vitals = address, vitals
+        self._registrar: Registrar | None = None
+
+    def locks(self) -> list[str]:
+        """Addresses of live lock servers."""
+        return self._registrar.locks() if self._registrar is not None else []
+
+    async def start(self) -> None:
+        site = self._site
+        self._registrar = Registrar(
+            site.discovery(),
+            self._kind,
+            self._address,
+            self._vitals,
+            incarnation=self._name,
+            version=site.version,
+            secret=site.secret,
+            clock=site.clock,
+        )
+        await self._registrar.start()
+
+    async def drain(self) -> None:
+        if self._registrar is not None:
+            await self._registrar.drain()
+
+    async def stop(self) -> None:
+        if self._registrar is not None:
+            await self._registrar.stop()
+
+
+def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Part]:
+    """A lock server on host and port; others reach it at `public_url`."""
+    server = LockServer(site.engines.store(), site.secret, host, port, site.clock)
+    known = Registration(
+        site,
+        ComponentKind.LOCK,
+        new_incarnation(),
+        lambda: public_url or f"http://{host}:{server.port}",
+        lambda: Vitals(capacity=1, load=0, counters={"decided": server.decided_count}),
+    )
+    return [server, known]
+
+
+def master_parts(site: Site, slots: int) -> list[Part]:
+    """A master that drives up to `slots` jobs."""
+    name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
+    settings = MasterSettings(name, slots, site.limits.retention_s)
+
+    def vitals() -> Vitals:
+        counters = {"ended": master.ended_count, "lost": master.lost_count}
+        return Vitals(capacity=slots, load=master.running(), counters=counters)
+
+    known = Registration(site, ComponentKind.MASTER, name, lambda: "", vitals)
+    locks = LockClient(known.locks, site.secret)
+    master = Master(settings, broker, cache, locks, site.kinds, site.clock)
+    return [*_connections(broker, cache), locks, known, master]
+
+
+def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Part]:
+    """A worker that runs up to `slots` tasks; `options` are each kind's own settings, by its name."""
+    broker, cache = site.engines.broker(), site.engines.cache()
+    tools = {name: RunnerTools(cache, site.clock, options.get(name)) for name in site.kinds.names()}
+    worker = Worker(WorkerSettings(slots), broker, site.kinds, tools)
+
+    def vitals() -> Vitals:
+        return Vitals(capacity=slots, load=worker.running(), counters={"done": worker.done_count})
+
+    known = Registration(site, ComponentKind.WORKER, new_incarnation(), lambda: "", vitals)
+    return [*_connections(broker, cache), worker, known]
+
+
+def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticket: bool) -> tuple[list[Part], Server]:
+    """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens."""
+    name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
+    ingress_settings = IngressSettings(
+        name,
+        live_requests=site.limits.live_requests,
+        message_bytes=settings.max_message_bytes,
+        retention_s=site.limits.retention_s,
+        session_s=site.limits.retention_s + site.limits.grace_s + SESSION_SLACK_S,
+    )
+    known = Registration(
+        site,
+        ComponentKind.GATEWAY,
+        name,
+        lambda: public_url or f"ws://{settings.host}:{server.port}",
+        lambda: server.vitals(),
+    )
+    locks = LockClient(known.locks, site.secret)
+    ingress = Ingress(ingress_settings, broker, cache, locks, site.kinds, site.keys, site.clock)
+    server = Server(
+        ingress, settings, clock=site.clock, incarnation=name, keyring=site.keys, require_ticket=require_ticket
+    )
+    background = Hooks(start=ingress.start_background, stop=ingress.stop_background)
+    return [*_connections(broker, cache), locks, background, server, known], server
+
+
+def _connections(broker: Broker, cache: Cache) -> list[Part]:
+    return [Hooks(start=broker.start, stop=broker.stop), Hooks(start=cache.start, stop=cache.stop)]

@@ -1,0 +1,117 @@
+"""Everything in one process: discovery, a gateway, a lock server, a master and a worker, over the embedded engines.
+
+Nothing is cut short: the parts find each other through discovery, speak HTTP and WebSocket over loopback, and take
+jobs from the broker, just as they do in processes of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
+from backend.kinds.registry import Kinds, load
+from backend.store.port import StoreLimits
+from backend.wiring import Engines, EngineUrls
+from discovery.server import Discovery
+from gateway.server import Server
+from gateway.settings import Settings
+from roost.version import VERSION
+from wire.errors import Misuse
+from wire.internal import InternalSecret
+from wire.service import Part, Stack
+from wire.tokens import Keyring
+
+LOOPBACK = "127.0.0.1"
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """`port` is discovery's, 0 picks free ones. Without `data` everything goes with the process.
+
+    `host` is where discovery and the gateway listen; `public_url` is how clients reach the gateway, when that differs.
+    """
+
+    host: str = LOOPBACK
+    port: int = 0
+    gateway_port: int = 0
+    public_url: str = ""
+    data: Path | None = None
+    master_slots: int = 64
+    worker_slots: int = 64
+    live_requests: int = 1
+    kinds: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Each kind's own settings, by its name."""
+    gateway: Settings = field(default_factory=Settings)
+
+
+class System:
+    """The parts, assembled but not started. Raises Misuse for settings that cannot work."""
+
+    def __init__(self, settings: UpSettings, kinds: Kinds | None = None) -> None:
+        store, keys = ":memory:", Keyring.random()
+        if settings.data is not None:
+            store, keys = _open_folder(settings.data)
+        limits = StoreLimits(live_requests=settings.live_requests)
+        secret = InternalSecret(secrets.token_hex(16))
+        self.discovery = Discovery(settings.host, settings.port, keys, secret=secret)
+        site = Site(
+            discovery=lambda: [self.discovery.url],
+            keys=keys,
+            engines=Engines(EngineUrls(store=f"sqlite:{store}"), limits),
+            kinds=kinds or load(settings.kinds),
+            limits=limits,
+            secret=secret,
+            version=VERSION,
+        )
+        gateway_settings = replace(settings.gateway, host=settings.host, port=settings.gateway_port)
+        gateway, self._server = gateway_parts(site, gateway_settings, settings.public_url, require_ticket=False)
+        parts: list[Part] = [
+            self.discovery,
+            *lock_parts(site, LOOPBACK, 0),
+            *master_parts(site, settings.master_slots),
+            *worker_parts(site, settings.worker_slots, settings.options),
+            *gateway,
+        ]
+        self.stack = Stack(parts)
+
+    @property
+    def url(self) -> str:
+        """Where clients ask, once started."""
+        return self.discovery.url
+
+    @property
+    def gateway(self) -> Server:
+        """The gateway, for those who want to look at its counters."""
+        return self._server
+
+
+@contextlib.asynccontextmanager
+async def all_in_one(settings: UpSettings, kinds: Kinds | None = None) -> AsyncIterator[System]:
+    """The whole system, started; gone afterwards."""
+    system = System(settings, kinds)
+    await system.stack.start()
+    try:
+        yield system
+    finally:
+        await system.stack.stop()
+
+
+def _open_folder(folder: Path) -> tuple[str, Keyring]:
+    """The store's path and the signing keys of a data folder, made when missing."""
+    keys = folder / "keys"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not keys.exists():
+            with open(os.open(keys, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(f"k1:{secrets.token_urlsafe(KEY_BYTES)}\n")
+        return str(folder / "jobs.db"), Keyring.from_text(keys.read_text().strip())
+    except OSError as problem:
+        raise Misuse(f"cannot keep data in {folder}: {problem.strerror}") from problem

@@ -1,0 +1,7 @@
+"""The version that every part reports."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+VERSION = version("roost")
