@@ -19,6 +19,9 @@ T = TypeVar("T")
 COMPRESS_FROM_BYTES = 512
 """Below this a zstd frame costs more than it saves."""
 
+REASON_CHARS = 200
+"""How much of a decoder's complaint is passed on: it may quote the input, which may be long."""
+
 _PLAIN, _ZSTD = b"\x00", b"\x01"
 
 pack = msgspec.msgpack.Encoder().encode
@@ -40,7 +43,7 @@ class Unpacker(Generic[T]):
         try:
             return self._decoder.decode(data)  # type: ignore[no-any-return]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-            raise DecodeError(ErrorCode.BAD_MESSAGE, f"not a {self._name}: {problem}") from problem
+            raise _refusal(ErrorCode.BAD_MESSAGE, f"not a valid {self._name}", problem) from problem
 
 
 class JsonReader(Generic[T]):
@@ -55,9 +58,13 @@ class JsonReader(Generic[T]):
         try:
             return self._decoder.decode(text)  # type: ignore[no-any-return]
         except msgspec.ValidationError as problem:
-            raise DecodeError(ErrorCode.BAD_MESSAGE, f"not a valid {self._name}: {problem}") from problem
+            raise _refusal(ErrorCode.BAD_MESSAGE, f"not a valid {self._name}", problem) from problem
         except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
-            raise DecodeError(ErrorCode.BAD_JSON, f"not JSON: {problem}") from problem
+            raise _refusal(ErrorCode.BAD_JSON, "not JSON", problem) from problem
+
+
+def _refusal(code: ErrorCode, what: str, problem: Exception) -> DecodeError:
+    return DecodeError(code, f"{what}: {str(problem)[:REASON_CHARS]}")
 
 
 def compress(data: bytes) -> bytes:
@@ -70,12 +77,12 @@ def compress(data: bytes) -> bytes:
 def decompress(blob: bytes, max_bytes: int) -> bytes:
     """The blob's data. Raises DecodeError when it is damaged or longer than `max_bytes`."""
     mark, body = blob[:1], blob[1:]
-    if mark == _PLAIN and len(body) <= max_bytes:
-        return body
-    if mark == _ZSTD:
-        try:
-            if zstandard.frame_content_size(body) <= max_bytes:
-                return zstandard.decompress(body, max_output_size=max_bytes)
-        except zstandard.ZstdError as problem:
-            raise DecodeError(ErrorCode.BAD_MESSAGE, f"damaged blob: {problem}") from problem
-    raise DecodeError(ErrorCode.TOO_BIG, f"blob is damaged or holds more than {max_bytes} bytes")
+    if mark not in (_PLAIN, _ZSTD):
+        raise DecodeError(ErrorCode.BAD_MESSAGE, "not a blob")
+    try:
+        size = len(body) if mark == _PLAIN else zstandard.frame_content_size(body)
+        if not 0 <= size <= max_bytes:  # -1: the frame does not say, which `compress` never leaves out
+            raise DecodeError(ErrorCode.TOO_BIG, f"blob holds more than {max_bytes} bytes")
+        return body if mark == _PLAIN else zstandard.decompress(body)
+    except zstandard.ZstdError as problem:
+        raise DecodeError(ErrorCode.BAD_MESSAGE, f"damaged blob: {problem}") from problem

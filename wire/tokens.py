@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
@@ -25,8 +26,10 @@ from wire.errors import Misuse, TokenError
 T = TypeVar("T")
 
 MAC_BYTES = 16
+MIN_KEY_BYTES = 16
 MAX_TOKEN_CHARS = 1024
 CLIENT_ID_BYTES = 16
+_KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 class Ticket(msgspec.Struct, array_like=True, frozen=True):
@@ -45,22 +48,25 @@ class Session(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Keyring:
-    """Signing keys by name, newest first. Raises Misuse when empty or a key is shorter than 16 bytes."""
+    """Signing keys by name, newest first. Raises Misuse when empty, or for a key that is short or badly named."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
-        if not keys or any(len(key) < 16 or "." in name or not name for name, key in keys.items()):
-            raise Misuse("a keyring needs at least one key, each of 16 bytes or more, with a name without dots")
+        if not keys or any(len(key) < MIN_KEY_BYTES or not _KEY_NAME.fullmatch(name) for name, key in keys.items()):
+            raise Misuse(
+                f"a keyring needs at least one key, each of {MIN_KEY_BYTES} bytes or more, "
+                "with a name of 1 to 32 ASCII letters, digits, - and _"
+            )
         self._keys = dict(keys)
         self._signer = next(iter(self._keys))
 
     @classmethod
     def from_text(cls, text: str) -> Keyring:
         """``name:secret,older:secret``: the first signs, all are accepted. Raises Misuse."""
-        pairs = (item.split(":", 1) for item in text.split(",") if item)
-        try:
-            return cls({name.strip(): secret.strip().encode() for name, secret in pairs})
-        except ValueError:
-            raise Misuse("keys are written name:secret, several with commas between them") from None
+        pairs = [item.partition(":") for item in text.split(",") if item]
+        keys = {name.strip(): secret.strip().encode() for name, _, secret in pairs}
+        if len(keys) < len(pairs):
+            raise Misuse("two keys have the same name: an old one could not be told from its successor")
+        return cls(keys)
 
     @classmethod
     def random(cls) -> Keyring:

@@ -17,7 +17,7 @@ SUBPROTOCOL = "roost.v1"
 MAX_IDS = 1000
 """Request ids in one message; a client has few live requests."""
 
-RequestId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+RequestId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+\Z")]
 """Chosen by the client, unique for it: 1 to 64 visible ASCII characters."""
 
 
