@@ -27,7 +27,13 @@ class PlainFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
-        return line + "".join(f" {key}={value}" for key, value in extras(record).items())
+        return line + "".join(f" {key}={_in_one_word(value)}" for key, value in extras(record).items())
+
+
+def _in_one_word(value: object) -> str:
+    """Quoted when it could be taken for more than one extra, or for a line of its own."""
+    text = str(value)
+    return text if text.isprintable() and " " not in text else repr(text)
 
 
 class JsonFormatter(logging.Formatter):
