@@ -1,0 +1,22 @@
+"""Roost: jobs over connections that cost next to nothing while they idle.
+
+Start with `connect`; what it may raise is in `roost.errors`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roost.client import Client, connect
+
+__all__ = ["Client", "connect"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the client when it is first asked for, so that importing the package costs nothing."""
+    if name in __all__:
+        from roost import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'roost' has no attribute {name!r}")
