@@ -76,8 +76,8 @@ class System:
         parts: list[Part] = [
             self.discovery,
             *lock_parts(site, LOOPBACK, 0),
-            *master_parts(site, settings.master_slots),
             *worker_parts(site, settings.worker_slots, settings.options),
+            *master_parts(site, settings.master_slots),
             *gateway,
         ]
         self.stack = Stack(parts)

@@ -49,7 +49,7 @@ from wire.messages.lock import (
     Withdraw,
 )
 from wire.messages.outcome import Ending, Outcome
-from wire.messages.work import LevelNews, ProgressNews, read_mail
+from wire.messages.work import LevelNews, Nudge, ProgressNews, read_mail
 from wire.tokens import CLIENT_ID_BYTES, Keyring, Session
 
 log = logging.getLogger(__name__)
@@ -296,6 +296,8 @@ class Ingress(Application):
                 live = LiveRequest(client, request, peer)
                 self.live.add(live)
                 peer.hold()
+            if status.state is RequestState.WAITING and status.job:
+                await self._broker.broadcast(topology.CONTROL, pack(Nudge(status.job)))
             await self._act_on(live, status)
 
     async def _act_on(self, live: LiveRequest, status: RequestStatus) -> None:

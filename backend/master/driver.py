@@ -133,7 +133,7 @@ class Driver:
                 await self._publish(self.run.release(now))
                 await self._tell(now)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(min(LOOK_S, max(0.0, self.run.next_due() - now))):
                     await self._wake.wait()
 
     async def _publish(self, tasks: list[Task]) -> None:

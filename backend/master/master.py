@@ -23,7 +23,7 @@ from wire.codec import pack
 from wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
 from wire.messages.lock import Decision, Grant, Release
 from wire.messages.outcome import Ending, Failure, Outcome
-from wire.messages.work import TaskResult, read_task, read_task_result
+from wire.messages.work import Nudge, TaskResult, read_control, read_task, read_task_result
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Master:
         self._loops: list[asyncio.Task[None]] = []
         self._offers: Subscription | None = None
         self._intake = Intake(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
+        self._nudged = asyncio.Event()
         self.ended_count = 0
         self.lost_count = 0
 
@@ -84,6 +85,7 @@ class Master:
             await self._broker.declare(queue)
         await self._broker.consume(reply.name, self._on_result, RESULTS_AT_ONCE)
         await self._broker.consume(topology.TASKS_DEAD.name, self._on_dead_task, DEAD_AT_ONCE)
+        await self._broker.listen(topology.CONTROL, self._on_control)
         self._offers = await self._broker.consume(jobs.name, self._intake.on_delivery, OFFERS_AT_ONCE)
         self._loops = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._beat_on())]
 
@@ -166,12 +168,32 @@ class Master:
 
     # --- beats -----------------------------------------------------------------------------------
 
+    def _on_control(self, body: bytes) -> None:
+        try:
+            said = read_control(body)
+        except DecodeError as problem:
+            log.error("unreadable control dropped", extra={"action": "control_unreadable", "reason": problem.message})
+            return
+        if isinstance(said, Nudge) and said.job in self._drivers:
+            self._nudged.set()
+
     async def _beat_on(self) -> None:
         while True:
-            await self._clock.sleep(BEAT_S)
+            await self._pause(BEAT_S)
             drivers = list(self._drivers.values())
             if drivers:
                 await self._beat(drivers)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the next beat is due, or a nudge makes it due now."""
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        nudge = asyncio.ensure_future(self._nudged.wait())
+        try:
+            await asyncio.wait((timer, nudge), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            nudge.cancel()
+            self._nudged.clear()
 
     async def _beat(self, drivers: list[Driver]) -> None:
         sent_at = self._clock.monotonic()

@@ -136,6 +136,10 @@ class JobRun:
             self._again.append(work.planned.number)
             work.due = float("inf")
 
+    def next_due(self) -> float:
+        """When `look` will next find something, if nothing comes in before; infinity when never."""
+        return min((work.due for work in self._out.values()), default=float("inf"))
+
     @property
     def out_count(self) -> int:
         """Tasks that are out or held back."""

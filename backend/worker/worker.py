@@ -19,7 +19,7 @@ from backend.kinds.registry import Kinds
 from wire.clock import Clock
 from wire.codec import pack
 from wire.errors import DecodeError, Misuse, Unavailable
-from wire.messages.work import Task, TaskResult, read_cancel_tasks, read_task
+from wire.messages.work import CancelTasks, Task, TaskResult, read_control, read_task
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,14 @@ class Worker:
 
     def _on_control(self, body: bytes) -> None:
         try:
-            cancel = read_cancel_tasks(body)
+            said = read_control(body)
         except DecodeError as problem:
-            log.error("unreadable cancel dropped", extra={"action": "cancel_unreadable", "reason": problem.message})
+            log.error("unreadable control dropped", extra={"action": "control_unreadable", "reason": problem.message})
             return
+        if isinstance(said, CancelTasks):
+            self._cancel(said)
+
+    def _cancel(self, cancel: CancelTasks) -> None:
         self._cancelled[cancel.job] = max(cancel.token, self._cancelled.get(cancel.job, -1))
         self._cancelled.move_to_end(cancel.job)
         if len(self._cancelled) > CANCELLED_KEPT:

@@ -19,7 +19,7 @@ from wire.messages.outcome import Failure, Outcome
 
 
 class StepsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`levels` levels of `width` tasks each, every one answering with `bytes` bytes of text; `behave` names a mishap."""
+    """`levels` levels of `width` tasks, each of which brings `bytes` bytes of text; `behave` names a mishap."""
 
     levels: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     width: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
@@ -92,6 +92,7 @@ class StepsRunner:
     def __init__(self) -> None:
         self.held_back: set[int] = set()
         self.started = asyncio.Event()
+        self.gate = asyncio.Event()
 
     async def start(self) -> None: ...
 
@@ -103,8 +104,8 @@ class StepsRunner:
             raise Later(0.01)
         if behave == "raise":
             raise RuntimeError("a bug")
-        if behave == "never":
-            await asyncio.Event().wait()
+        if behave == "gate":
+            await self.gate.wait()
         return f"{number}{'x' * size}".encode()
 
     async def stop(self) -> None: ...

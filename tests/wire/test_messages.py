@@ -31,7 +31,7 @@ from wire.messages.client import (
     read_from_gateway,
 )
 from wire.messages.registry import Assignment, read_assignment
-from wire.messages.work import CancelTasks, read_cancel_tasks
+from wire.messages.work import CancelTasks, read_control
 
 
 def _modules() -> list[ModuleType]:
@@ -119,7 +119,7 @@ def test_a_field_that_a_newer_gateway_adds_is_passed_over(message: Any) -> None:
 
 def test_a_field_that_a_newer_version_adds_at_the_end_is_passed_over() -> None:
     cancel = CancelTasks(job=1, token=2)
-    assert read_cancel_tasks(pack([*msgspec.structs.astuple(cancel), "added"])) == cancel
+    assert read_control(pack(["CancelTasks", *msgspec.structs.astuple(cancel), "added"])) == cancel
 
 
 @pytest.mark.parametrize(

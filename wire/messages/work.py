@@ -1,7 +1,7 @@
 """What travels by broker: mail for gateways, tasks and their results (msgpack).
 
 Queues: ``done.<gateway>`` carries `GatewayMail`, ``tasks.<kind>`` carries `Task`, ``reply.<master>`` carries
-`TaskResult`, the fanout ``control`` carries `CancelTasks`.
+`TaskResult`, the fanout ``control`` carries `Control`.
 """
 
 from __future__ import annotations
@@ -56,14 +56,22 @@ class TaskResult(Struct, array_like=True, frozen=True):
     error: str | None = None
 
 
-class CancelTasks(Struct, array_like=True, frozen=True):
+class CancelTasks(Struct, array_like=True, frozen=True, tag=True):
     """Fanout `control`: drop tasks of this job under this token or an older one (P14)."""
 
     job: int
     token: int
 
 
+class Nudge(Struct, array_like=True, frozen=True, tag=True):
+    """Fanout `control`: something about this job has changed; its master beats now instead of at its next time."""
+
+    job: int
+
+
+Control = CancelTasks | Nudge
+
 read_mail: Unpacker[GatewayMail] = Unpacker(GatewayMail, "gateway mail")
 read_task: Unpacker[Task] = Unpacker(Task, "task")
 read_task_result: Unpacker[TaskResult] = Unpacker(TaskResult, "task result")
-read_cancel_tasks: Unpacker[CancelTasks] = Unpacker(CancelTasks, "cancel")
+read_control: Unpacker[Control] = Unpacker(Control, "control message")
