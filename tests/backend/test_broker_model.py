@@ -226,4 +226,4 @@ class QueuesAgainstModel(RuleBasedStateMachine):
 
 
 TestQueuesAgainstModel = QueuesAgainstModel.TestCase
-TestQueuesAgainstModel.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestQueuesAgainstModel.settings = settings(max_examples=150, stateful_step_count=60)

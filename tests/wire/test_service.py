@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from wire.service import AdminHttp, Stack
+from wire.service import AdminHttp, Hooks, Stack
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30
@@ -51,6 +51,19 @@ async def test_parts_start_in_order_and_drain_and_stop_in_reverse() -> None:
         ready.append(stack.ready)
     assert ready == [False, True, False, False]
     assert steps == ["start a", "start b", "drain b", "drain a", "stop b", "stop a"]
+
+
+async def test_a_part_may_be_made_of_functions() -> None:
+    steps: list[str] = []
+
+    async def stop() -> None:
+        steps.append("stopped")
+
+    stack = Stack([Hooks(stop=stop)])
+    await stack.start()
+    await stack.drain()
+    await stack.stop()
+    assert steps == ["stopped"]
 
 
 async def test_stopping_twice_or_unstarted_does_nothing_more() -> None:
