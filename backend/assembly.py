@@ -24,11 +24,13 @@ from discovery.registrar import Registrar, Vitals, new_incarnation
 from gateway.server import Server
 from gateway.settings import Settings
 from wire.clock import SYSTEM_CLOCK, Clock
+from wire.errors import Misuse
 from wire.internal import NO_SECRET, InternalSecret
 from wire.messages.registry import ComponentKind
 from wire.service import Hooks, Part
 from wire.tokens import Keyring
 
+EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104  compared with, not bound to
 SESSION_SLACK_S = 3600.0
 """A session is valid for so much longer than a result is kept (P1)."""
 
@@ -126,7 +128,12 @@ def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Par
 
 
 def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticket: bool) -> tuple[list[Part], Server]:
-    """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens."""
+    """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens.
+
+    Raises Misuse when it listens on every address and so has none to tell.
+    """
+    if not public_url and settings.host in EVERY_ADDRESS:
+        raise Misuse(f"the gateway listens on {settings.host}: say how clients reach it (--public-url ws://NAME:PORT)")
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
     ingress_settings = IngressSettings(
         name,

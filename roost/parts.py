@@ -1,0 +1,256 @@
+"""``roost up`` and ``roost discovery|gateway|lock|master|worker``: the commands that serve until a signal ends them.
+
+Secrets come from the environment only, because an argument is seen by everybody on the machine: ``ROOST_KEYS``
+(``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` guards what parts say to each other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
+from backend.kinds.crawl.options import CrawlOptions
+from backend.kinds.registry import load
+from backend.store.port import StoreLimits
+from backend.wiring import IN_MEMORY, Engines, EngineUrls
+from discovery.server import Discovery
+from gateway.settings import Settings
+from roost.up import LOOPBACK, System, UpSettings
+from roost.version import VERSION
+from wire.errors import BadInput, Misuse, Unavailable
+from wire.internal import InternalSecret
+from wire.service import Stack, run
+from wire.telemetry import set_up_logging
+from wire.tokens import Keyring
+
+DISCOVERY_URL = "http://127.0.0.1:8000"
+EXIT_FAILED, EXIT_USAGE = 1, 2
+T = TypeVar("T")
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.", envvar="ROOST_HOST")]
+Replicas = Annotated[
+    list[str], typer.Option("--discovery", help="Where discovery is; may be repeated.", envvar="ROOST_DISCOVERY")
+]
+BrokerUrl = Annotated[str, typer.Option("--broker", help="memory:", envvar="ROOST_BROKER")]
+CacheUrl = Annotated[str, typer.Option("--cache", help="memory:", envvar="ROOST_CACHE")]
+StoreUrl = Annotated[str, typer.Option("--store", help="sqlite:PATH", envvar="ROOST_STORE")]
+KindPaths = Annotated[
+    list[str], typer.Option("--kind", help="Another kind of job, module:Class; may be repeated.", envvar="ROOST_KIND")
+]
+AllowPrivate = Annotated[
+    list[str],
+    typer.Option(
+        help="Range of private addresses that crawls may reach, as 127.0.0.0/8; may be repeated.",
+        envvar="ROOST_ALLOW_PRIVATE",
+        metavar="CIDR",
+    ),
+]
+WorkerSlots = Annotated[int, typer.Option(min=1, help="Tasks at a time.", envvar="ROOST_WORKER_SLOTS")]
+MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar="ROOST_MASTER_SLOTS")]
+LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
+GatewayPort = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_GATEWAY_PORT")]
+PublicUrl = Annotated[str, typer.Option(help="How others reach it, when that differs.", envvar="ROOST_PUBLIC_URL")]
+LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.", envvar="ROOST_LOG_LEVEL")]
+LogStyle = Annotated[str, typer.Option(help="plain or json.", envvar="ROOST_LOG_STYLE")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the serving commands on the command line."""
+    for command in (up, discovery, gateway, lock, master, worker):
+        app.command(rich_help_panel="Serve")(command)
+
+
+def up(
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
+    gateway_port: GatewayPort = 9001,
+    public_url: PublicUrl = "",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that keeps jobs and results over a restart.", envvar="ROOST_DATA")
+    ] = None,
+    allow_private: AllowPrivate = [],  # noqa: B006  typer copies it
+    kind: KindPaths = [],  # noqa: B006
+    master_slots: MasterSlots = 64,
+    worker_slots: WorkerSlots = 64,
+    live_requests: LiveRequests = 1,
+    log_level: LogLevel = "info",
+    log_style: LogStyle = "plain",
+) -> None:
+    """Run everything in one process, until Ctrl-C.
+
+    Then, in a second terminal: roost crawl https://example.org --depth 2 --server http://127.0.0.1:8000
+    """
+
+    def make() -> System:
+        return System(
+            UpSettings(
+                host=host,
+                port=port,
+                gateway_port=gateway_port,
+                public_url=public_url,
+                data=data,
+                master_slots=master_slots,
+                worker_slots=worker_slots,
+                live_requests=live_requests,
+                kinds=kind,
+                options={"crawl": CrawlOptions(allow_private=tuple(allow_private))},
+            )
+        )
+
+    set_up_logging(log_level, log_style)
+    system = _checked(make)
+
+    def announce() -> None:
+        kept = f"kept in {data}" if data else "in memory, gone with this process; --data DIR keeps them"
+        typer.echo(f"Roost {VERSION} is up.")
+        typer.echo(f"  clients ask   {system.url}")
+        typer.echo(f"  gateway       ws://{system.gateway.addresses[0]}")
+        typer.echo(f"  jobs, results {kept}")
+        typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}    (Ctrl-C here ends it)")
+
+    _serve(system.stack, announce)
+
+
+def discovery(
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
+    log_level: LogLevel = "info",
+    log_style: LogStyle = "plain",
+) -> None:
+    """Run one replica of discovery: who is alive, and which gateway has room."""
+    set_up_logging(log_level, log_style)
+    part = Discovery(host, port, _checked(_keys), secret=_secret())
+    _serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
+
+
+def gateway(
+    host: Host = LOOPBACK,
+    gateway_port: GatewayPort = 9001,
+    public_url: PublicUrl = "",
+    require_ticket: Annotated[
+        bool, typer.Option(help="Let nobody in without a ticket of discovery.", envvar="ROOST_REQUIRE_TICKET")
+    ] = False,
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    broker: BrokerUrl = IN_MEMORY,
+    cache: CacheUrl = IN_MEMORY,
+    kind: KindPaths = [],  # noqa: B006
+    live_requests: LiveRequests = 1,
+    log_level: LogLevel = "info",
+    log_style: LogStyle = "plain",
+) -> None:
+    """Run a gateway that speaks the job protocol."""
+    set_up_logging(log_level, log_style)
+    settings = Settings(host=host, port=gateway_port)
+    site = _checked(lambda: _site(discovery_urls, broker, cache, kind, live_requests))
+    parts, server = _checked(lambda: gateway_parts(site, settings, public_url, require_ticket))
+    _serve(Stack(parts), lambda: typer.echo(f"gateway on ws://{server.addresses[0]}"))
+
+
+def lock(
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_PORT")] = 8100,
+    public_url: PublicUrl = "",
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    store: StoreUrl = "sqlite:roost-jobs.db",
+    live_requests: LiveRequests = 1,
+    log_level: LogLevel = "info",
+    log_style: LogStyle = "plain",
+) -> None:
+    """Run a lock server: who may work on a job, and what is safe."""
+    set_up_logging(log_level, log_style)
+    site = _checked(lambda: _site(discovery_urls, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
+    _serve(Stack(lock_parts(site, host, port, public_url)), lambda: typer.echo(f"lock server on {host}:{port}"))
+
+
+def master(
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    broker: BrokerUrl = IN_MEMORY,
+    cache: CacheUrl = IN_MEMORY,
+    kind: KindPaths = [],  # noqa: B006
+    master_slots: MasterSlots = 64,
+    log_level: LogLevel = "info",
+    log_style: LogStyle = "plain",
+) -> None:
+    """Run a master: splits jobs into tasks, level by level, and folds their results."""
+    set_up_logging(log_level, log_style)
+    site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
+    _serve(Stack(master_parts(site, master_slots)), lambda: typer.echo(f"master with {master_slots} slots"))
+
+
+def worker(
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    broker: BrokerUrl = IN_MEMORY,
+    cache: CacheUrl = IN_MEMORY,
+    kind: KindPaths = [],  # noqa: B006
+    worker_slots: WorkerSlots = 64,
+    allow_private: AllowPrivate = [],  # noqa: B006
+    log_level: LogLevel = "info",
+    log_style: LogStyle = "plain",
+) -> None:
+    """Run a worker: does tasks, and keeps nothing."""
+    set_up_logging(log_level, log_style)
+    site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
+    options = _checked(lambda: {"crawl": CrawlOptions(allow_private=tuple(allow_private))})
+    parts = worker_parts(site, worker_slots, options)
+    _serve(Stack(parts), lambda: typer.echo(f"worker with {worker_slots} slots"))
+
+
+def _site(
+    discovery_urls: list[str],
+    broker: str,
+    cache: str,
+    kinds: Any,
+    live_requests: int = 1,
+    store: str = "sqlite::memory:",
+    shares: bool = True,
+) -> Site:
+    if shares and broker == IN_MEMORY:
+        raise Misuse(
+            "the broker memory: lives inside one process, so this part alone would hear of nothing: "
+            "run everything with `roost up`, or name a broker that processes share with --broker"
+        )
+    limits = StoreLimits(live_requests=live_requests)
+    return Site(
+        discovery=lambda: discovery_urls,
+        keys=_keys(),
+        engines=Engines(EngineUrls(broker, cache, store), limits),
+        kinds=load(kinds),
+        limits=limits,
+        secret=_secret(),
+        version=VERSION,
+    )
+
+
+def _keys() -> Keyring:
+    text = os.environ.get("ROOST_KEYS", "")
+    if text:
+        return Keyring.from_text(text)
+    typer.echo("no ROOST_KEYS: tickets and sessions of this process mean nothing to any other", err=True)
+    return Keyring.random()
+
+
+def _secret() -> InternalSecret:
+    return InternalSecret(os.environ.get("ROOST_SECRET", ""))
+
+
+def _checked(make: Callable[[], T]) -> T:
+    """What `make` makes; settings that cannot work end the command with status 2."""
+    try:
+        return make()
+    except (Misuse, BadInput) as problem:
+        typer.echo(f"Error: {problem}", err=True)
+        raise typer.Exit(EXIT_USAGE) from None
+
+
+def _serve(stack: Stack, on_ready: Callable[[], None]) -> None:
+    try:
+        run(stack, on_ready)
+    except (OSError, Unavailable, Misuse) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+        typer.echo(f"Error: {reason}", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
