@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the start, but for `open_now`, and `lag_ms`, the worst of the last second."""
+    """Totals since the start, but for `open_now`."""
 
     accepted: int = 0
     opened: int = 0
@@ -21,7 +21,6 @@ class Counters:
     slow_closes: int = 0
     application_errors: int = 0
     accept_pauses: int = 0
-    lag_ms: float = 0.0
     refused: Counter[str] = field(default_factory=Counter)
     closed: Counter[int] = field(default_factory=Counter)
     """By the close code that the application was told."""

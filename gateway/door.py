@@ -16,6 +16,7 @@ from gateway.handshake import (
     read_opening,
     refusal_bytes,
 )
+from gateway.keepalive import Rhythm, judge
 from gateway.links import Links
 from gateway.settings import Settings
 from gateway.slots import GREETING, OPEN, TURNED_AWAY
@@ -43,6 +44,7 @@ class Door:
         self._heads: dict[int, bytes] = {}
         """What has come of a request that is not whole yet."""
         self._handshake_ticks = ticks(settings.handshake_s)
+        self._rhythm = Rhythm.of(settings)
         app = links.app
         self._app_admits = getattr(type(app), "admit", None) is not Application.admit
         self.is_shut = False
@@ -135,7 +137,8 @@ class Door:
         slots = links.slots
         subprotocol = choose_subprotocol(links.app.subprotocols, opening.subprotocols)
         slots.state[fd] = OPEN
-        slots.active[fd] = links.wheel.now
+        now = slots.heard[fd] = slots.active[fd] = links.wheel.now
+        links.wheel.put(fd, judge(fd, now, now, 0, False, now, self._rhythm)[1])
         links.counters.opened += 1
         links.counters.open_now += 1
         if not links.write(fd, accept_bytes(opening.key, subprotocol)):

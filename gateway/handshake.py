@@ -25,6 +25,7 @@ from gateway.api import Refusal, Request
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _END = re.compile(rb"\r?\n\r?\n")
 _HEALTH = re.compile(rb"GET /health(?:\?[!-~]*)? HTTP/1\.[01]\r?\n")
+_VERSION = re.compile(rb"[^\n]* HTTP/1\.1\r?\n")
 _ONCE = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version", b"origin"))
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -69,6 +70,8 @@ def read_opening(head: bytes) -> Opening | Refusal:
         return Refusal(400, "the request has characters that HTTP does not allow there")
     if len(events) != 1 or not isinstance(events[0], UpgradeRequest):
         return Refusal(400, "not an upgrade request")
+    if not _VERSION.match(head):
+        return Refusal(505, "an upgrade needs HTTP/1.1")
     return _opening(events[0])
 
 

@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from wire.errors import Misuse
+from gateway.counters import Counters
 
 log = logging.getLogger(__name__)
 
@@ -46,30 +46,24 @@ def _listen(family: int, address: tuple[str, int], backlog: int) -> socket.socke
 class Listener:
     """Hands each accepted descriptor to `on_accept`, unless `has_room` says that nobody more can be taken."""
 
-    def __init__(self, on_accept: Callable[[int], None], has_room: Callable[[], bool]) -> None:
+    def __init__(self, on_accept: Callable[[int], None], has_room: Callable[[], bool], counters: Counters) -> None:
         self._on_accept = on_accept
         self._has_room = has_room
         self._sockets: dict[int, socket.socket] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resuming: asyncio.TimerHandle | None = None
-        self.pauses = 0
-
-    @property
-    def port(self) -> int:
-        """The port it listens on. Raises Misuse when it does not."""
-        for listening in self._sockets.values():
-            return int(listening.getsockname()[1])
-        raise Misuse("not listening")
-
-    @property
-    def addresses(self) -> list[str]:
+        self._counters = counters
+        self.port = 0
+        """The port it listens on; like `addresses`, it stays known when listening has ended."""
+        self.addresses: list[str] = []
         """``host:port`` of each socket."""
-        pairs = (listening.getsockname()[:2] for listening in self._sockets.values())
-        return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs]
 
     def start(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket]) -> None:
         self._loop = loop
         self._sockets = {listening.fileno(): listening for listening in sockets}
+        names = [listening.getsockname()[:2] for listening in sockets]
+        self.port = names[0][1]
+        self.addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in names]
         self._resume()
 
     def stop(self) -> None:
@@ -95,7 +89,7 @@ class Listener:
 
     def _pause(self, why: str) -> None:
         assert self._loop is not None
-        self.pauses += 1
+        self._counters.accept_pauses += 1
         log.warning("accepting paused", extra={"action": "accept_paused", "reason": why, "pause_s": PAUSE_S})
         self._unwatch()
         self._resuming = self._loop.call_later(PAUSE_S, self._resume)

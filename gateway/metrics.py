@@ -21,6 +21,7 @@ _TOTALS = {
     "bytes_out": "Bytes the kernel took for clients",
     "pings": "Keepalive pings sent",
     "slow_closes": "Clients closed because they did not take what was sent to them",
+    "accept_pauses": "Times that accepting paused for want of room or descriptors",
     "application_errors": "Callbacks of the application that raised",
 }
 

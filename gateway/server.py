@@ -68,7 +68,7 @@ class Server:
         self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
         self._door = Door(self.links, settings, self._booth, self._talk.receive)
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
-        self._listener = Listener(self._on_accept, self._has_room)
+        self._listener = Listener(self._on_accept, self._has_room, self.counters)
         self._broadcast = Broadcast()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -142,7 +142,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port it listens on, once started."""
         return self._listener.port
 
     @property

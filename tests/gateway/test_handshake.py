@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection
+from wsproto.events import Request as UpgradeRequest
+
+from gateway.api import Refusal
+from gateway.handshake import (
+    Opening,
+    accept_bytes,
+    choose_subprotocol,
+    head_end,
+    is_health_check,
+    read_opening,
+    refusal_bytes,
+)
+
+HEAD = (
+    b"GET /chat?ticket=abc HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://a.example\r\n"
+    b"Sec-WebSocket-Protocol: roost.v1, other\r\n\r\n"
+)
+
+
+def opened(head: bytes = HEAD) -> Opening:
+    opening = read_opening(head)
+    assert isinstance(opening, Opening), opening
+    return opening
+
+
+def refused(head: bytes) -> Refusal:
+    refusal = read_opening(head)
+    assert isinstance(refusal, Refusal), refusal
+    return refusal
+
+
+def test_an_ordinary_request_is_understood() -> None:
+    opening = opened()
+    assert opening.target == "/chat?ticket=abc"
+    assert opening.subprotocols == ("roost.v1", "other")
+    request = opening.request("127.0.0.9")
+    assert (request.path, request.ticket, request.header("origin")) == ("/chat", "abc", "http://a.example")
+    assert request.address == "127.0.0.9"
+
+
+def test_the_answer_is_the_one_of_the_rfc() -> None:
+    answer = accept_bytes(b"dGhlIHNhbXBsZSBub25jZQ==", "roost.v1")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert b"Sec-WebSocket-Protocol: roost.v1\r\n" in answer
+
+
+@pytest.mark.parametrize("subprotocol", [None, "roost.v1"])
+def test_a_wsproto_client_takes_our_answer(subprotocol: str | None) -> None:
+    client = WSConnection(ConnectionType.CLIENT)
+    head = client.send(UpgradeRequest(host="h", target="/", subprotocols=["roost.v1"] if subprotocol else []))
+    client.receive_data(accept_bytes(opened(head).key, subprotocol))
+    (event,) = client.events()
+    assert isinstance(event, AcceptConnection)
+    assert event.subprotocol == subprotocol
+
+
+def without(line: bytes) -> bytes:
+    return b"".join(part for part in HEAD.splitlines(keepends=True) if not part.startswith(line))
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (without(b"Upgrade"), 426),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 426),
+        (HEAD.replace(b"Version: 13", b"Version: 8"), 426),
+        (without(b"Sec-WebSocket-Version"), 400),
+        (without(b"Sec-WebSocket-Key"), 400),
+        (without(b"Connection"), 400),
+        (without(b"Host"), 400),
+        (HEAD.replace(b"GET", b"POST"), 400),
+        (HEAD.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"short"), 400),
+        (HEAD.replace(b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZQ=!"), 400),
+        (HEAD.replace(b"Host: example.org", b"Host: a\r\nHost: b"), 400),
+        (HEAD.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), 400),
+        (HEAD.replace(b"Host: example.org", b"Host: xn--\xff"), 400),
+        (HEAD.replace(b"roost.v1", b"\xff"), 400),
+        (HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_upgrade_request_is_refused_with_a_reason(head: bytes, status: int) -> None:
+    refusal = refused(head)
+    assert refusal.status == status
+    assert refusal.reason
+
+
+def test_a_wrong_version_is_told_the_right_one() -> None:
+    for head in (HEAD.replace(b"Version: 13", b"Version: 8"), without(b"Sec-WebSocket-Version")):
+        assert ("sec-websocket-version", "13") in {(name.lower(), value) for name, value in refused(head).headers}
+
+
+@given(st.binary(max_size=300), st.integers(0, len(HEAD)))
+def test_no_bytes_make_it_fail(junk: bytes, at: int) -> None:
+    assert isinstance(read_opening(junk + b"\r\n\r\n"), (Opening, Refusal))
+    assert isinstance(read_opening(HEAD[:at] + junk + HEAD[at:]), (Opening, Refusal))
+
+
+@given(st.integers(0, len(HEAD) + 20), st.binary(max_size=20))
+def test_the_end_of_the_head_is_found_where_it_is(cut: int, rest: bytes) -> None:
+    data = (HEAD + rest)[:cut]
+    assert head_end(data) == (len(HEAD) if cut >= len(HEAD) else -1)
+
+
+def test_the_end_is_found_when_it_comes_byte_by_byte() -> None:
+    for seen in range(len(HEAD)):
+        assert head_end(HEAD, max(seen - 3, 0)) == len(HEAD)
+
+
+def test_health_checks_are_told_from_upgrades() -> None:
+    assert is_health_check(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert is_health_check(b"GET /health?a HTTP/1.0\r\n\r\n")
+    assert not is_health_check(b"GET /healthy HTTP/1.1\r\n\r\n")
+    assert not is_health_check(HEAD.replace(b"/chat?ticket=abc", b"/health"))
+
+
+def test_our_first_preference_wins() -> None:
+    assert choose_subprotocol(("a", "b"), ("b", "a")) == "a"
+    assert choose_subprotocol(("a",), ("x",)) is None
+    assert choose_subprotocol((), ("x",)) is None
+
+
+def test_a_refusal_says_when_to_come_back_and_that_this_is_all() -> None:
+    head, _, body = refusal_bytes(Refusal(503, "full", retry_after_s=5)).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 503 Service Unavailable"
+    assert {b"Retry-After: 5", b"Connection: close", b"Content-Length: %d" % len(body)} <= set(lines)

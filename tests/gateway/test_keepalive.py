@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.keepalive import Rhythm, Verdict, judge
+
+PING, PONG, IDLE = 250, 100, 18_000
+RHYTHM = Rhythm(ping=PING, pong=PONG, idle=IDLE)
+
+
+def run(
+    fd: int,
+    opened: int,
+    until: int,
+    answers: bool = True,
+    heard_at: frozenset[int] = frozenset(),
+    rhythm: Rhythm = RHYTHM,
+) -> list[tuple[int, Verdict]]:
+    """What happens to one connection, as (tick, verdict). A pong comes in the tick of its ping."""
+    heard = active = opened
+    pinged = 0
+    again = opened + 1
+    happened: list[tuple[int, Verdict]] = []
+    for now in range(opened + 1, until):
+        if now in heard_at:
+            heard = now
+        if now < again:
+            continue
+        verdict, again = judge(fd, heard, active, pinged, False, now, rhythm)
+        assert again > now
+        if verdict is not Verdict.NOTHING:
+            happened.append((now, verdict))
+        if verdict is Verdict.PING:
+            pinged = now
+            heard = now if answers else heard
+        elif verdict in (Verdict.NO_PONG, Verdict.IDLE):
+            break
+    return happened
+
+
+@given(st.integers(0, 20_000), st.integers(1, 5000))
+def test_a_silent_connection_is_pinged_once_in_every_period(fd: int, opened: int) -> None:
+    pings = [tick for tick, verdict in run(fd, opened, opened + 10 * PING) if verdict is Verdict.PING]
+    assert opened < pings[0] <= opened + PING
+    assert {b - a for a, b in pairwise(pings)} == {PING}
+
+
+@given(st.integers(0, 20_000), st.integers(1, 5000), st.sets(st.integers(1, 3000)))
+def test_silence_is_never_longer_than_the_period_without_a_ping(fd: int, opened: int, heard: set[int]) -> None:
+    heard_at = frozenset(opened + tick for tick in heard)
+    happened = run(fd, opened, opened + 3000, heard_at=heard_at)
+    signs = sorted({opened, *heard_at, *(tick for tick, verdict in happened if verdict is Verdict.PING), opened + 3000})
+    assert max(b - a for a, b in pairwise(signs)) <= PING
+
+
+def test_pings_of_a_crowd_that_came_in_one_tick_are_spread_evenly() -> None:
+    pings: Counter[int] = Counter()
+    for fd in range(1000):
+        pings.update(tick for tick, verdict in run(fd, 100, 100 + 3 * PING) if verdict is Verdict.PING)
+    assert set(pings.values()) == {1000 // PING}
+
+
+def test_a_crowd_that_speaks_in_one_tick_is_pinged_over_half_a_period_afterwards() -> None:
+    pings: Counter[int] = Counter()
+    for fd in range(1000):
+        happened = run(fd, 100, 100 + 4 * PING, heard_at=frozenset((100 + 2 * PING,)))
+        pings.update(tick for tick, verdict in happened if verdict is Verdict.PING and tick > 100 + 2 * PING)
+    assert max(pings.values()) <= 1000 // (PING // 2)
+
+
+def test_a_busy_connection_is_not_pinged() -> None:
+    opened = 100
+    heard_at = frozenset(range(opened, opened + 5000, PING // 4))
+    assert not [tick for tick, verdict in run(3, opened, opened + 5000, heard_at=heard_at) if tick > opened + PING]
+
+
+@given(st.integers(0, 20_000), st.integers(1, 5000))
+def test_one_that_does_not_answer_is_dead_after_exactly_its_time(fd: int, opened: int) -> None:
+    (ping, first), (dead, second) = run(fd, opened, opened + 3 * PING, answers=False)
+    assert (first, second) == (Verdict.PING, Verdict.NO_PONG)
+    assert dead == ping + PONG
+
+
+@given(st.integers(0, 2000), st.integers(1, PONG - 1))
+def test_any_byte_after_the_ping_counts_as_an_answer(fd: int, later: int) -> None:
+    opened = 100
+    ping = run(fd, opened, opened + 2 * PING)[0][0]
+    happened = run(fd, opened, ping + PONG + 1, answers=False, heard_at=frozenset((ping + later,)))
+    assert Verdict.NO_PONG not in dict(happened).values()
+
+
+@given(st.integers(0, 2000))
+def test_an_idle_client_is_sent_home_after_exactly_its_time(fd: int) -> None:
+    tick, verdict = run(fd, 1, 1 + IDLE + 1000)[-1]
+    assert (tick, verdict) == (1 + IDLE, Verdict.IDLE)
+
+
+def test_a_held_client_is_never_idle() -> None:
+    verdict, again = judge(1, 40_000, 1, 39_990, True, 40_000, RHYTHM)
+    assert verdict is Verdict.NOTHING
+    assert again > 40_000
+
+
+def test_zero_switches_pings_and_idle_closing_off() -> None:
+    off = Rhythm(ping=0, pong=PONG, idle=0)
+    assert run(1, 1, 50_000, rhythm=off) == []

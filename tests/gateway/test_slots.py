@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from gateway.slots import FREE, GREETING, MAX_HOLDS, OPEN, Slots
+
+
+def test_a_new_tenant_has_a_generation_of_its_own() -> None:
+    slots = Slots()
+    first = slots.take(7, tick=1)
+    slots.state[7] = OPEN
+    assert slots.is_open(7, first)
+    slots.free(7)
+    second = slots.take(7, tick=2)
+    slots.state[7] = OPEN
+    assert second != first
+    assert not slots.is_open(7, first)
+    assert slots.is_open(7, second)
+
+
+def test_a_connection_is_open_only_after_its_handshake() -> None:
+    slots = Slots()
+    generation = slots.take(3, tick=1)
+    assert slots.state[3] == GREETING
+    assert not slots.is_open(3, generation)
+
+
+@pytest.mark.parametrize(("fd", "generation"), [(-1, 1), (0, 0), (10**9, 1), (5, 0), (5, 2**40)])
+def test_numbers_that_never_named_a_connection_are_stale(fd: int, generation: int) -> None:
+    slots = Slots()
+    slots.take(5, tick=1)
+    slots.state[5] = OPEN
+    assert not slots.is_open(fd, generation)
+
+
+def test_nothing_of_the_last_tenant_is_left_for_the_next() -> None:
+    slots = Slots()
+    slots.take(4, tick=9)
+    slots.flags[4], slots.holds[4], slots.pinged[4] = 3, 2, 8
+    slots.free(4)
+    slots.take(4, tick=11)
+    assert (slots.flags[4], slots.holds[4], slots.pinged[4]) == (0, 0, 0)
+    assert (slots.heard[4], slots.active[4]) == (11, 11)
+
+
+def test_the_generation_wraps_without_ever_being_zero() -> None:
+    slots = Slots()
+    slots.take(1, tick=1)
+    slots.free(1)
+    slots.generation[1] = 0xFFFFFFFF
+    assert slots.take(1, tick=1) == 1
+
+
+def test_holds_never_go_below_zero_nor_above_their_cell() -> None:
+    slots = Slots()
+    slots.take(2, tick=1)
+    slots.hold(2, -1)
+    assert slots.holds[2] == 0
+    for _ in range(MAX_HOLDS + 5):
+        slots.hold(2, 1)
+    assert slots.holds[2] == MAX_HOLDS
+    slots.hold(2, -1)
+    assert slots.holds[2] == MAX_HOLDS, "a count that overflowed is never trusted again"
+
+
+class Table(RuleBasedStateMachine):
+    """The table against a dict of the handles that are alive."""
+
+    handles = Bundle("handles")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = Slots()
+        self.alive: dict[int, int] = {}
+        self.ever: list[tuple[int, int]] = []
+
+    @rule(target=handles, fd=st.integers(0, 3000))
+    def take(self, fd: int) -> tuple[int, int]:
+        if fd not in self.alive:
+            self.alive[fd] = self.slots.take(fd, tick=1)
+            self.slots.state[fd] = OPEN
+            self.ever.append((fd, self.alive[fd]))
+        return fd, self.alive[fd]
+
+    @rule(handle=consumes(handles))
+    def free(self, handle: tuple[int, int]) -> None:
+        fd, generation = handle
+        if self.alive.get(fd) == generation:
+            self.slots.free(fd)
+            del self.alive[fd]
+
+    @invariant()
+    def exactly_the_living_are_open(self) -> None:
+        for fd, generation in self.ever:
+            assert self.slots.is_open(fd, generation) == (self.alive.get(fd) == generation)
+        assert self.slots.used == len(self.alive)
+        assert sum(state != FREE for state in self.slots.state) == len(self.alive)
+
+
+TestTable = Table.TestCase
