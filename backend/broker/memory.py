@@ -192,7 +192,7 @@ class MemoryConnection:
     async def declare(self, spec: QueueSpec) -> None:
         self._check_open()
         self.server.queues.declare(spec, self.server.now())
-        self.server.carry_out([])
+        self.server.carry_out([])  # the queue itself may be the next to fall due
 
     async def publish(self, queue: str, body: bytes) -> None:
         self._check_open()
