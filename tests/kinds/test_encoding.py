@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-import webencodings
+import webencodings.labels
 from html5lib._inputstream import EncodingParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +50,7 @@ def test_mark_then_header_then_declaration_then_windows_1252(body: bytes, header
 
 
 def test_every_label_of_the_standard_is_read_as_the_standard_says() -> None:
-    for label in webencodings.LABELS:
+    for label in webencodings.labels.LABELS:
         standard = webencodings.lookup(label)
         assert standard is not None
         if standard.name in ("replacement", "x-user-defined"):  # not for reading links

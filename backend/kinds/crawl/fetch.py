@@ -1,0 +1,150 @@
+"""Fetches one page: the only part of the crawl that dials.
+
+Everything a stranger's server can do ends here in a `Failed` reason or a status: the address is checked at
+the socket that is dialled (so literals, names, redirects and names that change are all one case), redirects
+are followed hop by hop under the same rules, one time limit covers it all (only a total limit stops a server
+that drips), and bytes are counted after decompression.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import aiohttp
+from aiohttp.typedefs import LooseHeaders
+from msgspec import Struct
+from yarl import URL
+
+from backend.kinds.crawl.addresses import Network, refusal
+from backend.kinds.crawl.options import CrawlOptions
+from backend.kinds.crawl.reasons import Failed, status_reason
+from backend.kinds.crawl.urls import Bounds, join
+
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_PARSED = frozenset(("text/html", "application/xhtml+xml"))
+_CHUNK_BYTES = 64 * 1024
+_DNS_TTL_S = 60
+"""Names are looked up again this often; the address is checked at each dial anyway."""
+_REFUSED = "refused by the crawler's address table"
+
+
+class Fetched(Struct, frozen=True):
+    """An answer.
+
+    `body`: of a page to be parsed; None for other types, and for redirects out of bounds, which lead to `target`.
+    """
+
+    url: str
+    status: int
+    content_type: str = ""
+    body: bytes | None = None
+    target: str | None = None
+
+
+class NotFetched(Exception):
+    """The page failed for `reason`, at `url`, with the last answer's status (0: none)."""
+
+    def __init__(self, reason: str, url: str, status: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.url = url
+        self.status = status
+
+
+class Fetcher:
+    """Connections to web servers, shared by all fetches of a worker."""
+
+    def __init__(self, options: CrawlOptions) -> None:
+        self._options = options
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Make the pool; dials nothing."""
+        headers: LooseHeaders = {
+            "User-Agent": self._options.user_agent,
+            "Accept": "text/html,application/xhtml+xml,*/*;q=0.1",
+            "Accept-Encoding": "gzip, deflate",
+        }
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the worker bounds how many tasks run
+                ttl_dns_cache=_DNS_TTL_S,
+                socket_factory=_guarded_socket(self._options.networks),
+            ),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # `fetch` has one limit for everything
+            trust_env=False,
+        )
+
+    async def fetch(self, url: str, bounds: Bounds, timeout_s: float) -> Fetched:
+        """The page at `url`, redirects followed within `bounds`. Raises NotFetched."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._follow(url, bounds)
+        except (aiohttp.ClientError, OSError, ValueError) as problem:  # TimeoutError is an OSError
+            raise NotFetched(_reason(problem), url) from problem
+
+    async def stop(self) -> None:
+        """Close all connections; fine to call twice."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _follow(self, url: str, bounds: Bounds) -> Fetched:
+        assert self._session is not None, "start comes first"
+        for _ in range(self._options.redirects + 1):
+            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
+                location = response.headers.get("Location")
+                if response.status not in _REDIRECTS or location is None:
+                    return await self._read(url, response)
+                target = join(url, _as_text(location))
+                if target is None:
+                    raise NotFetched(Failed.BAD_REDIRECT, url, response.status)
+                if not bounds.allows(target):
+                    return Fetched(url, response.status, target=target)
+                url = target
+        raise NotFetched(Failed.REDIRECTS, url, response.status)
+
+    async def _read(self, url: str, response: aiohttp.ClientResponse) -> Fetched:
+        status = response.status
+        if not 200 <= status < 300:
+            raise NotFetched(status_reason(status), url, status)
+        content_type = response.headers.get("Content-Type", "text/html")
+        if content_type.partition(";")[0].strip().lower() not in _PARSED:
+            return Fetched(url, status, content_type)
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > self._options.page_bytes:
+                raise NotFetched(Failed.TOO_BIG, url, status)
+        return Fetched(url, status, content_type, bytes(body))
+
+
+def _guarded_socket(allowed: tuple[Network, ...]) -> aiohttp.SocketFactoryType:
+    def make(info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if refusal(str(address[0]), allowed):
+            raise OSError(errno.EACCES, _REFUSED)  # two arguments, or aiohttp loses it
+        return socket.socket(family, kind, protocol)
+
+    return make
+
+
+def _as_text(location: str) -> str:
+    """A Location header without the lone surrogates that stand for bytes which were not UTF-8."""
+    return location if location.isascii() else location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _reason(problem: Exception) -> str:
+    """Foreign errors in our words."""
+    if isinstance(problem, TimeoutError):
+        return Failed.TIMEOUT
+    if isinstance(problem, UnicodeError | aiohttp.ClientConnectorDNSError | aiohttp.InvalidURL):
+        return Failed.UNRESOLVED  # the first and the last: a name that cannot be asked for
+    if isinstance(problem, aiohttp.ClientSSLError):
+        return Failed.TLS
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        return Failed.REFUSED_ADDRESS if _REFUSED in str(problem) else Failed.UNREACHABLE
+    return Failed.BAD_RESPONSE

@@ -1,0 +1,54 @@
+"""The crawl as a kind of job: the glue between the seam and this folder."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from msgspec import structs
+
+from backend.kinds.api import Keys, RunnerTools
+from backend.kinds.crawl.plan import CrawlPlan
+from backend.kinds.crawl.runner import CrawlRunner
+from backend.kinds.crawl.spec import CrawlSpec, read_spec, unpack_spec
+from wire.codec import pack
+
+_KEY_BYTES = 16
+_ANY_DEPTH, _ANY_AGE_S = 0, 0.0
+
+
+class Crawl:
+    """A web crawl by depth. `RunnerTools.options` is a `CrawlOptions`. See `backend.kinds.api.JobKind`."""
+
+    name = "crawl"
+
+    def read_spec(self, text: bytes) -> CrawlSpec:
+        """Raises BadInput: `bad_url` or `bad_spec`."""
+        return read_spec(text)
+
+    def pack_spec(self, spec: CrawlSpec) -> bytes:
+        """As msgpack."""
+        return pack(spec)
+
+    def unpack_spec(self, data: bytes) -> CrawlSpec:
+        """Raises DecodeError."""
+        return unpack_spec(data)
+
+    def keys(self, spec: CrawlSpec) -> Keys:
+        """A kept answer serves every smaller depth and every age it is young enough for."""
+        wide = structs.replace(spec, depth=_ANY_DEPTH, max_age_s=_ANY_AGE_S)
+        return Keys(run=self._hash(b"run", spec), cache=self._hash(b"cache", wide), fresh_s=spec.max_age_s)
+
+    def max_seconds(self, spec: CrawlSpec) -> float:
+        """As the client asked, or an hour."""
+        return spec.max_seconds
+
+    def plan(self, spec: CrawlSpec) -> CrawlPlan:
+        """A fresh plan."""
+        return CrawlPlan(spec)
+
+    def runner(self, tools: RunnerTools) -> CrawlRunner:
+        """A runner for one worker."""
+        return CrawlRunner(tools)
+
+    def _hash(self, use: bytes, spec: CrawlSpec) -> bytes:
+        return blake2b(pack(spec), digest_size=_KEY_BYTES, person=self.name.encode(), salt=use).digest()

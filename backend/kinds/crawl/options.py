@@ -1,0 +1,34 @@
+"""What an operator decides about crawls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from backend.kinds.crawl.addresses import Network, parse_networks
+from wire.codes import ErrorCode
+from wire.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlOptions:
+    """Options of the workers that crawl. Raises BadInput when one makes no sense."""
+
+    allow_private: tuple[str, ...] = ()
+    """Ranges of addresses that may be dialled although they are not public, as in ``10.0.0.0/8``."""
+    user_agent: str = "Roost/0.1 (a crawler that follows links by depth)"
+    """How the crawler introduces itself; operators of large crawls add a way to reach them."""
+    page_timeout_s: float = 30.0
+    """For one page with all its redirects; beyond it visitors have left, and a dripping server gains nothing."""
+    page_bytes: int = 8 * 1024 * 1024
+    """Decoded bytes read of one page; the biggest pages written by people are single-page manuals of this size."""
+    redirects: int = 10
+    """Hops followed for one page; browsers give up at 20, honest sites need 3."""
+    networks: tuple[Network, ...] = field(init=False)
+    """`allow_private`, parsed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "networks", parse_networks(self.allow_private))
+        if not self.user_agent.isprintable() or not self.user_agent.isascii() or not self.user_agent:
+            raise BadInput(ErrorCode.BAD_SPEC, "write the user agent in printable ASCII, as in MyCrawler/1.0")
+        if not (self.page_timeout_s > 0 and self.page_bytes > 0 and self.redirects >= 0):
+            raise BadInput(ErrorCode.BAD_SPEC, "page time and bytes must be positive, redirects not negative")

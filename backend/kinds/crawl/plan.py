@@ -1,0 +1,175 @@
+"""A crawl at its master: breadth first, level by level, the same answer whatever order results come in.
+
+Level 0 is the start page, level k+1 what the pages of level k are the first to link to. Pages of one level
+are fetched in any order and at the same time; their links are folded in the order of the level, so that
+every URL has its place by the site alone. A result that comes before its turn waits. `max_pages` is
+counted when a level is opened, before anything is handed out, so that it is exact.
+
+A URL costs one `str`, one entry in a set and one in a list; everything else is per page that is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
+from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
+from backend.kinds.crawl.reasons import Skipped, start_failure
+from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
+from backend.kinds.crawl.spec import CrawlSpec
+from backend.kinds.crawl.urls import Bounds
+from wire.codec import pack, to_json
+from wire.messages.outcome import Failure, Outcome
+
+PAGE_DEADLINE_S = 60.0
+"""For one page at a worker; twice its usual time limit, so that the worker gives the reason and not the master."""
+LISTED_CHARS = 128_000_000
+"""Most characters of all URLs of a crawl, about two million URLs and half a gigabyte at the master."""
+MAX_REASON_CHARS = 200
+
+
+class CrawlPlan:
+    """One crawl. See `backend.kinds.api.Plan`."""
+
+    def __init__(self, spec: CrawlSpec, listed_chars: int = LISTED_CHARS) -> None:
+        self._spec = spec
+        self._bounds = Bounds.around(spec.url, spec.scope)
+        self._room_chars = listed_chars - len(spec.url)
+        self._seen = {spec.url}
+        self._levels = [[spec.url]]
+        self._failed, self._skipped = Reasons(), Reasons()
+        self._fetched = self._taken = 0
+        self._truncated = False
+        self._start_reason: str | None = None
+        self._told_levels = 0
+        # the level that is being fetched: pages[:handed] are out, pages[:folded] are in `found`, some between wait
+        self._level = -1
+        self._first_number = 0
+        self._pages: list[str] = []
+        self._handed = self._folded = 0
+        self._waiting: dict[int, PageResult] = {}
+        self._found: list[str] = []
+        self._open_level()
+
+    def next_tasks(self, room: int) -> list[PlannedTask]:
+        """The next pages of the level, in its order."""
+        first = self._handed
+        self._handed = min(len(self._pages), first + max(0, room))
+        return [
+            PlannedTask(self._first_number + index, pack(PageTask(self._pages[index], self._bounds)), PAGE_DEADLINE_S)
+            for index in range(first, self._handed)
+        ]
+
+    def fold(self, number: int, data: bytes) -> None:
+        """Take a page. Raises DecodeError."""
+        self._take(number, read_page_result(data))
+
+    def give_up(self, number: int, reason: str) -> None:
+        """The page counts as failed."""
+        self._take(number, PageResult("", reason=reason[:MAX_REASON_CHARS]))
+
+    def new_levels(self) -> list[LevelPiece]:
+        """Levels whose URLs are all known."""
+        first, self._told_levels = self._told_levels, len(self._levels)
+        return [
+            piece for level in range(first, self._told_levels) for piece in level_pieces(level, self._levels[level])
+        ]
+
+    def progress(self) -> PlanProgress:
+        """Pages of the level, and pages in all."""
+        done = self._folded + len(self._waiting)
+        return PlanProgress(self._level, done, len(self._pages), self._first_number + done)
+
+    def is_over(self) -> bool:
+        """Nothing is out and nothing left."""
+        return self._folded == len(self._pages)
+
+    def failure(self) -> Failure | None:
+        """A crawl has failed when its start page has."""
+        return start_failure(self._spec.url, self._start_reason) if self._start_reason is not None else None
+
+    def parts(self) -> Iterator[bytes]:
+        """Levels with what the open level has brought so far, then failed pages, then skipped ones."""
+        found, failed = self._so_far()
+        return result_parts([*self._levels, found] if found else self._levels, failed, self._skipped)
+
+    def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
+        """Counts, and how it ended."""
+        found, _ = self._so_far()
+        waiting = sum(page.reason is None for page in self._waiting.values())
+        return to_json(
+            Summary(
+                url=self._spec.url,
+                depth=self._spec.depth,
+                outcome=outcome,
+                truncated=self._truncated or not self.is_over(),
+                listed=sum(map(len, self._levels)) + len(found),
+                fetched=self._fetched + waiting,
+                elapsed_s=round(elapsed_s, 3),
+            )
+        )
+
+    def _open_level(self) -> None:
+        """Decide which pages of the next level are fetched."""
+        self._first_number += len(self._pages)
+        self._level += 1
+        self._pages, self._handed, self._folded = [], 0, 0
+        if self._level >= self._spec.depth:
+            return
+        for url in self._levels[self._level]:
+            if not self._bounds.allows(url):
+                self._skipped.add(url, Skipped.SCOPE)
+            elif self._taken == self._spec.max_pages:
+                self._skipped.add(url, Skipped.LIMIT)
+                self._truncated = True
+            else:
+                self._taken += 1
+                self._pages.append(url)
+
+    def _take(self, number: int, page: PageResult) -> None:
+        index = number - self._first_number
+        if not self._folded <= index < self._handed or index in self._waiting:
+            return
+        if index > self._folded:  # it will wait, for which it need not keep what is known already
+            page = structs.replace(page, links=[link for link in page.links if link not in self._seen])
+        self._waiting[index] = page
+        while (turn := self._waiting.pop(self._folded, None)) is not None:
+            self._fold_page(self._pages[self._folded], turn)
+            self._folded += 1
+        if self.is_over() and self._found:
+            self._levels.append(self._found)
+            self._found = []
+            self._open_level()
+
+    def _fold_page(self, url: str, page: PageResult) -> None:
+        if page.reason is not None:
+            self._failed.add(url, page.reason)
+            if self._level == 0:
+                self._start_reason = page.reason
+            return
+        self._fetched += 1
+        self._truncated |= page.cut
+        for link in page.links:
+            if link in self._seen:
+                continue
+            if len(link) > self._room_chars:
+                self._truncated = True
+                return
+            self._room_chars -= len(link)
+            self._seen.add(link)
+            self._found.append(link)
+
+    def _so_far(self) -> tuple[list[str], Reasons]:
+        """What the open level has brought, with the pages that wait for their turn; changes nothing."""
+        if not self._waiting:
+            return self._found, self._failed
+        failed = self._failed.copy()
+        new: dict[str, None] = {}
+        for index in sorted(self._waiting):
+            page = self._waiting[index]
+            if page.reason is not None:
+                failed.add(self._pages[index], page.reason)
+            new.update((link, None) for link in page.links if link not in self._seen)
+        return [*self._found, *new], failed

@@ -1,0 +1,67 @@
+"""Why a page was not fetched, in words that stay: clients may act on them.
+
+A page that was tried and did not answer well is `failed`; a page that was left alone is `skipped`. An answer
+other than 2xx is ``status_`` and its number.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from wire.codes import ErrorCode
+from wire.messages.outcome import Failure
+
+
+class Skipped(StrEnum):
+    """Why a listed page that is near enough was left alone."""
+
+    SCOPE = "scope"
+    LIMIT = "limit"
+
+
+class Failed(StrEnum):
+    """Why a page could not be fetched, other than by its status."""
+
+    UNRESOLVED = "unresolved"
+    UNREACHABLE = "unreachable"
+    REFUSED_ADDRESS = "refused_address"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    TOO_BIG = "too_big"
+    REDIRECTS = "redirects"
+    BAD_REDIRECT = "bad_redirect"
+    BAD_RESPONSE = "bad_response"
+
+
+_STATUS = "status_"
+
+_ADVICE: dict[str, tuple[ErrorCode, str]] = {
+    Failed.UNRESOLVED: (ErrorCode.UNREACHABLE, "the host name does not resolve: check its spelling"),
+    Failed.UNREACHABLE: (ErrorCode.UNREACHABLE, "nothing answers there: check host and port, and whether it is up"),
+    Failed.REFUSED_ADDRESS: (
+        ErrorCode.REFUSED_ADDRESS,
+        "the host has a private or special address; if you trust it, allow its range with --allow-private CIDR",
+    ),
+    Failed.TLS: (ErrorCode.UNREACHABLE, "no secure connection: check the site's certificate, or use http://"),
+    Failed.TIMEOUT: (ErrorCode.TIMED_OUT, "the page did not arrive in time: try again later"),
+    Failed.TOO_BIG: (ErrorCode.TOO_BIG, "the page is bigger than this crawler reads: start from another one"),
+    Failed.REDIRECTS: (ErrorCode.BAD_CONTENT, "the page redirects in circles: start from where it should lead"),
+    Failed.BAD_REDIRECT: (ErrorCode.BAD_CONTENT, "the page redirects to what is no web address: start elsewhere"),
+    Failed.BAD_RESPONSE: (ErrorCode.BAD_CONTENT, "the server does not answer in valid HTTP: check host and port"),
+}
+"""What a crawl says whose start page failed."""
+
+
+def status_reason(status: int) -> str:
+    """The reason of a page that was answered with `status`."""
+    return f"{_STATUS}{status}"
+
+
+def start_failure(url: str, reason: str) -> Failure:
+    """The failure of a crawl whose start page failed for `reason`, with advice."""
+    page = f"the start page {url if len(url) <= 200 else url[:200] + '...'} could not be fetched"
+    if reason.startswith(_STATUS):
+        advice = f"its server answered {reason.removeprefix(_STATUS)}: check the URL, or try again later"
+        return Failure(ErrorCode.BAD_STATUS, f"{page}: {advice}")
+    code, advice = _ADVICE.get(reason, (ErrorCode.GAVE_UP, f"no worker could do it ({reason}): try again later"))
+    return Failure(code, f"{page}: {advice}")

@@ -1,0 +1,306 @@
+"""The answer of a crawl depends on the site alone, and its limits are exact."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.kinds.crawl.pages import PageResult, read_page_task
+from backend.kinds.crawl.plan import CrawlPlan
+from backend.kinds.crawl.result import MAX_PIECES, PIECE_BYTES, CrawlResult, read_result
+from backend.kinds.crawl.spec import CrawlSpec
+from backend.kinds.crawl.urls import Scope
+from wire.codec import pack
+from wire.codes import ErrorCode
+from wire.errors import DecodeError
+from wire.messages.outcome import PART_BYTES, Outcome
+
+HOME = "http://h/"
+AWAY = "http://away/"
+Site = dict[str, list[str] | str]
+"""URL -> its links, or the reason why it fails. A URL that is missing has no links."""
+
+
+def page(site: Site, url: str) -> bytes:
+    answer = site.get(url, [])
+    if isinstance(answer, str):
+        return pack(PageResult(url, 0, answer))
+    return pack(PageResult(url, 200, None, list(dict.fromkeys(answer))))
+
+
+def answer(plan: CrawlPlan, outcome: Outcome = Outcome.DONE) -> CrawlResult:
+    return read_result(plan.summary(outcome, 1.5), plan.parts())
+
+
+@dataclass
+class Worker:
+    """Does the tasks of a plan in an order of its own, some of them twice."""
+
+    plan: CrawlPlan
+    site: Site
+    chance: random.Random
+    fetched: list[str] = field(default_factory=list)
+    numbers: set[int] = field(default_factory=set)
+    held: list[tuple[int, str]] = field(default_factory=list)
+    done: list[tuple[int, str]] = field(default_factory=list)
+
+    def step(self) -> None:
+        for task in self.plan.next_tasks(self.chance.randrange(4)):
+            url = read_page_task(task.payload).url
+            assert task.number not in self.numbers
+            self.numbers.add(task.number)
+            self.fetched.append(url)
+            self.held.append((task.number, url))
+        if self.held:
+            number, url = self.held.pop(self.chance.randrange(len(self.held)))
+            self.plan.fold(number, page(self.site, url))
+            self.done.append((number, url))
+        if self.done and self.chance.random() < 0.3:  # once more, with another answer
+            self.plan.fold(self.chance.choice(self.done)[0], page({}, "http://h/late"))
+
+    def finish(self) -> CrawlResult:
+        while not self.plan.is_over():
+            self.step()
+        assert self.plan.next_tasks(10) == []
+        return answer(self.plan)
+
+
+def crawled(site: Site, spec: CrawlSpec, seed: int = 0) -> CrawlResult:
+    return Worker(CrawlPlan(spec), site, random.Random(seed)).finish()
+
+
+def model(site: Site, spec: CrawlSpec) -> CrawlResult:
+    """The plainest breadth-first search."""
+    levels, seen, taken = [[HOME]], {HOME}, 0
+    fetched, failed, skipped = 0, [], []
+    for _ in range(spec.depth):
+        level = []
+        for url in levels[-1]:
+            if spec.scope is Scope.HOST and not url.startswith(HOME):
+                skipped.append((url, "scope"))
+            elif taken == spec.max_pages:
+                skipped.append((url, "limit"))
+            else:
+                taken += 1
+                links = site.get(url, [])
+                if isinstance(links, str):
+                    failed.append((url, links))
+                    continue
+                fetched += 1
+                for link in links:
+                    if link not in seen:
+                        seen.add(link)
+                        level.append(link)
+        if not level:
+            break
+        levels.append(level)
+    cut = "limit" in {reason for _, reason in skipped}
+    return CrawlResult(HOME, spec.depth, Outcome.DONE, cut, levels, fetched, failed, skipped, 1.5)
+
+
+URLS = [HOME, *(f"{HOME}{n}" for n in range(12)), *(f"{AWAY}{n}" for n in range(3))]
+PAGES = st.one_of(st.lists(st.sampled_from(URLS), max_size=6), st.sampled_from(["timeout", "status_404"]))
+SITES = st.dictionaries(st.sampled_from(URLS), PAGES)
+SPECS = st.builds(
+    CrawlSpec,
+    url=st.just(HOME),
+    depth=st.integers(0, 6),
+    scope=st.sampled_from([Scope.HOST, Scope.ANY]),
+    max_pages=st.integers(1, 20),
+)
+
+
+@given(SITES, SPECS, st.integers(0, 1000))
+@settings(max_examples=400, deadline=None)
+def test_any_order_with_repeats_gives_what_the_plainest_search_gives(site: Site, spec: CrawlSpec, seed: int) -> None:
+    assert crawled(site, spec, seed) == model(site, spec)
+
+
+@given(SITES, SPECS, st.integers(0, 1000))
+@settings(deadline=None)
+def test_no_page_is_taken_twice_and_no_more_pages_than_asked(site: Site, spec: CrawlSpec, seed: int) -> None:
+    worker = Worker(CrawlPlan(spec), site, random.Random(seed))
+    result = worker.finish()
+    assert len(worker.fetched) == len(set(worker.fetched)) == result.fetched + len(result.failed) <= spec.max_pages
+
+
+@given(SITES, SPECS, st.integers(0, 1000), st.integers(0, 15))
+@settings(deadline=None)
+def test_a_crawl_that_ends_early_holds_all_that_arrived(site: Site, spec: CrawlSpec, seed: int, steps: int) -> None:
+    worker = Worker(CrawlPlan(spec), site, random.Random(seed))
+    for _ in range(steps):
+        if not worker.plan.is_over():
+            worker.step()
+    early, over = answer(worker.plan, Outcome.CANCELLED), worker.plan.is_over()
+    listed = {url for level in early.levels for url in level}
+    arrived = {url for _, url in worker.done}
+    assert early.listed == len(listed)
+    assert listed == {HOME}.union(*(links for url in arrived if not isinstance(links := site.get(url, []), str)))
+    assert early.fetched + len(early.failed) == len(arrived)
+    assert early.truncated or over
+    assert worker.finish() == model(site, spec), "looking changes nothing"
+
+
+def test_levels_end_where_the_site_does() -> None:
+    assert crawled({HOME: [HOME]}, CrawlSpec(HOME, depth=5)).levels == [[HOME]]
+
+
+def test_depth_0_lists_the_start_page_and_fetches_nothing() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=0))
+    assert plan.is_over()
+    assert plan.next_tasks(5) == []
+    assert plan.failure() is None
+    assert answer(plan).levels == [[HOME]]
+    assert answer(plan).fetched == 0
+
+
+def test_pages_out_of_scope_are_listed_and_said_to_be_skipped_unless_they_are_the_last_level() -> None:
+    site: Site = {HOME: [AWAY, f"{HOME}1"], f"{HOME}1": [f"{AWAY}2"]}
+    result = crawled(site, CrawlSpec(HOME, depth=2))
+    assert result.levels == [[HOME], [AWAY, f"{HOME}1"], [f"{AWAY}2"]]
+    assert result.skipped == [(AWAY, "scope")]
+    assert not result.truncated
+
+
+def test_a_cut_page_makes_the_answer_truncated() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME))
+    (task,) = plan.next_tasks(5)
+    plan.fold(task.number, pack(PageResult(HOME, 200, None, [f"{HOME}1"], cut=True)))
+    assert answer(plan).truncated
+
+
+def test_a_crawl_lists_no_more_characters_than_a_master_can_hold() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2), listed_chars=1000)
+    (task,) = plan.next_tasks(5)
+    plan.fold(task.number, page({HOME: [f"{HOME}{n:0100}" for n in range(50)]}, HOME))
+    assert 1000 - 110 < sum(len(url) for level in answer(plan).levels for url in level) <= 1000
+    assert answer(plan).truncated
+
+
+@pytest.mark.parametrize("number", [-1, 1, 2**62])
+def test_a_result_of_a_task_never_handed_out_changes_nothing(number: int) -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2))
+    plan.next_tasks(1)
+    plan.fold(number, page({HOME: [AWAY]}, HOME))
+    assert answer(plan).levels == [[HOME]]
+
+
+def test_a_result_before_its_task_was_handed_out_changes_nothing() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2))
+    plan.fold(0, page({HOME: [AWAY]}, HOME))
+    assert plan.progress().done == 0
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"nonsense", pack([1, 2]), pack({"url": HOME}), pack(["x", 1, None, 5])]
+)
+def test_bytes_that_are_no_result_are_refused_and_change_nothing(data: bytes) -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2))
+    (task,) = plan.next_tasks(1)
+    with pytest.raises(DecodeError):
+        plan.fold(task.number, data)
+    assert plan.progress().done == 0
+
+
+@pytest.mark.parametrize("room", [0, -3])
+def test_without_room_nothing_is_handed_out(room: int) -> None:
+    assert CrawlPlan(CrawlSpec(HOME)).next_tasks(room) == []
+
+
+def test_a_page_given_up_is_a_failed_page() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2))
+    (start,) = plan.next_tasks(9)
+    plan.fold(start.number, page({HOME: [f"{HOME}1", f"{HOME}2"]}, HOME))
+    one, two = plan.next_tasks(9)
+    plan.give_up(two.number, "gave_up")
+    plan.fold(one.number, page({}, f"{HOME}1"))
+    assert plan.is_over()
+    assert answer(plan).failed == [(f"{HOME}2", "gave_up")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "advice"),
+    [
+        ("unresolved", ErrorCode.UNREACHABLE, "spelling"),
+        ("unreachable", ErrorCode.UNREACHABLE, "port"),
+        ("refused_address", ErrorCode.REFUSED_ADDRESS, "--allow-private"),
+        ("tls", ErrorCode.UNREACHABLE, "certificate"),
+        ("timeout", ErrorCode.TIMED_OUT, "later"),
+        ("too_big", ErrorCode.TOO_BIG, "another"),
+        ("redirects", ErrorCode.BAD_CONTENT, "circles"),
+        ("bad_redirect", ErrorCode.BAD_CONTENT, "elsewhere"),
+        ("bad_response", ErrorCode.BAD_CONTENT, "HTTP"),
+        ("status_503", ErrorCode.BAD_STATUS, "503"),
+        ("worker_lost", ErrorCode.GAVE_UP, "later"),
+    ],
+)
+def test_a_crawl_whose_start_page_fails_has_failed_and_says_what_to_do(
+    reason: str, code: ErrorCode, advice: str
+) -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=3))
+    (task,) = plan.next_tasks(9)
+    plan.fold(task.number, pack(PageResult(HOME, 0, reason)))
+    assert plan.is_over()
+    failure = plan.failure()
+    assert failure is not None
+    assert failure.code == code
+    assert advice in failure.message
+    assert HOME in failure.message
+    assert answer(plan, Outcome.FAILED).failed == [(HOME, reason)]
+
+
+def test_parts_and_pieces_are_bounded_and_complete() -> None:
+    links = [f"{HOME}{n:07}" for n in range(300_000)]
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2, max_pages=1))
+    (task,) = plan.next_tasks(1)
+    assert [piece.level for piece in plan.new_levels()] == [0]
+    plan.fold(task.number, page({HOME: links}, HOME))
+    pieces = plan.new_levels()
+    assert {piece.level for piece in pieces} == {1}
+    assert [piece.seq for piece in pieces] == list(range(MAX_PIECES))
+    assert max(len(piece.items) for piece in pieces) <= PIECE_BYTES
+    assert plan.new_levels() == []
+    parts = list(plan.parts())
+    assert max(map(len, parts)) <= PART_BYTES
+    result = answer(plan)
+    assert result.levels == [[HOME], links]
+    assert len(result.skipped) == 300_000
+    assert result.truncated
+
+
+def test_growth_rises_with_each_page_and_never_falls() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=3))
+    worker = Worker(plan, {HOME: [f"{HOME}{n}" for n in range(20)], f"{HOME}3": [f"{HOME}30"]}, random.Random(5))
+    growths = []
+    while not plan.is_over():
+        worker.step()
+        growths.append(plan.progress().growth)
+    assert growths == sorted(growths)
+    assert growths[-1] == len(worker.fetched)
+
+
+def test_a_result_as_a_dictionary_is_what_the_command_prints() -> None:
+    site: Site = {HOME: [AWAY, f"{HOME}1"], f"{HOME}1": "timeout"}
+    assert crawled(site, CrawlSpec(HOME, depth=2)).to_dict() == {
+        "url": HOME,
+        "depth": 2,
+        "outcome": "done",
+        "truncated": False,
+        "levels": [[HOME], [AWAY, f"{HOME}1"]],
+        "listed": 3,
+        "fetched": 1,
+        "failed": [{"url": f"{HOME}1", "reason": "timeout"}],
+        "skipped": [{"url": AWAY, "reason": "scope"}],
+        "elapsed_s": 1.5,
+    }
+
+
+@pytest.mark.parametrize("part", [b"", b"[]", b'{"level": -1}', b'{"level": 1000000}', b'{"failed": [["x"]]}'])
+def test_a_damaged_part_is_refused(part: bytes) -> None:
+    plan = CrawlPlan(CrawlSpec(HOME))
+    with pytest.raises(DecodeError):
+        read_result(plan.summary(Outcome.DONE, 1), [part])
