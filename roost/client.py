@@ -203,7 +203,7 @@ class Client:
             async with asyncio.timeout(self._connect_within_s):
                 await self._welcomed.wait()
         except TimeoutError:
-            raise Unreachable(", ".join(self._urls), connection.problem) from None
+            raise Unreachable(connection.problem) from None
         if self._closed is not None:
             raise self._closed
 

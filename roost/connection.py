@@ -116,7 +116,7 @@ class Connection:
                 wait_s = self._backoff.fail(self._draw(), problem.retry_after_s)
                 log.info("no connection", extra={"action": "no_way", "reason": problem.reason, "wait_s": wait_s})
             if self._clock.monotonic() + wait_s - since > self._patience_s:
-                self.perform(self._session.abandon(Unreachable("Roost", self.problem)))
+                self.perform(self._session.abandon(Unreachable(self.problem)))
                 await self._wait_for_work()
                 since = self._clock.monotonic()
             else:

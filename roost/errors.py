@@ -38,8 +38,8 @@ class Overloaded(Unavailable):
 class Unreachable(Unavailable):
     """No gateway could be reached."""
 
-    def __init__(self, where: str, reason: str, retry_after_s: float = 1.0) -> None:
-        super().__init__(where, reason, retry_after_s)
+    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
+        super().__init__("Roost", reason, retry_after_s)
 
 
 class JobFailed(RoostError):

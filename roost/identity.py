@@ -6,6 +6,7 @@ The file holds a bearer secret: it is made readable for its owner only, and repl
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 from msgspec import Struct
@@ -42,9 +43,9 @@ def load_identity(path: Path) -> Identity:
 
 def save_identity(path: Path, identity: Identity) -> None:
     """Replace the file. Raises BadInput when that cannot be done."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
     try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(to_json(identity))
         fresh.replace(path)
     except OSError as problem:

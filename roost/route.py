@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Mapping
 
 import aiohttp
@@ -209,5 +210,7 @@ def _retry_after(headers: Mapping[str, str] | None) -> float | None:
 def _reason(problem: BaseException) -> str:
     if isinstance(problem, TimeoutError):
         return "no answer in time"
-    system = getattr(problem, "os_error", problem)
-    return str(getattr(system, "strerror", None) or problem or type(problem).__name__)
+    number = getattr(problem, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number).lower()
+    return str(problem) or type(problem).__name__

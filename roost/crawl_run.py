@@ -1,0 +1,150 @@
+"""One crawl for one command: start what is needed, ask, show how it gets on, write the result, leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from roost.client import CRAWL, Client, connect
+from roost.crawl import assemble_crawl
+from roost.effects import Answer
+from roost.export import Format, Target, write_as
+from roost.render import Display, summary_line
+from roost.request import LevelFound, Request
+from wire.errors import BadInput, RoostError
+from wire.messages.outcome import Outcome
+
+if TYPE_CHECKING:
+    from backend.kinds.crawl.result import CrawlResult
+
+DONE, COULD_NOT_RUN, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+
+CONNECT_WITHIN_S = 5.0
+"""Somebody sits before the terminal: a wrong address should be told soon."""
+
+CANCEL_WITHIN_S = 5.0
+"""After Ctrl-C: how long to wait for the system's account of what was found, before taking our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command asked for. Without a `server`, everything runs in this process."""
+
+    spec: dict[str, Any]
+    format: Format
+    server: str = ""
+    allow_private: tuple[str, ...] = ()
+
+
+class CrawlRun:
+    """One order, carried out."""
+
+    def __init__(self, order: Order, target: Target, display: Display) -> None:
+        self._order, self._target, self._display = order, target, display
+        self._interrupted = asyncio.Event()
+        self._levels: list[list[Any]] = []
+
+    async def run(self) -> int:
+        """The exit code. What is to be said is said on the display, what is asked for is written to the target."""
+        with self._listening():
+            try:
+                return self._write(await self._unless_interrupted(self._crawl()))
+            except RoostError as problem:
+                self._display.say(f"roost: {problem}")
+                return USAGE if isinstance(problem, BadInput) else COULD_NOT_RUN
+            finally:
+                self._display.close()
+                self._target.discard()
+
+    async def _unless_interrupted(self, crawling: Any) -> CrawlResult:
+        """The crawl's result; what was found so far when it did not come to one before Ctrl-C."""
+        crawl: asyncio.Task[CrawlResult] = asyncio.ensure_future(crawling)
+        interrupted = asyncio.ensure_future(self._interrupted.wait())
+        try:
+            await asyncio.wait({crawl, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            if not crawl.done():
+                await asyncio.wait({crawl}, timeout=CANCEL_WITHIN_S)
+            if crawl.done() and not (self._interrupted.is_set() and crawl.exception()):
+                return crawl.result()
+        finally:
+            for task in (crawl, interrupted):
+                task.cancel()
+            await asyncio.gather(crawl, interrupted, return_exceptions=True)
+        return self._found_so_far()
+
+    async def _crawl(self) -> CrawlResult:
+        async with self._system() as url, connect(url, connect_within_s=CONNECT_WITHIN_S) as client:
+            return await self._ask(client)
+
+    @contextlib.asynccontextmanager
+    async def _system(self) -> AsyncIterator[str]:
+        """The URL of discovery: the server's, or that of a system of our own."""
+        if self._order.server:
+            yield self._order.server
+            return
+        from backend.kinds.crawl.options import CrawlOptions
+        from roost.up import UpSettings, all_in_one
+
+        options = {CRAWL: CrawlOptions(allow_private=self._order.allow_private)}
+        async with all_in_one(UpSettings(options=options)) as system:
+            yield system.url
+
+    async def _ask(self, client: Client) -> CrawlResult:
+        request = client.submit(CRAWL, self._order.spec, stream=True)
+        cancelling = asyncio.create_task(self._cancel_when_interrupted(request))
+        try:
+            async for event in request.events():
+                self._display.show(event)
+                if isinstance(event, LevelFound):
+                    self._note_level(event)
+            return await request.result()  # type: ignore[no-any-return]
+        finally:
+            cancelling.cancel()
+            await asyncio.gather(cancelling, return_exceptions=True)
+
+    async def _cancel_when_interrupted(self, request: Request) -> None:
+        await self._interrupted.wait()
+        await request.cancel()
+
+    def _note_level(self, found: LevelFound) -> None:
+        while len(self._levels) <= found.level:
+            self._levels.append([])
+        self._levels[found.level].extend(found.items)
+
+    def _found_so_far(self) -> CrawlResult:
+        nothing = assemble_crawl(self._order.spec, Answer(Outcome.CANCELLED))
+        return replace(nothing, levels=self._levels)
+
+    def _write(self, result: CrawlResult) -> int:
+        self._display.close()
+        self._target.write(write_as(result, self._order.format))
+        self._display.say(summary_line(result))
+        if self._interrupted.is_set():
+            return INTERRUPTED
+        return DONE if result.outcome is Outcome.DONE else COULD_NOT_RUN
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the crawl with what was found; the second one ends the process at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self) -> None:
+        if self._interrupted.is_set():
+            self._display.close()
+            self._target.discard()
+            os._exit(INTERRUPTED)
+        self._interrupted.set()
+        self._display.say("interrupted: collecting what was found (once more to quit at once)")
