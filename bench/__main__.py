@@ -1,0 +1,26 @@
+"""``python -m bench NAME``: measurements of Roost, side by side with others where there are any."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+BENCHES = {"hold": "what an idle connection costs"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one benchmark and publish what it found."""
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, text in BENCHES.items():
+        options = names.add_parser(name, help=text, description=import_module(f"bench.{name}").__doc__)
+        options.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+        import_module(f"bench.{name}").add_options(options)
+    given = parser.parse_args(arguments)
+    import_module(f"bench.{given.name}").run(given).publish(given.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a benchmark found, for people (a Markdown table) and for programs (JSON)."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Report:
+    """A table of rows, each a dict with the same keys, and remarks about how it was measured."""
+
+    title: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        """Heading, table, remarks."""
+        if not self.rows:
+            return f"## {self.title}\n\nnothing measured\n"
+        names = list(self.rows[0])
+        lines = [f"## {self.title}", "", _line(names), _line(["---", *["---:"] * (len(names) - 1)])]
+        lines += [_line([_cell(row.get(name)) for name in names]) for row in self.rows]
+        return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks), ""])
+
+    def as_json(self) -> str:
+        """The same as one JSON object, with the machine it was measured on."""
+        machine = {"system": platform.platform(), "python": platform.python_version()}
+        found = {"title": self.title, "machine": machine, "rows": self.rows, "remarks": self.remarks}
+        return json.dumps(found, indent=2)
+
+    def publish(self, json_file: Path | None) -> None:
+        """Print the table; write the JSON where it is wanted."""
+        print(self.markdown())
+        if json_file is not None:
+            json_file.write_text(self.as_json() + "\n")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
