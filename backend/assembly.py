@@ -11,7 +11,8 @@ from typing import Any
 
 from backend.broker.port import Broker
 from backend.cache.port import Cache
-from backend.ingress.application import Ingress, IngressSettings
+from backend.ingress.application import Ingress
+from backend.ingress.requests import IngressSettings
 from backend.kinds.api import RunnerTools
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
@@ -154,7 +155,7 @@ def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticke
     server = Server(
         ingress, settings, clock=site.clock, incarnation=name, keyring=site.keys, require_ticket=require_ticket
     )
-    background = Hooks(start=ingress.start_background, stop=ingress.stop_background)
+    background = Hooks(start=ingress.requests.start, stop=ingress.requests.stop)
     return [*_connections(broker, cache), locks, background, server, known], server
 
 

@@ -1,4 +1,4 @@
 """The client protocol on top of a gateway.
 
-`application` speaks it, `live` remembers requests, `delivery` sends results.
+`application` knows who speaks, `requests` what they asked for, `live` remembers it, `delivery` sends results.
 """

@@ -1,0 +1,308 @@
+"""What clients asked for: from a valid submit to the acknowledged result.
+
+Every method decides at once on the live table (I7); what needs another process becomes a task that starts from
+there and looks again at the live table when it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Raw
+
+from backend import answers
+from backend.broker import topology
+from backend.broker.port import Broker, Delivery
+from backend.cache.port import Cache
+from backend.ingress.delivery import UNSENT_BYTES, Drains, deliver, say
+from backend.ingress.live import LiveRequest, LiveTable, Stage
+from backend.kinds.api import JobKind
+from backend.lock.batch import Batcher
+from backend.lock.client import LockClient
+from gateway.api import Peer
+from wire.clock import Clock
+from wire.codec import pack
+from wire.codes import ErrorCode
+from wire.errors import DecodeError, Unavailable
+from wire.messages import client as protocol
+from wire.messages.lock import (
+    Acknowledge,
+    Answer,
+    Attach,
+    Decision,
+    Detach,
+    Knock,
+    Offer,
+    RequestState,
+    RequestStatus,
+    Statuses,
+    Withdraw,
+)
+from wire.messages.outcome import Ending, Outcome
+from wire.messages.work import LevelNews, Nudge, ProgressNews, read_mail
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 10.0
+"""How often lost knocks are looked for (P26)."""
+RETRY_S = 1.0
+MAIL_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class IngressSettings:
+    """`incarnation` is the gateway's. Sessions last as long as a result may wait, and the grace on top (P1)."""
+
+    incarnation: str
+    live_requests: int = 1
+    message_bytes: int = 64 * 1024
+    retention_s: float = 24 * 3600.0
+    session_s: float = 25 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who says something, on which connection; `epoch` orders the connections of one client (P2)."""
+
+    peer: Peer
+    client: bytes
+    epoch: int
+
+
+class Requests:
+    """The requests of a gateway's clients."""
+
+    def __init__(
+        self, settings: IngressSettings, broker: Broker, cache: Cache, locks: LockClient, clock: Clock
+    ) -> None:
+        self._settings, self._broker, self._cache, self._locks = settings, broker, cache, locks
+        self._clock = clock
+        self._decisions: Batcher[Decision, Answer] = Batcher(locks.decide)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.drains = Drains()
+        self.live = LiveTable()
+
+    async def start(self) -> None:
+        """Open the mailbox; before the gateway takes connections. Raises Unavailable."""
+        queue = topology.done(self._settings.incarnation)
+        await self._broker.declare(topology.JOBS_DEAD)
+        await self._broker.declare(topology.jobs_assigned(self._settings.retention_s))
+        await self._broker.declare(queue)
+        await self._broker.consume(queue.name, self._on_mail, MAIL_AT_ONCE)
+        self._spawn(self._sweep_on())
+
+    async def stop(self) -> None:
+        """End every task."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("ingress task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
+
+    # --- what a client says ------------------------------------------------------------------------
+
+    def submit(self, who: Speaker, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
+        """A valid submit."""
+        packed = kind.pack_spec(spec)
+        digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
+        known = self.live.find(who.client, submit.id)
+        if known is not None and known.peer == who.peer and not submit.again:
+            self._submit_twice(known, digest)
+            return
+        if known is None and self.live.open_count(who.client) >= self._settings.live_requests:
+            text = f"you have {self._settings.live_requests} live request(s), the limit: wait for it, or cancel it"
+            say(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
+            return
+        live = self._live(who, submit.id, digest=digest, stream=submit.stream, stage=Stage.OFFERED)
+        self._spawn(self._offer(who, live, submit, kind, spec, packed))
+
+    def _submit_twice(self, known: LiveRequest, digest: bytes) -> None:
+        """The same id again is the same request, or an error (P3)."""
+        if known.digest and known.digest != digest:
+            text = "this id names another request of yours: choose a new id"
+            say(known.peer, protocol.Error(ErrorCode.CONFLICT, text, known.request))
+        elif known.stage is Stage.ACCEPTED:
+            say(known.peer, protocol.Accepted(known.request))
+
+    def resume(self, who: Speaker, requests: list[str]) -> None:
+        """The client is back and wants these."""
+        self._spawn(self._resume(who, list(dict.fromkeys(requests))))
+
+    def cancel(self, who: Speaker, request: str) -> None:
+        """The client gives the request up."""
+        self._spawn(self._cancel(who, request))
+
+    def acknowledge(self, client: bytes, request: str) -> None:
+        """The client has the result."""
+        live = self.live.find(client, request)
+        if live is not None:
+            self._forget(live)
+        if live is None or live.is_stored:
+            self._spawn(self._tell(Acknowledge(client, request)))
+
+    def gone(self, client: bytes, peer: Peer) -> None:
+        """A connection is over."""
+        self.drains.wake(peer)
+        if self.live.drop_peer(client, peer):
+            self._spawn(self._tell(Detach(self._settings.incarnation, [client])))
+
+    def _live(self, who: Speaker, request: str, **more: Any) -> LiveRequest:
+        """Remember a request of this connection; it holds the connection open while it waits."""
+        live = LiveRequest(who.client, request, who.peer, **more)
+        self.live.add(live)
+        who.peer.hold()
+        return live
+
+    # --- towards the backend -------------------------------------------------------------------------
+
+    async def _offer(
+        self, who: Speaker, live: LiveRequest, submit: protocol.Submit, kind: JobKind[Any], spec: Any, packed: bytes
+    ) -> None:
+        keys = kind.keys(spec)
+        if not submit.again:
+            answer = await answers.find(self._cache, kind.name, keys, packed, self._clock.wall())
+            if answer is not None:
+                live.is_stored = False
+                ending = Ending(Outcome.DONE, parts=len(answer.parts), summary=answer.summary)
+                await self._deliver(live, 0, ending, answer.parts)
+                return
+        offer = Offer(
+            client=who.client,
+            request=live.request,
+            gateway=self._settings.incarnation,
+            epoch=who.epoch,
+            kind=kind.name,
+            spec=packed,
+            run_key=keys.run,
+            fresh_s=keys.fresh_s,
+            max_seconds=kind.max_seconds(spec),
+            stream=submit.stream,
+        )
+        jobs = topology.jobs_assigned(self._settings.retention_s).name
+        try:
+            await self._broker.publish(jobs, pack(offer))
+        except Unavailable as problem:
+            text = f"no new jobs at the moment ({problem.reason}): try again in {problem.retry_after_s:g} s"
+            say(live.peer, protocol.Error(ErrorCode.OVERLOADED, text, live.request, problem.retry_after_s))
+            self._forget(live)
+            return
+        if live.stage is Stage.OFFERED:
+            live.stage = Stage.ACCEPTED
+            say(live.peer, protocol.Accepted(live.request))
+
+    async def _resume(self, who: Speaker, requests: list[str]) -> None:
+        for request in requests:
+            known = self.live.find(who.client, request)
+            if known is None or known.peer != who.peer:
+                self._live(who, request, stream=True)
+        attach = Attach(who.client, who.epoch, self._settings.incarnation, requests)
+        for status in await self._decide(attach, lambda: who.peer.is_open):
+            live = self.live.find(who.client, status.request)
+            if live is not None and live.peer == who.peer:
+                self._act_on(live, status)
+
+    async def _cancel(self, who: Speaker, request: str) -> None:
+        for status in await self._decide(Withdraw(who.client, request), lambda: who.peer.is_open):
+            live = self.live.find(who.client, request) or self._live(who, request)
+            if status.state is RequestState.WAITING and status.job:
+                await self._broker.broadcast(topology.CONTROL, pack(Nudge(status.job)))
+            self._act_on(live, status)
+
+    def _act_on(self, live: LiveRequest, status: RequestStatus) -> None:
+        if status.state is RequestState.ENDED and status.ending is not None:
+            if live.is_open:
+                self._spawn(self._deliver(live, status.job, status.ending, None))
+        elif status.state in (RequestState.EXPIRED, RequestState.UNKNOWN):
+            told = protocol.Expired if status.state is RequestState.EXPIRED else protocol.Unknown
+            say(live.peer, told(live.request))
+            self._forget(live)
+
+    async def _tell(self, decision: Decision) -> None:
+        await self._decide(decision)
+
+    async def _decide(self, decision: Decision, still: Callable[[], bool] = lambda: True) -> list[RequestStatus]:
+        """Ask a lock server until one answers, or nobody wants to know any more."""
+        while still():
+            try:
+                answer = (await self._decisions.ask([decision]))[0]
+            except Unavailable:
+                await self._clock.sleep(RETRY_S)
+                continue
+            return answer.requests if isinstance(answer, Statuses) else []
+        return []
+
+    # --- what comes back -----------------------------------------------------------------------------
+
+    def _forget(self, live: LiveRequest) -> None:
+        if self.live.drop(live) and live.stage is not Stage.SENT:
+            live.peer.release()
+
+    async def _deliver(self, live: LiveRequest, job: int, ending: Ending, parts: list[bytes] | None) -> None:
+        """Send the result once in this connection's life (I3)."""
+        if not live.is_open:
+            return
+        live.stage = Stage.DELIVERING
+        sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
+        if sent:
+            live.stage = Stage.SENT
+            live.peer.release()
+
+    async def _on_mail(self, delivery: Delivery) -> None:
+        try:
+            mail = read_mail(delivery.body)
+        except DecodeError as problem:
+            log.error("unreadable mail dropped", extra={"action": "mail_unreadable", "reason": problem.message})
+            delivery.acknowledge()
+            return
+        delivery.acknowledge()
+        if isinstance(mail, Knock):
+            self._on_knock(mail)
+        else:
+            self._on_news(mail)
+
+    def _on_knock(self, knock: Knock) -> None:
+        parts = [knock.only_part] if knock.only_part is not None else None
+        for client, request in knock.requests:
+            live = self.live.find(client, request)
+            if live is not None and live.is_open:
+                self._spawn(self._deliver(live, knock.job, knock.ending, parts))
+
+    def _on_news(self, news: LevelNews | ProgressNews) -> None:
+        for client, request in news.requests:
+            live = self.live.find(client, request)
+            if live is None or not live.is_open or not live.stream or live.peer.unsent_bytes > UNSENT_BYTES:
+                continue
+            if isinstance(news, ProgressNews):
+                say(live.peer, protocol.Progress(request, news.level, news.done, news.known))
+            else:
+                say(live.peer, protocol.Level(request, news.level, news.seq, Raw(news.items)))
+
+    async def _sweep_on(self) -> None:
+        """Find knocks that got lost, and requests whose offers never came."""
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            try:
+                swept = await self._locks.sweep(self._settings.incarnation)
+            except Unavailable as problem:
+                log.warning("sweep not answered", extra={"action": "sweep_missed", "reason": problem.reason})
+                continue
+            for knock in swept.knocks:
+                self._on_knock(knock)
+            for client, request in swept.unknown:
+                live = self.live.find(client, request)
+                if live is not None and live.stage is Stage.ACCEPTED:
+                    say(live.peer, protocol.Unknown(request))
+                    self._forget(live)
