@@ -45,7 +45,7 @@ def _load_one(path: str) -> JobKind[Any]:
     module, _, attribute = path.partition(":")
     try:
         found: Any = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as problem:
+    except (ImportError, AttributeError, TypeError, ValueError) as problem:
         raise Misuse(f"no kind of job at {path!r} (write it module:attribute): {problem}") from problem
     kind: JobKind[Any] = found() if isinstance(found, type) else found
     return kind

@@ -24,6 +24,8 @@ from backend.kinds.crawl.urls import Bounds, join
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PARSED = frozenset(("text/html", "application/xhtml+xml"))
+_CODINGS = frozenset(("", "identity", "gzip", "deflate", "br", "zstd"))
+"""What aiohttp decodes, or refuses when the library for it is missing; it would pass others on as they are."""
 _CHUNK_BYTES = 64 * 1024
 _DNS_TTL_S = 60
 """Names are looked up again this often; the address is checked at each dial anyway."""
@@ -114,6 +116,8 @@ class Fetcher:
         content_type = response.headers.get("Content-Type", "text/html")
         if content_type.partition(";")[0].strip().lower() not in _PARSED:
             return Fetched(url, status, content_type)
+        if response.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
+            raise NotFetched(Failed.BAD_RESPONSE, url, status)
         body = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             body += chunk

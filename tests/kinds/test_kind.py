@@ -1,0 +1,91 @@
+"""The crawl as the rest of the system sees it, and kinds by name."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from backend.kinds.api import JobKind, RunnerTools
+from backend.kinds.crawl.kind import Crawl
+from backend.kinds.crawl.spec import CrawlSpec
+from backend.kinds.crawl.urls import Scope
+from backend.kinds.registry import Kinds, load
+from tests.kinds.caches import NoCache
+from wire.clock import SYSTEM_CLOCK
+from wire.codes import ErrorCode
+from wire.errors import BadInput, DecodeError, Misuse
+
+SPEC = CrawlSpec("http://example.org/", depth=2, max_age_s=60)
+
+
+def test_the_same_question_in_other_words_has_the_same_keys() -> None:
+    kind = Crawl()
+    one = kind.read_spec(b'{"url": "HTTP://Example.org:80#top", "depth": 2}')
+    other = kind.read_spec(b'{"depth": 2, "scope": "host", "url": " http://example.org/ "}')
+    assert kind.keys(one) == kind.keys(other)
+    assert kind.keys(one) == kind.keys(kind.unpack_spec(kind.pack_spec(one)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shares_kept_answers"),
+    [
+        ("url", "http://example.org/other", False),
+        ("scope", Scope.DOMAIN, False),
+        ("max_pages", 5, False),
+        ("max_seconds", 5.0, False),
+        ("depth", 3, True),
+        ("max_age_s", 0.0, True),
+    ],
+)
+def test_another_question_has_other_keys(field: str, value: object, shares_kept_answers: bool) -> None:
+    ours, other = Crawl().keys(SPEC), Crawl().keys(structs.replace(SPEC, **{field: value}))
+    assert ours.run != other.run
+    assert (ours.cache == other.cache) is shares_kept_answers
+    assert ours.cache != ours.run
+
+
+def test_freshness_and_time_are_the_clients() -> None:
+    assert Crawl().keys(SPEC).fresh_s == 60
+    assert Crawl().max_seconds(SPEC) == 3600
+
+
+def test_a_damaged_spec_is_refused() -> None:
+    with pytest.raises(DecodeError):
+        Crawl().unpack_spec(b"\x81")
+
+
+def test_the_crawl_fits_the_seam() -> None:
+    kind: JobKind[CrawlSpec] = Crawl()
+    assert kind.plan(SPEC).next_tasks(5)
+    assert kind.runner(RunnerTools(NoCache(), SYSTEM_CLOCK))
+
+
+def test_the_crawl_is_built_in_and_others_are_named_by_path() -> None:
+    assert load().names() == ["crawl"]
+    kinds = load(["tests.kinds.test_kind:Echo"])
+    assert kinds.names() == ["crawl", "echo"]
+    assert isinstance(kinds.find("crawl"), Crawl)
+    assert isinstance(kinds.find("echo"), Echo)
+
+
+def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(BadInput, match="crawl") as caught:
+        load().find("crwal")
+    assert caught.value.code == ErrorCode.UNKNOWN_KIND
+
+
+@pytest.mark.parametrize("path", ["", "nonsense", "no.such:Kind", "tests.kinds.test_kind:Missing", ":x", "..:x"])
+def test_a_path_that_leads_nowhere_is_refused_with_its_form(path: str) -> None:
+    with pytest.raises(Misuse, match="module:attribute"):
+        load([path])
+
+
+def test_two_kinds_of_one_name_are_refused() -> None:
+    with pytest.raises(Misuse, match="crawl"):
+        Kinds([Crawl(), Crawl()])
+
+
+class Echo:
+    """As little of a kind as the registry looks at."""
+
+    name = "echo"
