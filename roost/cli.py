@@ -17,6 +17,7 @@ from backend.kinds.crawl.addresses import parse_networks
 from backend.kinds.crawl.spec import MAX_DEPTH, MAX_PAGES, start_url
 from backend.kinds.crawl.urls import Scope
 from roost.export import CannotWrite, Format, Target
+from roost.parts import add_commands
 from wire.clock import SYSTEM_CLOCK
 from wire.errors import BadInput
 from wire.telemetry import set_up_logging
@@ -29,11 +30,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def roost() -> None:
-    """Keeps `crawl` a subcommand while it is the only one."""
 
 
 @app.command(
@@ -143,6 +139,9 @@ def check_networks(networks: tuple[str, ...], server: str) -> None:
         parse_networks(networks)
     except BadInput as problem:
         raise typer.BadParameter(problem.message, param_hint="--allow-private") from problem
+
+
+add_commands(app)
 
 
 def main() -> None:
