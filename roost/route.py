@@ -213,4 +213,6 @@ def _reason(problem: BaseException) -> str:
     number = getattr(problem, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number).lower()
+    if isinstance(problem, aiohttp.ClientConnectorDNSError):
+        return "the host name does not resolve"
     return str(problem) or type(problem).__name__

@@ -14,7 +14,7 @@ result is acknowledged whenever it comes, and handed on once (I3): ids that ende
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -29,6 +29,9 @@ from wire.errors import BadInput, RoostError, Unavailable
 from wire.messages import client as protocol
 from wire.messages.client import MAX_IDS, Ack, Cancel, FromGateway, Hello, Limits, Resume, Submit
 from wire.messages.outcome import Outcome
+
+REPEATED_ACKS = 100
+"""Acknowledgements on a link that broke, said once more on the next: the last of them may have been lost with it."""
 
 REMEMBERED_ENDS = 10_000
 """Ended requests whose repeats are known; a repeat comes within moments of its first."""
@@ -76,6 +79,7 @@ class Session:
         self._limits: Limits | None = None
         self._pending: dict[str, Pending] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._acked: deque[str] = deque(maxlen=REPEATED_ACKS)
 
     @property
     def is_welcome(self) -> bool:
@@ -130,6 +134,7 @@ class Session:
     def forget_token(self) -> None:
         """The gateway refused the session: be a new client, for whom nothing is accepted yet."""
         self.token = None
+        self._acked.clear()
         for pending in self._pending.values():
             if pending.spec is not None:
                 pending.stage = Stage.NEW
@@ -154,6 +159,8 @@ class Session:
     def _welcome(self, welcome: protocol.Welcome) -> list[Effect]:
         self.token, self._limits = welcome.session, welcome.limits
         effects: list[Effect] = [Welcomed(welcome.session)]
+        effects += [Send(Ack(request)) for request in self._acked]
+        self._acked.clear()
         known = [p.id for p in self._pending.values() if p.stage is Stage.ACCEPTED or (p.is_cancelled and p.was_sent)]
         effects += [Send(Resume(known[first : first + MAX_IDS])) for first in range(0, len(known), MAX_IDS)]
         for pending in list(self._pending.values()):
@@ -204,6 +211,7 @@ class Session:
             return self._on_damage(pending, message.parts)
         summary = b"" if message.summary is UNSET else bytes(message.summary)
         answer = Answer(message.outcome, tuple(pending.parts), summary, message.failure)
+        self._acked.append(pending.id)
         return [*self._end(pending, answer), Send(Ack(pending.id))]
 
     def _on_damage(self, pending: Pending, expected_count: int) -> list[Effect]:
