@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from backend.kinds.crawl.links import MAX_LINK_CHARS, MAX_LINKS, html_links, page_links
+from backend.kinds.crawl.links import MAX_LINK_CHARS, MAX_LINKS, MAX_REFERENCES, html_links, page_links
 from backend.kinds.crawl.tags import attribute, start_tags
 from backend.kinds.crawl.urls import join
 
@@ -111,6 +111,12 @@ def test_a_page_with_huge_links_is_cut() -> None:
     cut = html_links("".join(f"<a href={n}{'x' * 7000}>" for n in range(1000)), PAGE)
     assert cut.cut
     assert sum(map(len, cut.urls)) <= MAX_LINK_CHARS
+
+
+def test_a_page_with_endless_links_to_nowhere_is_cut() -> None:
+    links = [f"<a href=mailto:{n}>" for n in range(MAX_REFERENCES + 1)]
+    assert not html_links("".join(links[:-1]), PAGE).cut
+    assert html_links("".join(links), PAGE).cut
 
 
 WORDS = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, join, parse
+from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, join, join_all, parse
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,15 @@ def test_a_url_means_itself_and_has_no_fragment(reference: str) -> None:
         assert "#" not in url
         assert parse(url) == url
         assert join("http://other/", url) == url
+
+
+@given(
+    st.sampled_from(["http://h/", "http://h/a/b?q/r", "https://h:8/a/b/?", "http://h/a//b"]),
+    st.lists(st.text("abZ09_-.~/:?%\\é \n", max_size=8) | st.text(max_size=8), max_size=5),
+)
+def test_many_references_mean_what_each_means(base: str, references: list[str]) -> None:
+    base = parse(base) or ""
+    assert list(join_all(base, references)) == [url for url in (join(base, each) for each in references) if url]
 
 
 @pytest.mark.parametrize(

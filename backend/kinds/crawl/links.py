@@ -9,10 +9,12 @@ from msgspec import Struct
 
 from backend.kinds.crawl.encoding import choose_codec, decode
 from backend.kinds.crawl.tags import attribute, start_tags
-from backend.kinds.crawl.urls import join
+from backend.kinds.crawl.urls import join, join_all
 
 MAX_LINKS = 10_000
 """Links listed per page: more than any page for people has, so that a page for crawlers costs little."""
+MAX_REFERENCES = 5 * MAX_LINKS
+"""Distinct texts of links per page; many may mean the same page, or none."""
 MAX_LINK_CHARS = 1_000_000
 """Characters of all links of a page together; bounds what a worker sends to a master."""
 
@@ -45,23 +47,25 @@ def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
             continue
         if name != "base":
             references[reference.partition("#")[0]] = None
+            if len(references) > MAX_REFERENCES:
+                break
         elif base is None:
             base = join(url, reference) or url
     return _resolved(references, base or url, codec)
 
 
 def _resolved(references: dict[str, None], base: str, codec: str) -> Links:
+    written = (text if text.isascii() else _encode_query(text, codec) for text in references)
     urls: dict[str, None] = {}
     chars = 0
-    for reference in references:
-        url = join(base, reference if reference.isascii() else _encode_query(reference, codec))
-        if url is None or url in urls:
+    for url in join_all(base, written):
+        if url in urls:
             continue
         chars += len(url)
         if len(urls) == MAX_LINKS or chars > MAX_LINK_CHARS:
             return Links(list(urls), cut=True)
         urls[url] = None
-    return Links(list(urls), cut=False)
+    return Links(list(urls), cut=len(references) > MAX_REFERENCES)
 
 
 def _encode_query(reference: str, codec: str) -> str:

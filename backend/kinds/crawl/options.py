@@ -18,7 +18,7 @@ class CrawlOptions:
     user_agent: str = "Roost/0.1 (a crawler that follows links by depth)"
     """How the crawler introduces itself; operators of large crawls add a way to reach them."""
     page_timeout_s: float = 30.0
-    """For one page with all its redirects; beyond it visitors have left, and a dripping server gains nothing."""
+    """For one page with all its redirects; beyond it visitors have left, and a dripping server gains nothing. The master waits 60 s."""
     page_bytes: int = 8 * 1024 * 1024
     """Decoded bytes read of one page; the biggest pages written by people are single-page manuals of this size."""
     redirects: int = 10

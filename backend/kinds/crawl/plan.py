@@ -10,6 +10,7 @@ A URL costs one `str`, one entry in a set and one in a list; everything else is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from msgspec import structs
@@ -28,6 +29,8 @@ PAGE_DEADLINE_S = 60.0
 LISTED_CHARS = 128_000_000
 """Most characters of all URLs of a crawl, about two million URLs and half a gigabyte at the master."""
 MAX_REASON_CHARS = 200
+AT_ONCE_PER_HOST = 8
+"""Pages of one host that a crawl has out at a time: what browsers settled on, and less than a small server's backlog."""
 
 
 class CrawlPlan:
@@ -49,18 +52,24 @@ class CrawlPlan:
         self._first_number = 0
         self._pages: list[str] = []
         self._handed = self._folded = 0
+        self._out: Counter[str] = Counter()
         self._waiting: dict[int, PageResult] = {}
         self._found: list[str] = []
         self._open_level()
 
     def next_tasks(self, room: int) -> list[PlannedTask]:
-        """The next pages of the level, in its order."""
-        first = self._handed
-        self._handed = min(len(self._pages), first + max(0, room))
-        return [
-            PlannedTask(self._first_number + index, pack(PageTask(self._pages[index], self._bounds)), PAGE_DEADLINE_S)
-            for index in range(first, self._handed)
-        ]
+        """The next pages of the level, in its order, as far as their host may be asked."""
+        tasks = []
+        while len(tasks) < room and self._handed < len(self._pages):
+            url = self._pages[self._handed]
+            host = _host(url)
+            if self._out[host] >= AT_ONCE_PER_HOST:
+                break
+            self._out[host] += 1
+            payload = pack(PageTask(url, self._bounds))
+            tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
+            self._handed += 1
+        return tasks
 
     def fold(self, number: int, data: bytes) -> None:
         """Take a page. Raises DecodeError."""
@@ -116,6 +125,7 @@ class CrawlPlan:
         self._first_number += len(self._pages)
         self._level += 1
         self._pages, self._handed, self._folded = [], 0, 0
+        self._out.clear()
         if self._level >= self._spec.depth:
             return
         for url in self._levels[self._level]:
@@ -132,6 +142,7 @@ class CrawlPlan:
         index = number - self._first_number
         if not self._folded <= index < self._handed or index in self._waiting:
             return
+        self._out[_host(self._pages[index])] -= 1
         if index > self._folded:  # it will wait, for which it need not keep what is known already
             page = structs.replace(page, links=[link for link in page.links if link not in self._seen])
         self._waiting[index] = page
@@ -173,3 +184,8 @@ class CrawlPlan:
                 failed.add(self._pages[index], page.reason)
             new.update((link, None) for link in page.links if link not in self._seen)
         return [*self._found, *new], failed
+
+
+def _host(url: str) -> str:
+    """Scheme, host and port of a serialised URL."""
+    return url[: url.index("/", url.index("//") + 2)]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from html import unescape
 from html.entities import html5
 
@@ -26,7 +27,8 @@ _ATTRIBUTES = rf"(?:[{_WS}/]++|{_ATTRIBUTE})*+"
 _NAME = rf"[a-zA-Z][^{_WS}/>]*+"
 
 _RAW_TEXT = ("script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea")
-_WANTED = ("a", "area", "base", "template", "plaintext", *_RAW_TEXT)
+_LINKING = ("a", "area", "base")
+_WANTED = (*_LINKING, "template", "plaintext", *_RAW_TEXT)
 _END = rf"(?=[{_WS}/>])"
 
 _SKIPPED = "|".join(
@@ -43,7 +45,6 @@ _SKIPPED = "|".join(
     )
 )
 _NEXT = re.compile(rf"(?:{_SKIPPED}){{0,1000}}+(?:<(/?)({_NAME})({_ATTRIBUTES})>)?+", re.S)
-_ATTRIBUTE_PARTS = re.compile(rf"([^{_WS}/>][^{_WS}/>=]*+)(?:[{_WS}]*+=[{_WS}]*+({_VALUE}))?+")
 _RAW_TEXT_END = {name: re.compile(rf"</{name}{_END}", re.I) for name in _RAW_TEXT}
 _SCRIPT_MARK = re.compile(rf"<!--(?:-?>)?|-->|<(/?)script{_END}", re.I)
 _REFERENCE = re.compile(r"&(?:#[xX][0-9a-fA-F]++;?|#[0-9]++;?|[a-zA-Z0-9]++;?)")
@@ -58,25 +59,34 @@ def start_tags(html: str) -> Iterator[tuple[str, str]]:
             return  # the end, or something unclosed that reaches to it
         position = found.end()
         name = (found[2] or "").lower()
-        if name == "template":
+        if name in _LINKING:
+            if not (found[1] or templates):
+                yield name, found[3]
+        elif name == "template":
             templates = max(0, templates - 1) if found[1] else templates + 1
-        elif found[1] or name not in _WANTED:
+        elif found[1]:
             continue
+        elif name == "script":
+            position = _script_end(html, position)
         elif name in _RAW_TEXT:
-            position = _script_end(html, position) if name == "script" else _raw_text_end(html, position, name)
+            position = _raw_text_end(html, position, name)
         elif name == "plaintext":
             return
-        elif not templates:
-            yield name, found[3]
 
 
 def attribute(text: str, name: str) -> str | None:
     """The value of the attribute `name` (lower case), decoded; None when there is none. The first one counts."""
-    for found in _ATTRIBUTE_PARTS.finditer(text):
-        if found[1].lower() == name:
-            value = found[2] or ""
-            return _decoded(value[1:].removesuffix(value[0]) if value[:1] in ("'", '"') else value)
-    return None
+    found = _pattern_of(name).match(text)
+    if found is None:
+        return None
+    value = found[1] or ""
+    return _decoded(value[1:-1] if value[:1] in ("'", '"') else value)
+
+
+@cache
+def _pattern_of(name: str) -> re.Pattern[str]:
+    this = rf"(?i:{name})(?![^{_WS}/>=])"
+    return re.compile(rf"(?:[{_WS}/]++|(?!{this}){_ATTRIBUTE})*+{this}(?:[{_WS}]*+=[{_WS}]*+({_VALUE}))?+")
 
 
 def _raw_text_end(html: str, position: int, name: str) -> int:
