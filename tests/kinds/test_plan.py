@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.kinds.crawl.pages import PageResult, read_page_task
-from backend.kinds.crawl.plan import CrawlPlan
+from backend.kinds.crawl.plan import AT_ONCE_PER_HOST, CrawlPlan
 from backend.kinds.crawl.result import MAX_PIECES, PIECE_BYTES, CrawlResult, read_result
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import Scope
@@ -304,3 +304,16 @@ def test_a_damaged_part_is_refused(part: bytes) -> None:
     plan = CrawlPlan(CrawlSpec(HOME))
     with pytest.raises(DecodeError):
         read_result(plan.summary(Outcome.DONE, 1), [part])
+
+
+def test_one_host_is_asked_for_a_few_pages_at_a_time_however_much_room_there_is() -> None:
+    site: Site = {HOME: [f"http://h/{number}" for number in range(50)] + [AWAY]}
+    plan = CrawlPlan(CrawlSpec(url=HOME, depth=2, scope=Scope.ANY))
+    (start,) = plan.next_tasks(64)
+    plan.fold(start.number, page(site, HOME))
+    first = plan.next_tasks(64)
+    assert len(first) == AT_ONCE_PER_HOST
+    assert plan.next_tasks(64) == []
+    plan.fold(first[3].number, page(site, "http://h/3"))
+    plan.fold(first[3].number, page(site, "http://h/3"))
+    assert len(plan.next_tasks(64)) == 1

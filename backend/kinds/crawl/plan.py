@@ -30,7 +30,7 @@ LISTED_CHARS = 128_000_000
 """Most characters of all URLs of a crawl, about two million URLs and half a gigabyte at the master."""
 MAX_REASON_CHARS = 200
 AT_ONCE_PER_HOST = 8
-"""Pages of one host that a crawl has out at a time: what browsers settled on, and less than a small server's backlog."""
+"""Pages of one host that a crawl has out at a time: about what browsers allow, and a small server's backlog bears."""
 
 
 class CrawlPlan:
@@ -59,7 +59,7 @@ class CrawlPlan:
 
     def next_tasks(self, room: int) -> list[PlannedTask]:
         """The next pages of the level, in its order, as far as their host may be asked."""
-        tasks = []
+        tasks: list[PlannedTask] = []
         while len(tasks) < room and self._handed < len(self._pages):
             url = self._pages[self._handed]
             host = _host(url)
