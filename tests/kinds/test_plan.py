@@ -145,6 +145,19 @@ def test_a_crawl_that_ends_early_holds_all_that_arrived(site: Site, spec: CrawlS
     assert worker.finish() == model(site, spec), "looking changes nothing"
 
 
+def test_no_host_is_asked_for_more_pages_at_a_time_than_it_bears() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2))
+    (start,) = plan.next_tasks(99)
+    plan.fold(start.number, page({HOME: [f"{HOME}{n}" for n in range(50)]}, HOME))
+    out = plan.next_tasks(99)
+    assert len(out) == AT_ONCE_PER_HOST
+    assert plan.next_tasks(99) == []
+    for _ in range(2):  # a repeat makes no room
+        plan.fold(out[3].number, page({}, HOME))
+    plan.give_up(out[5].number, "gave_up")
+    assert [task.number for task in plan.next_tasks(99)] == [out[-1].number + 1, out[-1].number + 2]
+
+
 def test_levels_end_where_the_site_does() -> None:
     assert crawled({HOME: [HOME]}, CrawlSpec(HOME, depth=5)).levels == [[HOME]]
 

@@ -18,9 +18,9 @@ class CrawlOptions:
     user_agent: str = "Roost/0.1 (a crawler that follows links by depth)"
     """How the crawler introduces itself; operators of large crawls add a way to reach them."""
     page_timeout_s: float = 30.0
-    """For one page with all its redirects; beyond it visitors have left, and a dripping server gains nothing. The master waits 60 s."""
+    """For one page with all its redirects: beyond it visitors have left. At most `plan.PAGE_DEADLINE_S` counts."""
     page_bytes: int = 8 * 1024 * 1024
-    """Decoded bytes read of one page; the biggest pages written by people are single-page manuals of this size."""
+    """Decoded bytes read of one page; the biggest that people write are manuals on a single page, of a few MB."""
     redirects: int = 10
     """Hops followed for one page; browsers give up at 20, honest sites need 3."""
     networks: tuple[Network, ...] = field(init=False)
