@@ -1,1 +1,1 @@
-"""Who is alive and who has room: the registry, its HTTP face, and what components run to be known. Imports only wire."""
+"""Who is alive and who has room: the registry, its HTTP face, and what components run to be known."""
