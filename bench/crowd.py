@@ -138,7 +138,8 @@ def main() -> None:
         if not words:
             return
         if words[0] == "open":
-            print("opened", len(crowd), f"{crowd.open(int(words[1])):.3f}", flush=True)
+            seconds = crowd.open(int(words[1]))
+            print("opened", len(crowd), f"{seconds:.3f}", flush=True)
         elif words[0] == "stats":
             print("held", len(crowd), "pings", crowd.pings, "lost", crowd.lost, flush=True)
         elif words[0] == "close":

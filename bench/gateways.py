@@ -19,11 +19,10 @@ ECHO = "gateway.examples.echo:Echo"
 class Figures:
     """One look at the process. `kernel_bytes` are of the whole machine, both ends of each connection included."""
 
-    private_bytes: int
-    proportional_bytes: int
+    own_bytes: int
+    resident_bytes: int
     kernel_bytes: int
     cpu_s: float
-    objects: int
     blocks: int
     tasks: int
     connections: int
@@ -44,11 +43,10 @@ class Gateway:
         metrics = self._metrics()
         pid = self.process.pid
         return Figures(
-            private_bytes=processes.private_bytes(pid),
-            proportional_bytes=processes.proportional_bytes(pid),
+            own_bytes=processes.own_bytes(pid),
+            resident_bytes=processes.resident_bytes(pid),
             kernel_bytes=processes.kernel_bytes(),
             cpu_s=processes.cpu_s(pid),
-            objects=metrics["roost_gateway_python_objects"],
             blocks=metrics["roost_gateway_python_blocks"],
             tasks=metrics["roost_gateway_tasks"],
             connections=metrics["roost_gateway_open_connections"],

@@ -2,8 +2,9 @@
 
 A gateway process is started and warmed up (its code paths run once, so that what is made lazily counts as base), then
 clients connect, each from an address of its own, and stay silent. After a pause of more than one ping period the
-private memory of the gateway process, less the base, is divided by the number of connections. Tasks, objects and
-allocated blocks, which include timers, are counted before and after: a connection owns none. At the end all leave.
+memory of the gateway process, less the base, is divided by the number of connections. Tasks and allocated blocks
+(every Python object has at least one, timers included) are counted before and after: a connection owns none. At the
+end all leave.
 """
 
 from __future__ import annotations
@@ -43,15 +44,17 @@ def run(options: argparse.Namespace) -> Report:
         opened = gateway.look()
         time.sleep(options.settle_s)
         held = gateway.look()
+        lost = [processes.tell(crowd, "stats") for crowd, _ in crowds]
         report.rows.append(_row("held", base, held, held.connections))
         _close(crowds)
         left = gateway.look()
         report.rows.append(_row("after all left", base, left, options.count))
     idle_us = (held.cpu_s - opened.cpu_s) / options.settle_s / options.count * 1e6
     report.remarks += [
-        f"base: {base.private_bytes:,} private bytes, {base.objects:,} objects, {base.blocks:,} blocks",
+        f"base: {base.own_bytes:,} bytes of its own, {base.resident_bytes:,} resident, {base.blocks:,} blocks",
         f"{gateway.capacity_line}; all open after {seconds:.1f} s",
         f"{held.pings:,} pings; idle CPU {idle_us:.2f} µs per connection and second over {options.settle_s:g} s",
+        f"load processes: {'; '.join(lost)}",
         "kernel bytes: slab memory of the whole machine, both ends of each connection and the epoll entries included",
     ]
     return report
@@ -64,10 +67,9 @@ def _row(phase: str, base: Figures, now: Figures, count: int) -> dict[str, Any]:
     return {
         "phase": phase,
         "connections": now.connections,
-        "private B each": each(now.private_bytes - base.private_bytes),
-        "PSS B each": each(now.proportional_bytes - base.proportional_bytes),
+        "own B each": each(now.own_bytes - base.own_bytes),
+        "RSS B each": each(now.resident_bytes - base.resident_bytes),
         "kernel B each": each(now.kernel_bytes - base.kernel_bytes),
-        "objects more": now.objects - base.objects,
         "blocks more": now.blocks - base.blocks,
         "tasks more": now.tasks - base.tasks,
     }
@@ -94,7 +96,8 @@ def _warm_up(gateway: Gateway) -> None:
         _open(*crowds[0])
         gateway.look()
         _close(crowds)
-    gateway.look()
+    for _ in range(3):
+        gateway.look()
 
 
 def _close(crowds: list[tuple[Popen[str], int]]) -> None:

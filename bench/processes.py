@@ -12,22 +12,21 @@ from pathlib import Path
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def private_bytes(pid: int) -> int:
-    """Memory that only this process uses (USS): what would come back if it ended."""
-    return sum(_rollup(pid)[name] for name in ("Private_Clean", "Private_Dirty", "Private_Hugetlb"))
+def own_bytes(pid: int) -> int:
+    """Memory that this process has written and shares with nobody (private dirty pages).
 
-
-def proportional_bytes(pid: int) -> int:
-    """Memory of this process, with shared pages divided among those who share them (PSS)."""
-    return _rollup(pid)["Pss"]
-
-
-def _rollup(pid: int) -> dict[str, int]:
+    Unlike USS and PSS it does not change when another process that uses the same libraries comes or goes.
+    """
     sizes = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, size, _ = line.split()
         sizes[name.rstrip(":")] = int(size) * 1024
-    return sizes
+    return sizes["Private_Dirty"] + sizes["Private_Hugetlb"]
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of this process that is in RAM, shared pages included (RSS)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def kernel_bytes() -> int:

@@ -21,7 +21,7 @@ does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qs
@@ -44,13 +44,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A client's opening handshake, as far as applications care. Header names are in lower case.
+    """A client's opening handshake, as far as applications care. Header names are in lower case, repeated ones joined.
 
     `subject` says who the client is, where the gateway checked a token that names it (JWT); else it is empty.
     """
 
     target: str
-    headers: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str]
     subprotocols: tuple[str, ...]
     address: str
     subject: str = ""
@@ -63,12 +63,13 @@ class Request:
     @property
     def ticket(self) -> str | None:
         """The query's ``ticket``, where there is one."""
-        query = self.target.partition("?")[2]
-        return parse_qs(query).get("ticket", [None])[-1] if "ticket=" in query else None
+        return ticket_of(self.target)
 
-    def header(self, name: str) -> str | None:
-        """The first header `name` (lower case)."""
-        return next((value for key, value in self.headers if key == name), None)
+
+def ticket_of(target: str) -> str | None:
+    """The ``ticket`` in a request target's query, where there is one; the last one wins."""
+    query = target.partition("?")[2]
+    return parse_qs(query, keep_blank_values=True).get("ticket", [None])[-1] if "ticket=" in query else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gateway.api import Application, Refusal, Request
+from gateway.api import Application, Refusal, ticket_of
 from gateway.handshake import (
     HEALTH_ANSWER,
     Opening,
@@ -107,32 +107,32 @@ class Door:
         if self.is_shut:
             self.refuse(fd, self._busy("this gateway is closing"), "draining")
             return
-        request = opening.request(peer_address(fd))
-        refusal = self._booth.check(request.ticket)
+        ticket = ticket_of(opening.target)
+        refusal = self._booth.check(ticket)
         if refusal is not None:
             self.refuse(fd, refusal, "ticket")
             return
-        refusal = self._ask_application(request)
+        refusal = self._ask_application(fd, opening)
         if refusal is not None:
             self.refuse(fd, refusal, "application")
             return
-        self._booth.redeem(request.ticket)
-        self._accept(fd, opening, request, rest)
+        self._booth.redeem(ticket)
+        self._accept(fd, opening, rest)
 
     def _busy(self, reason: str) -> Refusal:
         return Refusal(503, reason, retry_after_s=self._settings.retry_after_s)
 
-    def _ask_application(self, request: Request) -> Refusal | None:
+    def _ask_application(self, fd: int, opening: Opening) -> Refusal | None:
         if not self._app_admits:
             return None
         try:
-            return self._links.app.admit(request)
+            return self._links.app.admit(opening.request(peer_address(fd)))
         except Exception:
             self._links.counters.application_errors += 1
             log.exception("the application failed", extra={"action": "application_failed"})
             return Refusal(500, "the application failed")
 
-    def _accept(self, fd: int, opening: Opening, request: Request, rest: bytes) -> None:
+    def _accept(self, fd: int, opening: Opening, rest: bytes) -> None:
         links = self._links
         slots = links.slots
         subprotocol = choose_subprotocol(links.app.subprotocols, opening.subprotocols)
@@ -143,7 +143,7 @@ class Door:
         links.counters.open_now += 1
         if not links.write(fd, accept_bytes(opening.key, subprotocol)):
             return
-        links.opening = (fd, slots.generation[fd], request)
+        links.opening = (fd, opening)
         try:
             links.call(fd, links.app.on_open)
         finally:

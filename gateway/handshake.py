@@ -1,7 +1,9 @@
 """The opening handshake (RFC 6455 section 4.2): bytes in, a request or a refusal out. Pure.
 
-wsproto judges the request; this module finds its end, because wsproto loses the bytes that follow it, and
-composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
+The ordinary request of a browser or a library is read by bytes, in a few µs. `read_plain` is strict and gives up at
+whatever is not plainly right: repeated headers, a body, unusual characters. wsproto judges what is left, in 80 µs.
+A property test holds the one to the other. This module also finds the request's end, because wsproto loses the bytes
+that follow it, and composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -28,22 +30,20 @@ _HEALTH = re.compile(rb"GET /health(?:\?[!-~]*)? HTTP/1\.[01]\r?\n")
 _VERSION = re.compile(rb"[^\n]* HTTP/1\.1\r?\n")
 _ONCE = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version", b"origin"))
 
-Fields = tuple[tuple[bytes, bytes], ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A valid upgrade request. `fields` have names in lower case and lack host, extensions and subprotocols."""
+    """A valid upgrade request. `fields` have names in lower case."""
 
     target: str
     key: bytes
     subprotocols: tuple[str, ...]
     extensions: tuple[str, ...]
-    fields: Fields
+    fields: Mapping[bytes, bytes]
 
     def request(self, address: str, subject: str = "") -> Request:
         """The same for applications."""
-        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.fields)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
         return Request(self.target, headers, self.subprotocols, address, subject)
 
 
@@ -60,6 +60,48 @@ def is_health_check(head: bytes) -> bool:
 
 def read_opening(head: bytes) -> Opening | Refusal:
     """Judge a whole request head (empty line included)."""
+    return read_plain(head) or judge(head)
+
+
+_PLAIN = re.compile(rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n)+)\r\n").fullmatch
+_PLAIN_HOST = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]+)?").fullmatch
+_PLAIN_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==").fullmatch
+_BODY = frozenset((b"content-length", b"transfer-encoding"))
+
+
+def read_plain(head: bytes) -> Opening | None:
+    """The same for a request that is plainly right; None when it takes more to judge it."""
+    found = _PLAIN(head)
+    if found is None:
+        return None
+    lines = found[2][:-2].split(b"\r\n")
+    fields = {name.lower(): value for name, value in [line.split(b": ", 1) for line in lines]}
+    if len(fields) != len(lines) or not _BODY.isdisjoint(fields):
+        return None
+    try:
+        host, key, connection = fields[b"host"], fields[b"sec-websocket-key"], fields[b"connection"].lower()
+        is_upgrade = fields[b"upgrade"].lower() == b"websocket" and fields[b"sec-websocket-version"] == b"13"
+    except KeyError:
+        return None
+    if connection != b"upgrade" and b"upgrade" not in [token.strip() for token in connection.split(b",")]:
+        return None
+    if not is_upgrade or len(host) > 63 or b"xn--" in host.lower() or not _PLAIN_HOST(host) or not _PLAIN_KEY(key):
+        return None
+    return Opening(
+        target=found[1].decode("ascii"),
+        key=key,
+        subprotocols=_listed(fields.get(b"sec-websocket-protocol")),
+        extensions=_listed(fields.get(b"sec-websocket-extensions")),
+        fields=fields,
+    )
+
+
+def _listed(value: bytes | None) -> tuple[str, ...]:
+    return tuple([item.strip() for item in value.decode("ascii").split(",")]) if value is not None else ()
+
+
+def judge(head: bytes) -> Opening | Refusal:
+    """What wsproto says to a whole request head."""
     handshake = H11Handshake(ConnectionType.SERVER)
     try:
         handshake.receive_data(head)
@@ -76,13 +118,20 @@ def read_opening(head: bytes) -> Opening | Refusal:
 
 
 def _opening(request: UpgradeRequest) -> Opening | Refusal:
-    fields: Fields = tuple((bytes(name), bytes(value)) for name, value in request.extra_headers)
-    names = [name for name, _ in fields if name in _ONCE]
+    pairs = [(bytes(name), bytes(value)) for name, value in request.extra_headers]
+    names = [name for name, _ in pairs if name in _ONCE]
     if len(names) != len(set(names)):
         return Refusal(400, "a header that must come once came twice")
-    key = next(value for name, value in fields if name == b"sec-websocket-key")
+    fields = {b"host": request.host.encode("idna")}
+    for name, value in pairs:
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    key = fields[b"sec-websocket-key"]
     if not _is_key(key):
         return Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64")
+    if request.subprotocols:
+        fields[b"sec-websocket-protocol"] = ", ".join(request.subprotocols).encode("ascii")
+    if request.extensions:
+        fields[b"sec-websocket-extensions"] = ", ".join(map(str, request.extensions)).encode("ascii")
     return Opening(
         target=request.target,
         key=key,
@@ -121,23 +170,15 @@ def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str 
     return next((name for name in preferred if name in offered), None)
 
 
-def accept_token(key: bytes) -> bytes:
-    """The answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2, 5.4)."""
-    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+_ACCEPT = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 
 
 def accept_bytes(key: bytes, subprotocol: str | None, extension: str | None = None) -> bytes:
-    """The 101 answer."""
-    lines = [
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
-        accept_token(key),
-    ]
-    if subprotocol is not None:
-        lines.append(b"\r\nSec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
-    if extension is not None:
-        lines.append(b"\r\nSec-WebSocket-Extensions: " + extension.encode("ascii"))
-    lines.append(b"\r\n\r\n")
-    return b"".join(lines)
+    """The 101 answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
+    token = binascii.b2a_base64(hashlib.sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
+    protocol = f"\r\nSec-WebSocket-Protocol: {subprotocol}".encode("ascii") if subprotocol is not None else b""
+    agreed = f"\r\nSec-WebSocket-Extensions: {extension}".encode("ascii") if extension is not None else b""
+    return _ACCEPT + token + protocol + agreed + b"\r\n\r\n"
 
 
 def refusal_bytes(refusal: Refusal) -> bytes:

@@ -22,11 +22,12 @@ from gateway import frames
 from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.counters import Counters
 from gateway.frames import Parser
+from gateway.handshake import Opening
 from gateway.outbox import Outbox
 from gateway.poller import Poller
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FINISH, FREE, GONE, LINGERING, OPEN, Slots
-from gateway.transport import Transport
+from gateway.transport import Transport, peer_address
 from gateway.wheel import Wheel, ticks
 from wire.codes import APPLICATION_ERROR, SLOW, Close
 
@@ -55,8 +56,8 @@ class Links:
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
         self.parsers: dict[int, Parser] = {}
-        self.opening: tuple[int, int, Request] | None = None
-        """fd, generation and request of the connection whose `on_open` runs."""
+        self.opening: tuple[int, Opening] | None = None
+        """The connection whose `on_open` runs, and its request."""
         self._max_outbox_bytes = settings.max_outbox_bytes
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
         self._close_ticks = ticks(settings.close_s)
@@ -89,8 +90,9 @@ class Links:
         return self.slots.is_open(fd, generation)
 
     def request(self, fd: int, generation: int) -> Request | None:
-        opening = self.opening
-        return opening[2] if opening and opening[:2] == (fd, generation) else None
+        if self.opening is None or self.opening[0] != fd or not self.slots.is_open(fd, generation):
+            return None
+        return self.opening[1].request(peer_address(fd))
 
     def unsent_bytes(self, fd: int, generation: int) -> int:
         outbox = self.outboxes.get(fd)

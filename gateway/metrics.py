@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import Iterator
 
@@ -27,7 +26,7 @@ _TOTALS = {
 
 
 class GatewayCollector(Collector):
-    """Reads one server's counters. The last three figures prove that an idle connection owns no object."""
+    """Reads one server's counters. The last two figures show that an idle connection owns no object and no task."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -39,8 +38,9 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._totals()
         yield from self._levels()
-        yield _gauge("python_objects", "Objects that Python's collector tracks", len(gc.get_objects()))
-        yield _gauge("python_blocks", "Memory blocks that Python has allocated", sys.getallocatedblocks())
+        yield _gauge(
+            "python_blocks", "Memory blocks of Python objects; an object has at least one", sys.getallocatedblocks()
+        )
         yield _gauge("tasks", "asyncio tasks", len(asyncio.all_tasks()))
 
     def _totals(self) -> Iterator[Metric]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
@@ -14,7 +16,9 @@ from gateway.handshake import (
     choose_subprotocol,
     head_end,
     is_health_check,
+    judge,
     read_opening,
+    read_plain,
     refusal_bytes,
 )
 
@@ -42,7 +46,7 @@ def test_an_ordinary_request_is_understood() -> None:
     assert opening.target == "/chat?ticket=abc"
     assert opening.subprotocols == ("roost.v1", "other")
     request = opening.request("127.0.0.9")
-    assert (request.path, request.ticket, request.header("origin")) == ("/chat", "abc", "http://a.example")
+    assert (request.path, request.ticket, request.headers["origin"]) == ("/chat", "abc", "http://a.example")
     assert request.address == "127.0.0.9"
 
 
@@ -104,6 +108,55 @@ def test_a_wrong_version_is_told_the_right_one() -> None:
 def test_no_bytes_make_it_fail(junk: bytes, at: int) -> None:
     assert isinstance(read_opening(junk + b"\r\n\r\n"), (Opening, Refusal))
     assert isinstance(read_opening(HEAD[:at] + junk + HEAD[at:]), (Opening, Refusal))
+
+
+VALUES = st.one_of(
+    st.sampled_from(
+        (b"websocket", b"WebSocket", b"Upgrade", b"keep-alive, Upgrade", b"close", b"13", b"8", b"0", b"chunked", b"")
+    ),
+    st.sampled_from(
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZR==", b"xn--a", b"a..b", b"a.b:80", b"[::1]:80")
+    ),
+    st.binary(max_size=6),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=70).map(str.encode),
+)
+NAMES = st.sampled_from(
+    b"Host Upgrade Connection Sec-WebSocket-Key Sec-WebSocket-Version Sec-WebSocket-Protocol Sec-WebSocket-Extensions "
+    b"Origin Content-Length Transfer-Encoding Cookie X_Y sec-websocket-key host Expect".split()
+)
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> bytes:
+    """The ordinary request, with lines taken out, put in, changed and shuffled."""
+    lines = HEAD[:-4].split(b"\r\n")
+    first, fields = lines[0], lines[1:]
+    for _ in range(draw(st.integers(0, 3))):
+        line = draw(NAMES) + draw(st.sampled_from((b": ", b": ", b": ", b":", b" : "))) + draw(VALUES)
+        if draw(st.booleans()):
+            fields.insert(draw(st.integers(0, len(fields))), line)
+        else:
+            fields[draw(st.integers(0, len(fields) - 1))] = line
+    if draw(st.booleans()):
+        first = first.replace(
+            b"/chat?ticket=abc", draw(st.one_of(st.just(b"*"), st.binary(max_size=5).map(b"/".__add__)))
+        )
+    fields = draw(st.permutations(fields))
+    return draw(st.sampled_from((b"\r\n", b"\r\n", b"\n"))).join([first, *fields, b"", b""])
+
+
+@settings(max_examples=500)
+@given(heads())
+def test_what_the_byte_path_takes_wsproto_takes_and_sees_the_same(head: bytes) -> None:
+    opening = read_plain(head)
+    if opening is not None:
+        judged = judge(head)
+        assert isinstance(judged, Opening)
+        assert dataclasses.asdict(opening) == dataclasses.asdict(judged)
+
+
+def test_the_ordinary_request_takes_the_byte_path() -> None:
+    assert read_plain(HEAD) is not None
 
 
 @given(st.integers(0, len(HEAD) + 20), st.binary(max_size=20))
