@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from backend.kinds.crawl.pages import PageResult, read_page_task
 from backend.kinds.crawl.plan import AT_ONCE_PER_HOST, CrawlPlan
+from backend.kinds.crawl.reasons import Failed, start_failure
 from backend.kinds.crawl.result import MAX_PIECES, PIECE_BYTES, CrawlResult, read_result
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import Scope
@@ -264,6 +265,10 @@ def test_a_crawl_whose_start_page_fails_has_failed_and_says_what_to_do(
     assert advice in failure.message
     assert HOME in failure.message
     assert answer(plan, Outcome.FAILED).failed == [(HOME, reason)]
+
+
+def test_every_reason_has_its_advice() -> None:
+    assert not [reason for reason in Failed if start_failure(HOME, reason).code == ErrorCode.GAVE_UP]
 
 
 def test_parts_and_pieces_are_bounded_and_complete() -> None:

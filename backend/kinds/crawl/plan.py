@@ -20,7 +20,7 @@ from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
 from backend.kinds.crawl.reasons import Skipped, start_failure
 from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
 from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Bounds
+from backend.kinds.crawl.urls import Bounds, host
 from wire.codec import pack, to_json
 from wire.messages.outcome import Failure, Outcome
 
@@ -62,10 +62,10 @@ class CrawlPlan:
         tasks: list[PlannedTask] = []
         while len(tasks) < room and self._handed < len(self._pages):
             url = self._pages[self._handed]
-            host = _host(url)
-            if self._out[host] >= AT_ONCE_PER_HOST:
+            asked = host(url)
+            if self._out[asked] >= AT_ONCE_PER_HOST:
                 break
-            self._out[host] += 1
+            self._out[asked] += 1
             payload = pack(PageTask(url, self._bounds))
             tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
             self._handed += 1
@@ -142,7 +142,7 @@ class CrawlPlan:
         index = number - self._first_number
         if not self._folded <= index < self._handed or index in self._waiting:
             return
-        self._out[_host(self._pages[index])] -= 1
+        self._out[host(self._pages[index])] -= 1
         if index > self._folded:  # it will wait, for which it need not keep what is known already
             page = structs.replace(page, links=[link for link in page.links if link not in self._seen])
         self._waiting[index] = page
@@ -184,8 +184,3 @@ class CrawlPlan:
                 failed.add(self._pages[index], page.reason)
             new.update((link, None) for link in page.links if link not in self._seen)
         return [*self._found, *new], failed
-
-
-def _host(url: str) -> str:
-    """Scheme, host and port of a serialised URL."""
-    return url[: url.index("/", url.index("//") + 2)]
