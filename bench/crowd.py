@@ -45,6 +45,7 @@ class Crowd:
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._opening: dict[int, bytes] = {}
+        self._is_closing = False
         self.pings = self.lost = 0
 
     def open(self, count: int) -> float:
@@ -107,12 +108,16 @@ class Crowd:
             os.write(fd, CLOSE)
 
     def _drop(self, fd: int) -> None:
-        self.lost += 1
+        if not self._is_closing:
+            self.lost += 1
+            what = self._opening.get(fd, b"open")
+            print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
         self._opening.pop(fd, None)
         self._sockets.pop(fd).close()
 
     def close(self) -> None:
         """Say goodbye on every connection, and wait until the gateway has closed each."""
+        self._is_closing = True
         for raw in self._sockets.values():
             raw.send(CLOSE)
         until = time.monotonic() + PATIENCE_S

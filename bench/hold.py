@@ -25,6 +25,8 @@ CROWD_COUNT = 15_000
 """Clients in one load process, whose descriptors may be limited to 20,000."""
 
 WARM_UP_COUNT = 200
+WARM_UP_FIRST = 1 << 23
+"""Addresses of its own for the warm-up, or later clients would meet what lingers of its connections (TIME_WAIT)."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -76,12 +78,12 @@ def _row(phase: str, base: Figures, now: Figures, count: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _crowds(port: int, total: int) -> Iterator[list[tuple[Popen[str], int]]]:
+def _crowds(port: int, total: int, offset: int = 0) -> Iterator[list[tuple[Popen[str], int]]]:
     """Load processes, each with how many clients it is to be."""
     with ExitStack() as stack:
         crowds = []
         for first in range(0, total, CROWD_COUNT):
-            command = [sys.executable, "-m", "bench.crowd", str(port), str(first)]
+            command = [sys.executable, "-m", "bench.crowd", str(port), str(offset + first)]
             crowds.append((stack.enter_context(processes.running(command)), min(CROWD_COUNT, total - first)))
         yield crowds
 
@@ -92,7 +94,7 @@ def _open(crowd: Popen[str], count: int) -> float:
 
 def _warm_up(gateway: Gateway) -> None:
     """Let every code path run once: opening, closing, two scrapes."""
-    with _crowds(gateway.port, WARM_UP_COUNT) as crowds:
+    with _crowds(gateway.port, WARM_UP_COUNT, WARM_UP_FIRST) as crowds:
         _open(*crowds[0])
         gateway.look()
         _close(crowds)

@@ -13,6 +13,8 @@ MAX_STEP = 10
 meanwhile lies unread: the wheel's time stands still for the rest of the gap, or the living would be taken for dead."""
 
 _LAG_WINDOW = 10
+_ROUNDING_S = 0.001
+"""uvloop cuts timers to whole milliseconds; one that wakes too early would wake again and again."""
 
 
 class Ticker:
@@ -45,8 +47,8 @@ class Ticker:
     def _wake(self) -> None:
         assert self._loop is not None
         self.tick()
-        pause_s = max(self._next - self._clock.monotonic(), 0.0)
-        self._handle = self._loop.call_later(min(pause_s, TICK_S), self._wake)
+        pause_s = min(max(self._next - self._clock.monotonic(), 0.0), TICK_S)
+        self._handle = self._loop.call_later(pause_s + _ROUNDING_S, self._wake)
 
     def tick(self) -> None:
         """Turn the wheel as far as the clock has come."""

@@ -1,0 +1,41 @@
+"""A gateway process and a real discovery: known, chosen, entered with a ticket, gone."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from discovery.registrar import Registrar
+from discovery.server import Discovery
+from tests.gateway.harness import House, until
+from wire.messages.registry import ComponentKind
+from wire.tokens import Keyring
+
+
+async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(house: House) -> None:
+    keyring = Keyring.random()
+    discovery = Discovery("127.0.0.1", 0, keyring)
+    await discovery.start()
+    server = await house.serve(keyring=keyring, require_ticket=True)
+    registrar = Registrar(
+        [discovery.url],
+        ComponentKind.GATEWAY,
+        lambda: f"ws://{server.addresses[0]}",
+        server.vitals,
+        incarnation=server.incarnation,
+    )
+    await registrar.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"{discovery.url}/v1/gateway") as answer:
+                choice = await answer.json()
+            assert choice["url"] == f"ws://127.0.0.1:{server.port}"
+            async with http.ws_connect(f"{choice['url']}/?ticket={choice['ticket']}") as socket:
+                await socket.send_str("hello")
+                assert await socket.receive_str() == "hello"
+            await registrar.drain()
+            async with http.get(f"{discovery.url}/v1/gateway") as answer:
+                assert answer.status == 503
+    finally:
+        await registrar.stop()
+        await discovery.stop()
+    await until(lambda: server.counters.open_now == 0)
