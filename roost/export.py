@@ -95,7 +95,7 @@ def _tree(result: CrawlResult) -> Iterator[str]:
 
 def _csv(result: CrawlResult) -> Iterator[bytes]:
     line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\n")
+    writer = csv.writer(line, lineterminator="\r\n")
     for cells in [Row._fields, *rows(result)]:
         writer.writerow(["" if cell is None else as_text(str(cell)) for cell in cells])
         yield line.getvalue().encode()
