@@ -134,14 +134,15 @@ class CrawlRun:
         """Ctrl-C and SIGTERM end the crawl with what was found; the second one ends the process at once."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+            loop.add_signal_handler(number, self.interrupt)
         try:
             yield
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
-    def _on_signal(self) -> None:
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
         if self._interrupted.is_set():
             self._display.close()
             self._target.discard()
