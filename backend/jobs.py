@@ -166,6 +166,12 @@ REFUSED_ENDING = Ending(
 )
 
 
+TAKEN_ENDING = Ending(
+    Outcome.FAILED,
+    failure=Failure(ErrorCode.CONFLICT, "this id names another request of yours, or one that is over: choose a new id"),
+)
+
+
 def request_ending(row: RequestRow, job: Ending | None) -> Ending | None:
     """How the request ended, from its row and how its job ended; None while it has not."""
     if row is RequestRow.LEFT:

@@ -25,6 +25,10 @@ class ManualClock:
     def wall(self) -> float:
         return self._now + self._wall_ahead
 
+    def set_back(self, seconds: float) -> None:
+        """Somebody corrects the wall clock."""
+        self._wall_ahead -= seconds
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

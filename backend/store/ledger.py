@@ -17,9 +17,10 @@ import msgspec
 from backend.jobs import (
     EVENT_OF_OUTCOME,
     JOB_TABLE,
-    LEFT_ENDING,
     LIVE_JOBS,
+    REFUSED_ENDING,
     REQUEST_TABLE,
+    TAKEN_ENDING,
     JobEvent,
     JobState,
     RequestEvent,
@@ -67,7 +68,7 @@ ALONE_FROM = 2
 """From this many lost leases on a job is granted only to a master that runs nothing else (P16)."""
 READ_ENDING: Unpacker[Ending] = Unpacker(Ending, "ending")
 
-Knocks = dict[tuple[str, int], list[tuple[bytes, str]]]
+Knocks = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
 
 
 class Ledger:
@@ -123,16 +124,15 @@ class Ledger:
                 return self._settle(decision.client, decision.request, RequestEvent.LEAVE)
             case Detach():
                 for client in decision.clients:
-                    self._do("detach", client=client, gateway=decision.gateway)
+                    self._do("detach", client=client, gateway=decision.gateway, epoch=decision.epoch)
                 return Statuses()
 
     # --- acquire -------------------------------------------------------------------------------
 
     def _acquire(self, ask: Acquire) -> Acquired:
         knocks: Knocks = defaultdict(list)
-        endings: dict[int, Ending] = {}
         for offer in ask.offers:
-            self._store_offer(offer, knocks, endings)
+            self._store_offer(offer, knocks)
         grants = [self._regrant(row) for row in self._do("granted_by_nonce", nonce=ask.nonce, master=ask.master)]
         for row in self._candidates(ask.free_slots - len(grants)):
             grant = self._try_grant(row, ask, alone=not ask.running and not grants)
@@ -140,8 +140,7 @@ class Ledger:
                 grants.append(grant)
             if grant is not None and grant.attempt >= ALONE_FROM:
                 break
-        ended = [Knock(gateway, job, who, endings[job]) for (gateway, job), who in knocks.items()]
-        return Acquired(grants, ended)
+        return Acquired(grants, [Knock(gateway, job, who, ending) for (gateway, job, ending), who in knocks.items()])
 
     def _candidates(self, room: int) -> list[tuple[Any, ...]]:
         """The most urgent jobs, expired leases first (P5)."""
@@ -150,12 +149,12 @@ class Ledger:
         expired = self._do("expired_leases", many=room).fetchall() if self._may_reap else []
         return expired + self._do("waiting_jobs", many=room - len(expired)).fetchall()
 
-    def _store_offer(self, offer: Offer, knocks: Knocks, endings: dict[int, Ending]) -> None:
+    def _store_offer(self, offer: Offer, knocks: Knocks) -> None:
         digest = hashlib.sha256(offer.kind.encode() + b"\0" + offer.spec).digest()
         key = {"client": offer.client, "request": offer.request}
         known = self._do("find_waiter", **key).fetchone()
         if known is not None and known[0] != RequestRow.EXPECTED:
-            self._knock_again(offer, known, digest, knocks, endings)
+            self._repeat(offer, known, digest, knocks)
             return
         full = self._do("count_live", client=offer.client).fetchone()[0] >= self._limits.live_requests
         event = RequestEvent.REFUSE if full else RequestEvent.OFFER
@@ -170,21 +169,26 @@ class Ledger:
             if offer.epoch > known[4]:
                 self._do("move_waiter", gateway=offer.gateway, epoch=offer.epoch, **key)
         if full:
-            knocks[offer.gateway, 0].append((offer.client, offer.request))
-            endings[0] = request_ending(state, None) or LEFT_ENDING
+            knocks[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
 
-    def _knock_again(
-        self, offer: Offer, known: tuple[Any, ...], digest: bytes, knocks: Knocks, endings: dict[int, Ending]
-    ) -> None:
-        """A repeated offer starts nothing (P3); if its request has ended meanwhile, its gateway may knock again."""
-        row, stored_digest, job, gateway, _ = known
-        if stored_digest is not None and stored_digest != digest:
+    def _repeat(self, offer: Offer, known: tuple[Any, ...], digest: bytes, knocks: Knocks) -> None:
+        """A repeated offer starts nothing (P3). Made over a newer connection, it brings the request there (P2).
+
+        A request that has ended meanwhile is knocked for again; an id that is used up is answered as taken.
+        """
+        row, stored_digest, job, gateway, epoch = known
+        who = (offer.client, offer.request)
+        status = self._status(offer.request, RequestRow(row), job)
+        if stored_digest not in (None, digest) or status.state is RequestState.EXPIRED:
+            if offer.epoch >= epoch:
+                knocks[offer.gateway, 0, TAKEN_ENDING].append(who)
             return
-        ending = self._ending(RequestRow(row), job)
-        if ending is not None:
-            number = job or 0
-            knocks[gateway, number].append((offer.client, offer.request))
-            endings[number] = ending
+        if offer.epoch > epoch:
+            gateway = offer.gateway
+            self._do("gateway_known", gateway=gateway)
+            self._do("move_waiter", gateway=gateway, epoch=offer.epoch, client=offer.client, request=offer.request)
+        if status.ending is not None:
+            knocks[gateway, status.job, status.ending].append(who)
 
     def _join_or_add(self, offer: Offer) -> int:
         """The run that this offer may share (P9), or a new one."""
@@ -237,9 +241,8 @@ class Ledger:
 
     def _regrant(self, row: tuple[Any, ...]) -> Grant:
         job, token, kind, spec, attempt, deadline = row
-        watchers = self.watchers(job)
         remaining_s = max(0.0, deadline - self._now)
-        return Grant(job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, watchers)
+        return Grant(job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, self.watchers(job))
 
     # --- endings -------------------------------------------------------------------------------
 
@@ -304,10 +307,9 @@ class Ledger:
             state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
             self._expect(client, request, state, "", 0)
             return Statuses([self._status(request, state, None)])
-        row, job = RequestRow(known[0]), known[2]
-        if event is RequestEvent.LEAVE:
-            row = self.leave(client, request, row, job)
-        elif row is not RequestRow.ACKED:
+        job = known[2]
+        row = self.leave(client, request, RequestRow(known[0]), job)  # who acknowledges unfinished work gives it up
+        if event is RequestEvent.ACKNOWLEDGE and row is not RequestRow.ACKED:
             row = step(REQUEST_TABLE, row, event)
             self._do("set_waiter_state", client=client, request=request, state=row)
         return Statuses([self._status(request, row, job)])
@@ -391,7 +393,7 @@ class Ledger:
         """Forget outcomes past the retention; their requests stay as long again, to be told `expired` (P28)."""
         before = self._now - self._limits.retention_s
         for (job,) in self._do("retired_jobs", before=before, many=many).fetchall():
-            self._do("delete_results", job=job)
-            self._do("delete_job", job=job)
+            for name in ("delete_results", "delete_job"):
+                self._do(name, job=job)
         self._do("delete_waiters", before=before - self._limits.retention_s, many=many)
         self._do("delete_gateways", before=before)

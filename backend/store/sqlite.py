@@ -53,6 +53,7 @@ class SqliteStore:
         self._sql = load("sqlite.sql")
         self._thread: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
+        self._looked = (0.0, 0.0)
 
     async def start(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -126,7 +127,7 @@ class SqliteStore:
         db.execute("BEGIN IMMEDIATE")
         try:
             stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
-            now = max(stored, self._clock.wall())
+            now = self._time(stored)
             db.execute(self._sql["move_clock"], {"now": now})
             ledger = Ledger(db, self._sql, self._limits, now, no_reap_before, was_away=now - ticked_at > TICK_GAP_S)
             result = action(ledger)
@@ -136,6 +137,14 @@ class SqliteStore:
                 db.execute("ROLLBACK")
             raise
         return result
+
+    def _time(self, stored: float) -> float:
+        """Goes on at the pace of monotonic time while the wall clock, set back, is behind."""
+        time, read_at = self._looked
+        monotonic = self._clock.monotonic()
+        now = max(stored, self._clock.wall(), time + monotonic - read_at if time else 0.0)
+        self._looked = now, monotonic
+        return now
 
     def _tick(self) -> None:
         def tick(ledger: Ledger) -> None:

@@ -105,7 +105,7 @@ SELECT client, request, gateway, stream FROM waiters
 WHERE job = :job AND state = 'waiting' AND detached_at IS NULL ORDER BY client, request LIMIT 1000;
 -- name: detach
 UPDATE waiters SET detached_at = :now
-WHERE client = :client AND gateway = :gateway AND state <> 'acked' AND detached_at IS NULL;
+WHERE client = :client AND gateway = :gateway AND epoch <= :epoch AND state <> 'acked' AND detached_at IS NULL;
 
 -- name: find_run
 SELECT id, started_at FROM jobs WHERE kind = :kind AND run_key = :run_key;
@@ -159,19 +159,20 @@ INSERT INTO gateways VALUES (:gateway, :now) ON CONFLICT DO NOTHING;
 -- name: swept
 SELECT w.client, w.request, w.state, w.job, j.ending FROM waiters w LEFT JOIN jobs j ON j.id = w.job
 WHERE w.gateway = :gateway AND w.state <> 'acked' AND w.detached_at IS NULL
-  AND (w.state IN ('left', 'refused') OR j.finished_at IS NOT NULL) ORDER BY w.job LIMIT :many;
+  AND (w.state IN ('left', 'refused') OR j.finished_at IS NOT NULL) ORDER BY random() LIMIT :many;
 -- name: never_offered
 SELECT client, request FROM waiters
-WHERE gateway = :gateway AND state = 'expected' AND created_at <= :before AND detached_at IS NULL LIMIT :many;
+WHERE gateway = :gateway AND state = 'expected' AND created_at <= :before AND detached_at IS NULL
+ORDER BY random() LIMIT :many;
 
 -- name: gone
 SELECT w.client, w.request, w.state, w.job FROM waiters w
-WHERE w.state IN ('expected', 'waiting') AND w.detached_at <= :before
-  AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job AND (j.finished_at IS NOT NULL OR j.cancel)) LIMIT :many;
+WHERE w.state IN ('expected', 'waiting') AND w.detached_at <= :before AND (w.job IS NULL
+  OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job AND j.finished_at IS NULL AND NOT j.cancel)) LIMIT :many;
 -- name: gone_with_gateway
 SELECT w.client, w.request, w.state, w.job FROM gateways g JOIN waiters w ON w.gateway = g.incarnation
-WHERE g.beat_at <= :before AND w.state IN ('expected', 'waiting') AND w.detached_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job AND (j.finished_at IS NOT NULL OR j.cancel)) LIMIT :many;
+WHERE g.beat_at <= :before AND w.state IN ('expected', 'waiting') AND w.detached_at IS NULL AND (w.job IS NULL
+  OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job AND j.finished_at IS NULL AND NOT j.cancel)) LIMIT :many;
 -- name: overdue_jobs
 SELECT id, token, state FROM jobs
 WHERE state IN ('waiting', 'running') AND deadline <= :now

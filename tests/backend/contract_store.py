@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from backend.jobs import TAKEN_ENDING
 from backend.store.port import LEASE_S, TICK_GAP_S, Store, StoreLimits
 from tests.clock import ManualClock
 from wire.codes import ErrorCode
+from wire.messages.client import MAX_IDS
 from wire.messages.lock import (
     Acknowledge,
     Acquire,
@@ -117,11 +119,32 @@ class StoreContract:
         await desk.acquire(offer())
         assert (await desk.acquire(offer())).grants == []
 
-    async def test_p3_a_late_repeat_of_an_acknowledged_request_starts_and_sends_nothing(self, desk: Desk) -> None:
+    async def test_p3_a_late_repeat_of_an_acknowledged_request_starts_nothing_and_is_told_that_its_id_is_taken(
+        self, desk: Desk
+    ) -> None:
         await desk.complete(await desk.grant(offer()))
         await desk.one(Acknowledge(ANN, "r1"))
         answer = await desk.acquire(offer())
-        assert (answer.grants, answer.ended) == ([], [])
+        assert answer.grants == []
+        (knock,) = answer.ended
+        assert (knock.job, knock.requests, knock.ending) == (0, [(ANN, "r1")], TAKEN_ENDING)
+
+    async def test_p2_an_offer_repeated_over_a_newer_connection_brings_the_request_there(self, desk: Desk) -> None:
+        grant = await desk.grant(offer(gateway="g1", epoch=1))
+        await desk.one(Detach("g1", [ANN]))
+        await desk.acquire(offer(gateway="g2", epoch=2))
+        await desk.acquire(offer(gateway="g1", epoch=1))
+        assert [watcher.gateway for watcher in (await desk.complete(grant)).watchers] == ["g2"]
+        (knock,) = (await desk.acquire(offer(gateway="g3", epoch=3))).ended
+        assert knock.gateway == "g3"
+
+    async def test_a_repeated_offer_of_one_does_not_tell_another_how_it_ended(self, desk: Desk) -> None:
+        grant = await desk.grant(offer(ANN), offer(BOB))
+        await desk.one(Withdraw(ANN, "r1"))
+        await desk.complete(grant)
+        ended = (await desk.acquire(offer(BOB), offer(ANN))).ended
+        told = {client: knock.ending.outcome for knock in ended for client, _ in knock.requests}
+        assert told == {ANN: Outcome.CANCELLED, BOB: Outcome.DONE}
 
     async def test_p3_a_late_repeat_of_an_ended_request_knocks_again(self, desk: Desk) -> None:
         await desk.complete(await desk.grant(offer()))
@@ -130,7 +153,8 @@ class StoreContract:
 
     async def test_p3_the_same_id_with_another_spec_changes_nothing(self, desk: Desk) -> None:
         await desk.acquire(offer(), slots=0)
-        await desk.acquire(offer(run=b"other"), slots=0)
+        (knock,) = (await desk.acquire(offer(run=b"other"), slots=0)).ended
+        assert knock.ending == TAKEN_ENDING
         assert (await desk.grant()).spec == b"spec of run"
         assert (await desk.acquire()).grants == []
 
@@ -154,6 +178,11 @@ class StoreContract:
         assert knock.ending.failure is not None
         assert knock.ending.failure.code == ErrorCode.BUSY
         assert (await desk.status(request="r2")).state is RequestState.ENDED
+
+    async def test_p10_to_acknowledge_unfinished_work_is_to_give_it_up(self, desk: Desk) -> None:
+        grant = await desk.grant(offer())
+        await desk.one(Acknowledge(ANN, "r1"))
+        assert await desk.beat(grant) is Verdict.CANCEL
 
     async def test_p10_ended_requests_do_not_count(self, desk: Desk) -> None:
         await desk.complete(await desk.grant(offer()))
@@ -369,6 +398,27 @@ class StoreContract:
         await self._pass(desk, clock, StoreLimits().grace_s, grant, gateway="g2")
         assert await desk.beat(grant) is Verdict.OK
 
+    async def test_p26_a_detach_that_comes_after_the_client_is_back_changes_nothing(self, desk: Desk) -> None:
+        grant = await desk.grant(offer(epoch=1))
+        await desk.status(epoch=2, gateway="g1")
+        await desk.one(Detach("g1", [ANN], epoch=1))
+        assert [watcher.client for watcher in (await desk.complete(grant)).watchers] == [ANN]
+
+    async def test_p26_results_nobody_came_for_do_not_keep_others_from_being_left(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        crowd = [bytes([number // 256, number % 256]) * 8 for number in range(300)]
+        for client in crowd:
+            await desk.complete(await desk.grant(offer(client)))
+        await desk.one(Detach("g1", crowd))
+        await clock.advance(StoreLimits().retention_s + 10)
+        for _ in range(3):
+            await desk.lose_lease(clock)
+        grant = await desk.grant(offer(ANN))
+        await desk.one(Detach("g1", [ANN]))
+        await self._pass(desk, clock, StoreLimits().grace_s + 10, grant)
+        assert await desk.beat(grant) is Verdict.CANCEL
+
     async def test_p26_clients_of_a_dead_gateway_are_away_since_its_last_beat(
         self, desk: Desk, clock: ManualClock
     ) -> None:
@@ -410,6 +460,16 @@ class StoreContract:
             assert knock.requests == [(ANN, "r1")]
         await desk.one(Acknowledge(ANN, "r1"))
         assert (await desk.store.sweep(Sweep("g1"))).knocks == []
+
+    async def test_p26_no_crowd_of_unacknowledged_results_hides_another_from_the_sweeps(self, desk: Desk) -> None:
+        crowd = [bytes([number // 256, number % 256]) * 8 for number in range(MAX_IDS + 200)]
+        offers = [offer(client) for client in crowd]
+        await desk.complete(await desk.grant(*offers))
+        seen: set[bytes] = set()
+        for _ in range(20):
+            for knock in (await desk.store.sweep(Sweep("g1"))).knocks:
+                seen.update(client for client, _ in knock.requests)
+        assert seen == set(crowd)
 
     async def test_i2_a_result_is_only_its_clients(self, desk: Desk) -> None:
         await desk.complete(await desk.grant(offer(ANN)))

@@ -67,6 +67,36 @@ class TestSqlite:
             assert db.execute("SELECT now FROM clock").fetchone() == (2_000_000_000.0,)
         db.close()
 
+    async def test_time_goes_on_while_the_wall_clock_is_behind(self, tmp_path: Path) -> None:
+        clock = ManualClock()
+        store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock)
+        await store.start()
+        before = self._time(tmp_path)
+        clock.set_back(3600.0)
+        await clock.advance(5.0)
+        await store.tick()
+        assert self._time(tmp_path) == pytest.approx(before + 5.0)
+        await store.stop()
+
+    def _time(self, folder: Path) -> float:
+        db = sqlite3.connect(folder / "jobs.db")
+        try:
+            return float(db.execute("SELECT now FROM clock").fetchone()[0])
+        finally:
+            db.close()
+
+    async def test_a_file_that_another_process_holds_is_away_and_comes_back(self, tmp_path: Path) -> None:
+        store = SqliteStore(str(tmp_path / "jobs.db"))
+        await store.start()
+        other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="locked"):
+            await store.tick()
+        other.execute("ROLLBACK")
+        other.close()
+        await store.tick()
+        await store.stop()
+
     async def test_stopping_twice_is_fine_and_a_stopped_store_is_unavailable(self, tmp_path: Path) -> None:
         store = SqliteStore(str(tmp_path / "jobs.db"))
         await store.start()

@@ -129,10 +129,14 @@ class Withdraw(Struct, array_like=True, tag=True, frozen=True):
 
 
 class Detach(Struct, array_like=True, tag=True, frozen=True):
-    """These clients are no longer connected to this gateway: their grace begins (P26)."""
+    """These clients are no longer connected to this gateway: their grace begins (P26).
+
+    A client that is there again by a connection later than `epoch` stays, however late this comes (P2).
+    """
 
     gateway: str
     clients: list[bytes]
+    epoch: int = 2**53
 
 
 class RequestState(StrEnum):
