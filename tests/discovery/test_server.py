@@ -86,12 +86,12 @@ async def test_a_beat_without_the_secret_is_refused_and_changes_nothing(
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        (b"", "not a beat"),
-        (b"\xc1", "not a beat"),
-        (b"{}", "not a beat"),
-        (pack(make_beat())[:-1], "not a beat"),
-        (pack({"kind": "gateway"}), "not a beat"),
-        (pack([*("alien", "i", 1, "ws://a", 1, 1)]), "not a beat"),
+        (b"", "not a valid beat"),
+        (b"\xc1", "not a valid beat"),
+        (b"{}", "not a valid beat"),
+        (pack(make_beat())[:-1], "not a valid beat"),
+        (pack({"kind": "gateway"}), "not a valid beat"),
+        (pack([*("alien", "i", 1, "ws://a", 1, 1)]), "not a valid beat"),
         (pack(make_beat(capacity=-1)), "capacity"),
         (pack(make_beat(load=-1)), "load"),
         (pack(make_beat(load=2**62)), "load"),
