@@ -9,7 +9,7 @@ from gateway.links import Links
 from gateway.settings import Settings
 from gateway.slots import CLOSING, GREETING, LINGERING, OPEN
 from gateway.wheel import ticks
-from wire.codes import IDLE, NO_PONG
+from wire.codes import IDLE, NO_PONG, POLICY
 
 _PING = ping_bytes()
 
@@ -21,6 +21,7 @@ class Deadlines:
         self._links = links
         self._door = door
         self._rhythm = Rhythm.of(settings)
+        self._message_ticks = ticks(settings.max_message_s)
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
 
     def turn(self) -> None:
@@ -44,6 +45,10 @@ class Deadlines:
             else:
                 wheel.put(fd, too_old)  # no ping: it would wait behind what the peer does not take
             return
+        parser = links.parsers.get(fd)
+        if parser is not None and wheel.now >= parser.begun + self._message_ticks:
+            links.say_goodbye(fd, POLICY.number, "the message did not come to an end in time")
+            return
         verdict, again = judge(
             fd, slots.heard[fd], slots.active[fd], slots.pinged[fd], slots.holds[fd] > 0, wheel.now, self._rhythm
         )
@@ -53,7 +58,7 @@ class Deadlines:
         if verdict is Verdict.NO_PONG:
             links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)
             return
-        wheel.put(fd, again)
+        wheel.put(fd, again if parser is None else min(again, parser.begun + self._message_ticks))
         if verdict is Verdict.PING:
             slots.pinged[fd] = wheel.now
             links.counters.pings += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from gateway.admission import Addresses, Origins, Proxies
 from gateway.api import Application, Refusal, ticket_of
 from gateway.handshake import (
     HEALTH_ANSWER,
@@ -18,13 +19,17 @@ from gateway.handshake import (
 )
 from gateway.keepalive import Rhythm, judge
 from gateway.links import Links
+from gateway.proxy import BadProxyHeader, read_header
 from gateway.settings import Settings
-from gateway.slots import GREETING, OPEN, TURNED_AWAY
+from gateway.slots import CROWDED, GREETING, OPEN, TURNED_AWAY
 from gateway.tickets import TicketBooth
 from gateway.transport import peer_address
 from gateway.wheel import ticks
 
 log = logging.getLogger(__name__)
+
+TURN_AWAY_COUNT = 64
+"""Clients that are let as far as the handshake at one time only to be told why they cannot stay."""
 
 
 class Door:
@@ -47,18 +52,48 @@ class Door:
         self._rhythm = Rhythm.of(settings)
         app = links.app
         self._app_admits = getattr(type(app), "admit", None) is not Application.admit
+        self._addresses = Addresses(settings.max_per_address, count_loopback=settings.count_loopback)
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._origins = Origins(settings.allow_origins)
+        self._named: dict[int, str] = {}
+        """Client addresses that a PROXY protocol header named, while the handshake is under way."""
+        self._turned_away = 0
+        links.on_free.append(self._forget)
         self.is_shut = False
         """Nobody new is let in any more."""
 
-    def enter(self, fd: int, *, is_full: bool) -> None:
+    def enter(self, fd: int, address: str, *, is_full: bool) -> None:
         """Begin with a socket that was just accepted."""
         links = self._links
         links.counters.accepted += 1
+        is_crowded = not self._is_named_later(address) and not self._addresses.takes(fd, address)
+        if is_crowded and self._turned_away >= TURN_AWAY_COUNT:
+            links.counters.refused["address"] += 1
+            links.transport.close(fd)
+            return
         links.slots.take(fd, links.wheel.now)
-        if is_full:
-            links.slots.flags[fd] = TURNED_AWAY
+        if is_full or is_crowded:
+            links.slots.flags[fd] = CROWDED if is_crowded else TURNED_AWAY
+            self._turned_away += 1
         links.wheel.put(fd, links.wheel.now + self._handshake_ticks)
         links.poller.add(fd)
+
+    def _is_named_later(self, address: str) -> bool:
+        """Whether the client's address will come from a balancer, so that this one is only the balancer's."""
+        return self._settings.proxy_protocol or (bool(self._proxies) and self._proxies.trusts(address))
+
+    def _address(self, fd: int, opening: Opening) -> str:
+        """The client's address, as far as it can be known."""
+        address = self._named.get(fd) or peer_address(fd)
+        return self._proxies.client_of(address, opening.fields) if self._proxies else address
+
+    def _forget(self, fd: int) -> None:
+        """A slot becomes free."""
+        self._addresses.leaves(fd)
+        if self._links.slots.flags[fd] & (TURNED_AWAY | CROWDED):
+            self._turned_away -= 1
+        self._heads.pop(fd, None)
+        self._named.pop(fd, None)
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
@@ -85,6 +120,21 @@ class Door:
             self._links.drop(fd)
 
     def _take(self, fd: int, data: bytes, seen: int) -> None:
+        if self._settings.proxy_protocol and fd not in self._named:
+            try:
+                found = read_header(data)
+            except BadProxyHeader:
+                self._links.counters.refused["proxy_header"] += 1
+                self._links.drop(fd)
+                return
+            if found is None:
+                self._heads[fd] = data
+                return
+            self._named[fd], size = found
+            data, seen = data[size:], 0
+        self._take_request(fd, data, seen)
+
+    def _take_request(self, fd: int, data: bytes, seen: int) -> None:
         end = head_end(data, max(seen - 3, 0))
         limit = self._settings.max_header_bytes
         if end > limit or (end < 0 and len(data) > limit):
@@ -101,32 +151,47 @@ class Door:
         if isinstance(opening, Refusal):
             self.refuse(fd, opening, "bad_request")
             return
-        if self._links.slots.flags[fd] & TURNED_AWAY:
-            self.refuse(fd, self._busy("this gateway is full"), "full")
+        refused = self._check(fd, opening)
+        if refused is not None:
+            self.refuse(fd, *refused)
             return
-        if self.is_shut:
-            self.refuse(fd, self._busy("this gateway is closing"), "draining")
-            return
-        ticket = ticket_of(opening.target)
-        refusal = self._booth.check(ticket)
-        if refusal is not None:
-            self.refuse(fd, refusal, "ticket")
-            return
-        refusal = self._ask_application(fd, opening)
-        if refusal is not None:
-            self.refuse(fd, refusal, "application")
-            return
-        self._booth.redeem(ticket)
+        self._booth.redeem(ticket_of(opening.target))
         self._accept(fd, opening, rest)
 
-    def _busy(self, reason: str) -> Refusal:
-        return Refusal(503, reason, retry_after_s=self._settings.retry_after_s)
+    def _check(self, fd: int, opening: Opening) -> tuple[Refusal, str] | None:
+        """Why a valid request is not to become a connection, in an answer and in a word for the metrics."""
+        flags = self._links.slots.flags[fd]
+        if flags & TURNED_AWAY:
+            return self._busy(503, "this gateway is full"), "full"
+        if flags & CROWDED or not self._takes_named(fd, opening):
+            return self._busy(429, "too many connections from this address"), "address"
+        if self.is_shut:
+            return self._busy(503, "this gateway is closing"), "draining"
+        refusal = self._origins.check(opening.fields)
+        if refusal is not None:
+            return refusal, "origin"
+        refusal = self._booth.check(ticket_of(opening.target))
+        if refusal is not None:
+            return refusal, "ticket"
+        refusal = self._ask_application(fd, opening)
+        return (refusal, "application") if refusal is not None else None
+
+    def _takes_named(self, fd: int, opening: Opening) -> bool:
+        """Count a client whose address a balancer told."""
+        if not self._settings.proxy_protocol and not self._proxies:
+            return True
+        if not self._is_named_later(peer_address(fd)):
+            return True
+        return self._addresses.takes(fd, self._address(fd, opening))
+
+    def _busy(self, status: int, reason: str) -> Refusal:
+        return Refusal(status, reason, retry_after_s=self._settings.retry_after_s)
 
     def _ask_application(self, fd: int, opening: Opening) -> Refusal | None:
         if not self._app_admits:
             return None
         try:
-            return self._links.app.admit(opening.request(peer_address(fd)))
+            return self._links.app.admit(opening.request(self._address(fd, opening)))
         except Exception:
             self._links.counters.application_errors += 1
             log.exception("the application failed", extra={"action": "application_failed"})
@@ -143,11 +208,12 @@ class Door:
         links.counters.open_now += 1
         if not links.write(fd, accept_bytes(opening.key, subprotocol)):
             return
-        links.opening = (fd, opening)
+        links.opening = (fd, lambda: opening.request(self._address(fd, opening)))
         try:
             links.call(fd, links.app.on_open)
         finally:
             links.opening = None
+            self._named.pop(fd, None)
         if rest:
             self._receive(fd, rest)
 

@@ -122,7 +122,11 @@ def plain(data: bytes, max_bytes: int) -> tuple[list[Event], int]:
 class Parser:
     """A frame or fragmented message in flight: wsproto behind a gate that counts bytes and fragments."""
 
-    def __init__(self, max_bytes: int, max_fragments: int, extensions: list[Extension] | None = None) -> None:
+    def __init__(
+        self, max_bytes: int, max_fragments: int, begun: int = 0, extensions: list[Extension] | None = None
+    ) -> None:
+        self.begun = begun
+        """The tick at which the message in flight began; the borrower's to keep."""
         self._max_bytes = max_bytes
         self._max_fragments = max_fragments
         self._wsproto = Connection(ConnectionType.SERVER, extensions)

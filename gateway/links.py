@@ -17,17 +17,17 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from gateway import frames
 from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.counters import Counters
 from gateway.frames import Parser
-from gateway.handshake import Opening
 from gateway.outbox import Outbox
 from gateway.poller import Poller
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FINISH, FREE, GONE, LINGERING, OPEN, Slots
-from gateway.transport import Transport, peer_address
+from gateway.transport import Transport
 from gateway.wheel import Wheel, ticks
 from wire.codes import APPLICATION_ERROR, SLOW, Close
 
@@ -56,8 +56,10 @@ class Links:
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
         self.parsers: dict[int, Parser] = {}
-        self.opening: tuple[int, Opening] | None = None
-        """The connection whose `on_open` runs, and its request."""
+        self.opening: tuple[int, Callable[[], Request]] | None = None
+        """The connection whose `on_open` runs, and what makes its request."""
+        self.on_free: list[Callable[[int], None]] = []
+        """Told of every slot that becomes free."""
         self._max_outbox_bytes = settings.max_outbox_bytes
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
         self._close_ticks = ticks(settings.close_s)
@@ -92,7 +94,7 @@ class Links:
     def request(self, fd: int, generation: int) -> Request | None:
         if self.opening is None or self.opening[0] != fd or not self.slots.is_open(fd, generation):
             return None
-        return self.opening[1].request(peer_address(fd))
+        return self.opening[1]()
 
     def unsent_bytes(self, fd: int, generation: int) -> int:
         outbox = self.outboxes.get(fd)
@@ -241,6 +243,8 @@ class Links:
         for _ in range(min(len(self._endings), _ENDINGS_A_TURN)):
             ending = self._endings[0]
             if isinstance(ending, int):
+                for forget in self.on_free:
+                    forget(ending)
                 self.slots.free(ending)
                 with contextlib.suppress(OSError):
                     self.transport.close(ending)

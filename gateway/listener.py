@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from gateway.counters import Counters
+from gateway.wheel import TICK_S
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,21 @@ def _listen(family: int, address: tuple[str, int], backlog: int) -> socket.socke
 
 
 class Listener:
-    """Hands each accepted descriptor to `on_accept`, unless `has_room` says that nobody more can be taken."""
+    """Hands each accepted descriptor and its address to `on_accept`.
 
-    def __init__(self, on_accept: Callable[[int], None], has_room: Callable[[], bool], counters: Counters) -> None:
+    `has_room` says whether anybody more can be taken at all; `may_accept`, whether the rate allows one now.
+    """
+
+    def __init__(
+        self,
+        on_accept: Callable[[int, str], None],
+        has_room: Callable[[], bool],
+        may_accept: Callable[[], bool],
+        counters: Counters,
+    ) -> None:
         self._on_accept = on_accept
         self._has_room = has_room
+        self._may_accept = may_accept
         self._sockets: dict[int, socket.socket] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resuming: asyncio.TimerHandle | None = None
@@ -88,19 +99,25 @@ class Listener:
             self._loop.remove_reader(fd)
 
     def _pause(self, why: str) -> None:
-        assert self._loop is not None
         self._counters.accept_pauses += 1
         log.warning("accepting paused", extra={"action": "accept_paused", "reason": why, "pause_s": PAUSE_S})
+        self._rest(PAUSE_S)
+
+    def _rest(self, seconds: float) -> None:
+        assert self._loop is not None
         self._unwatch()
-        self._resuming = self._loop.call_later(PAUSE_S, self._resume)
+        self._resuming = self._loop.call_later(seconds, self._resume)
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(ACCEPTS_A_TURN):
             if not self._has_room():
                 self._pause("no room")
                 return
+            if not self._may_accept():
+                self._rest(TICK_S)
+                return
             try:
-                client, _address = listening.accept()
+                client, address = listening.accept()
             except BlockingIOError:
                 return
             except OSError as problem:
@@ -109,4 +126,4 @@ class Listener:
                     return
                 continue  # the client was gone before we came to it
             client.setblocking(False)
-            self._on_accept(client.detach())
+            self._on_accept(client.detach(), address[0])

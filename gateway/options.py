@@ -61,12 +61,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     _add(process, "keys", str, "", "signing keys of tickets, name:secret with commas between them, the newest first")
     _add(process, "secret", str, "", "shared secret of the system's own HTTP")
-    process.add_argument(
-        "--require-ticket",
-        action="store_true",
-        default=_is_set("require_ticket"),
-        help="nobody gets in without a ticket",
-    )
+    _add(process, "require_ticket", bool, False, "nobody gets in without a ticket")
     _add(process, "log_level", str, "INFO", "least serious log line shown")
     _add(process, "log_style", str, "plain", "plain or json")
     limits = parser.add_argument_group("limits and times")
@@ -86,6 +81,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _add(group: Any, name: str, kind: type, default: Any, text: str, metavar: str | None = None) -> None:
+    if kind is bool:
+        group.add_argument("--" + name.replace("_", "-"), action="store_true", default=_is_set(name), help=text)
+        return
     shown = "" if default in ("", None) else f" [{default}]"
     group.add_argument(
         "--" + name.replace("_", "-"),

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 
 from discovery.registrar import Vitals, new_incarnation
 from gateway import frames
+from gateway.admission import Rate
 from gateway.api import Application, Frame, Message, Peer
 from gateway.broadcast import Broadcast
 from gateway.counters import Counters
 from gateway.deadlines import Deadlines
-from gateway.door import Door
+from gateway.door import TURN_AWAY_COUNT, Door
 from gateway.links import Links
 from gateway.listener import Listener, bind
 from gateway.poller import Poller
@@ -28,9 +29,6 @@ from wire.codes import GOING_AWAY, MOVED
 from wire.tokens import Keyring
 
 log = logging.getLogger(__name__)
-
-TURN_AWAY_COUNT = 64
-"""Clients beyond the capacity that are let as far as the handshake at one time, to be told 503."""
 
 _DRAIN_STEP_S = 0.05
 _DRAIN_RATE = 200
@@ -68,7 +66,8 @@ class Server:
         self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
         self._door = Door(self.links, settings, self._booth, self._talk.receive)
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
-        self._listener = Listener(self._on_accept, self._has_room, self.counters)
+        self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
+        self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters)
         self._broadcast = Broadcast()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -176,8 +175,12 @@ class Server:
         if self.links.slots.state[fd] != FREE:
             self.links.on_writable(fd)
 
-    def _on_accept(self, fd: int) -> None:
-        self._door.enter(fd, is_full=self.links.slots.used >= self.capacity)
+    def _on_accept(self, fd: int, address: str) -> None:
+        self._accepts.takes(0, self.links.wheel.now)
+        self._door.enter(fd, address, is_full=self.links.slots.used >= self.capacity)
 
     def _has_room(self) -> bool:
         return self.links.slots.used < self.capacity + TURN_AWAY_COUNT
+
+    def _may_accept(self) -> bool:
+        return self._accepts.would_take(0, self.links.wheel.now)

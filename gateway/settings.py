@@ -10,6 +10,7 @@ import resource
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gateway.admission import Proxies
 from wire.errors import Misuse
 
 RESERVED_DESCRIPTORS = 128
@@ -34,6 +35,9 @@ class Settings:
     max_header_bytes: int = _option(8 * KIB, "bytes of an opening handshake: what common HTTP servers allow")
     max_message_bytes: int = _option(64 * KIB, "bytes of one message from a client; a job's spec has under 1 KiB")
     max_fragments: int = _option(1024, "frames of one message; an honest client fragments by KiBs, not by bytes")
+    max_message_s: float = _option(30.0, "time for a whole message once it has begun; 64 KiB in it is 2 KiB/s")
+    max_messages_per_s: float = _option(0.0, "messages of one client, 2 s worth of them at once; 0 is no limit")
+    max_pings_per_s: float = _option(10.0, "pings of one client, 2 s worth at once; honest ones send one in 20 s")
     ping_after_s: float = _option(
         25.0, "silence before a ping: under the 30 s after which some NATs forget; 0 is never"
     )
@@ -42,16 +46,28 @@ class Settings:
     close_s: float = _option(5.0, "time for the peer's half of the closing handshake before the socket is just closed")
     max_outbox_bytes: int = _option(1024 * KIB, "bytes that wait for one slow peer: four of the largest result parts")
     max_outbox_age_s: float = _option(60.0, "time that a byte may wait for a slow peer: 1 MiB in it is 17 KiB/s")
+    max_per_address: int = _option(1000, "connections of one address: a large office behind one NAT; 0 is no limit")
+    count_loopback: bool = _option(False, "hold addresses of this machine to max_per_address, too")
+    max_accepts_per_s: float = _option(0.0, "connections accepted; more wait in the backlog; 0 is no limit")
+    allow_origins: str = _option("", "web pages that may connect, origins with commas between them; empty is any")
+    trusted_proxies: str = _option("", "networks of balancers whose X-Forwarded-For is believed, with commas between")
+    proxy_protocol: bool = _option(
+        False, "every connection begins with a PROXY protocol v2 header, and only balancers reach us"
+    )
     drain_s: float = _option(8.0, "window over which clients are sent away on SIGTERM; a process is given 10 s")
     retry_after_s: int = _option(5, "what a full or draining gateway says in Retry-After")
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, (int, float)) and not value >= 0:
+            if not isinstance(value, str) and not value >= 0:
                 raise Misuse(f"{item.name} is {value}: it must not be negative")
         if not 0 <= self.port <= 65535:
             raise Misuse(f"port is {self.port}: it must be at most 65535")
+        try:
+            Proxies(self.trusted_proxies)
+        except ValueError as problem:
+            raise Misuse(f"trusted_proxies: {problem}") from problem
         for name in ("handshake_s", "pong_within_s", "close_s", "max_header_bytes", "max_message_bytes", "backlog"):
             if getattr(self, name) == 0:
                 raise Misuse(f"{name} must be more than 0")

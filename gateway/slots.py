@@ -31,6 +31,8 @@ FINISH = 1
 """Flag: shut our side as soon as the outbox is empty."""
 TURNED_AWAY = 2
 """Flag: accepted beyond the capacity, only to be told so."""
+CROWDED = 4
+"""Flag: accepted beyond what its address may have, only to be told so."""
 
 MAX_HOLDS = 0xFFFF
 _GROWTH = 1024

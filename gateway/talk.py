@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gateway.admission import Rate
+from gateway.api import Message
 from gateway.frames import Event, Kind, Parser, plain, pong_bytes
 from gateway.links import Links
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FREE, GONE, LINGERING, OPEN
+from gateway.wheel import ticks
+from wire.codes import POLICY
+
+BURST_S = 2.0
+"""Seconds' worth of messages, or of pings, that a client may send at once."""
 
 READ_BYTES = 64 * 1024
 """Bytes of one read: what one turn gives a connection before the others have theirs."""
@@ -26,6 +33,10 @@ class Talk:
         self._read = links.transport.read
         self._max_message_bytes = settings.max_message_bytes
         self._max_fragments = settings.max_fragments
+        self._message_ticks = ticks(settings.max_message_s)
+        self._messages = Rate(settings.max_messages_per_s, BURST_S)
+        self._pings = Rate(settings.max_pings_per_s, BURST_S)
+        links.on_free += [self._messages.forget, self._pings.forget]
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
@@ -56,21 +67,25 @@ class Talk:
             if used == len(data) or self._links.slots.state[fd] not in (OPEN, CLOSING):
                 return
             data = data[used:]
-            parser = self._links.parsers[fd] = Parser(self._max_message_bytes, self._max_fragments)
+            parser = self._borrow(fd)
         self._deliver(fd, parser.feed(data))
         if parser.at_rest:
             self._links.parsers.pop(fd, None)
+
+    def _borrow(self, fd: int) -> Parser:
+        links = self._links
+        parser = links.parsers[fd] = Parser(self._max_message_bytes, self._max_fragments, links.wheel.now)
+        links.wheel.advance(fd, links.wheel.now + self._message_ticks)
+        return parser
 
     def _deliver(self, fd: int, events: Iterable[Event]) -> None:
         links, state = self._links, self._links.slots.state
         for kind, payload in events:
             if state[fd] == OPEN:
                 if kind in _DATA:
-                    links.counters.messages_in += 1
-                    links.slots.active[fd] = links.wheel.now
-                    links.call(fd, links.app.on_message, payload)
+                    self._message(fd, payload)
                 elif kind == _PING:
-                    links.write(fd, pong_bytes(payload))
+                    self._ping(fd, payload)
                 elif kind == _CLOSE:
                     links.say_goodbye(fd, *payload, final=True)
                 elif kind == _VIOLATION:
@@ -79,3 +94,21 @@ class Talk:
                 links.finish(fd)
             if state[fd] in (LINGERING, GONE):
                 return
+
+    def _message(self, fd: int, message: Message) -> None:
+        links = self._links
+        now = links.wheel.now
+        if not self._messages.takes(fd, now):
+            links.say_goodbye(fd, POLICY.number, "too many messages a second")
+            return
+        links.counters.messages_in += 1
+        links.slots.active[fd] = now
+        if fd in links.parsers:
+            links.parsers[fd].begun = now
+        links.call(fd, links.app.on_message, message)
+
+    def _ping(self, fd: int, payload: bytes) -> None:
+        if self._pings.takes(fd, self._links.wheel.now):
+            self._links.write(fd, pong_bytes(payload))
+        else:
+            self._links.say_goodbye(fd, POLICY.number, "too many pings a second")

@@ -1,0 +1,189 @@
+"""Who may come in, and how fast they may talk. Pure: addresses, times and headers come in, verdicts go out.
+
+Everything that is kept for a connection at rest is kept in cells: 16 bytes for its two rates, 8 for its address, and
+about 20 for an address that has connections.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from array import array
+from collections.abc import Mapping
+
+from gateway.api import Refusal
+from gateway.wheel import TICK_S
+
+_GROWTH = 1024
+
+
+class Rate:
+    """At most `per_s` events a second for each descriptor, `burst_s` seconds' worth of them at once; 0 is no limit.
+
+    The generic cell rate algorithm (ITU-T I.371): one number for each descriptor, the tick at which its bucket will be
+    empty again.
+    """
+
+    def __init__(self, per_s: float, burst_s: float) -> None:
+        self._step = 1 / (per_s * TICK_S) if per_s else 0.0
+        self._depth = burst_s / TICK_S
+        self._empty_at = array("d")
+
+    def takes(self, fd: int, now: int) -> bool:
+        """Count an event at tick `now`; False when it is one too many."""
+        if not self._step:
+            return True
+        if fd >= len(self._empty_at):
+            self._empty_at.frombytes(bytes(8 * (fd + _GROWTH - len(self._empty_at))))
+        empty_at = max(self._empty_at[fd], now)
+        if empty_at > now + self._depth:
+            return False
+        self._empty_at[fd] = empty_at + self._step
+        return True
+
+    def would_take(self, fd: int, now: int) -> bool:
+        """Whether `takes` would say yes."""
+        return not self._step or fd >= len(self._empty_at) or self._empty_at[fd] <= now + self._depth
+
+    def forget(self, fd: int) -> None:
+        """`fd` belongs to somebody new."""
+        if fd < len(self._empty_at):
+            self._empty_at[fd] = 0.0
+
+
+class AddressCounts:
+    """How many descriptors each address has: a hash table in arrays, open addressing, linear probing.
+
+    It keeps 64-bit hashes instead of addresses; Python's are keyed anew in every process, so nobody can aim at a
+    collision. An entry whose count is 0 stays until the table is rebuilt.
+    """
+
+    def __init__(self) -> None:
+        self._keys = array("Q", bytes(8 * _GROWTH))
+        self._counts = array("H", bytes(2 * _GROWTH))
+        self._entries = 0
+        self._key_of = array("Q")
+        """By descriptor; 0 is none."""
+
+    def __getitem__(self, address: str) -> int:
+        """Descriptors of this address."""
+        return self._counts[self._place(_hash(address))]
+
+    def add(self, fd: int, address: str) -> None:
+        """`fd` is now one of this address."""
+        if fd >= len(self._key_of):
+            self._key_of.frombytes(bytes(8 * (fd + _GROWTH - len(self._key_of))))
+        self._key_of[fd] = key = _hash(address)
+        place = self._place(key)
+        if not self._keys[place]:
+            self._keys[place] = key
+            self._entries += 1
+        self._counts[place] += 1
+        if self._entries * 2 > len(self._keys):
+            self._rebuild()
+
+    def remove(self, fd: int) -> None:
+        """`fd` is no more. Fine for one that was never added."""
+        if fd < len(self._key_of) and self._key_of[fd]:
+            self._counts[self._place(self._key_of[fd])] -= 1
+            self._key_of[fd] = 0
+
+    def _place(self, key: int) -> int:
+        mask = len(self._keys) - 1
+        place = key & mask
+        while self._keys[place] and self._keys[place] != key:
+            place = place + 1 & mask
+        return place
+
+    def _rebuild(self) -> None:
+        live = [(key, count) for key, count in zip(self._keys, self._counts, strict=True) if count]
+        size = _GROWTH
+        while size < 4 * len(live):
+            size *= 2
+        self._keys, self._counts = array("Q", bytes(8 * size)), array("H", bytes(2 * size))
+        self._entries = len(live)
+        for key, count in live:
+            place = self._place(key)
+            self._keys[place], self._counts[place] = key, count
+
+
+def _hash(address: str) -> int:
+    return hash(address) & 0xFFFFFFFFFFFFFFFF or 1
+
+
+class Addresses:
+    """The limit of connections per address; loopback is exempt unless `count_loopback`. 0 is no limit."""
+
+    def __init__(self, limit: int, *, count_loopback: bool) -> None:
+        self._limit = min(limit, 0xFFFF)
+        self._count_loopback = count_loopback
+        self._counts = AddressCounts()
+
+    def is_counted(self, address: str) -> bool:
+        """Whether the limit is about this address at all."""
+        return bool(self._limit and address) and (self._count_loopback or not is_loopback(address))
+
+    def takes(self, fd: int, address: str) -> bool:
+        """Count `fd` for its address; False when that has too many already."""
+        if not self.is_counted(address):
+            return True
+        if self._counts[address] >= self._limit:
+            return False
+        self._counts.add(fd, address)
+        return True
+
+    def leaves(self, fd: int) -> None:
+        """`fd` was closed."""
+        self._counts.remove(fd)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this is an address of this machine only (127/8, ::1, and 127/8 in IPv6's clothes)."""
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
+
+
+class Origins:
+    """The browser pages that may connect, by exact origin (RFC 6454); empty or ``*`` is any.
+
+    Only browsers send an origin, and only they need this: it keeps foreign pages from using their visitors' rights.
+    """
+
+    def __init__(self, allowed: str) -> None:
+        listed = {origin.strip().lower() for origin in allowed.split(",") if origin.strip()}
+        self._allowed = frozenset() if "*" in listed else frozenset(origin.encode() for origin in listed)
+
+    def check(self, fields: Mapping[bytes, bytes]) -> Refusal | None:
+        """Why a request with these header fields is refused."""
+        origin = fields.get(b"origin")
+        if not self._allowed or origin is None or origin.lower() in self._allowed:
+            return None
+        return Refusal(403, "pages of this origin may not connect here")
+
+
+class Proxies:
+    """Which neighbours are trusted to name the client they stand before. Raises ValueError for what is no network."""
+
+    def __init__(self, networks: str) -> None:
+        listed = [item.strip() for item in networks.split(",") if item.strip()]
+        self._networks = [ipaddress.ip_network(item, strict=False) for item in listed]
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def trusts(self, address: str) -> bool:
+        """Whether what `address` says of a client is believed."""
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+    def client_of(self, address: str, fields: Mapping[bytes, bytes]) -> str:
+        """The client's address: the last one in X-Forwarded-For that is no trusted proxy, else `address`."""
+        listed = fields.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
+        while listed and self.trusts(address):
+            candidate = listed.pop().strip()
+            try:
+                address = str(ipaddress.ip_address(candidate))
+            except ValueError:
+                break
+        return address
