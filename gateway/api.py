@@ -191,7 +191,7 @@ class Gateway(Protocol):
         """
 
 
-class Application(Protocol):
+class Application:
     """What the gateway runs. Subclass it and override what matters; every method has a default that does nothing."""
 
     subprotocols: tuple[str, ...] = ()
