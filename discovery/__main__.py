@@ -7,6 +7,7 @@ import logging
 import os
 
 from discovery.server import Discovery
+from wire.errors import Misuse
 from wire.internal import InternalSecret
 from wire.service import Stack, run
 from wire.telemetry import set_up_logging
@@ -23,7 +24,7 @@ def main() -> None:
         epilog="ROOST_KEYS (name:secret,…) signs tickets, as at the gateways; ROOST_SECRET guards beats.",
     )
     options.add_argument("--host", default=os.environ.get("ROOST_HOST", "127.0.0.1"))
-    options.add_argument("--port", type=int, default=int(os.environ.get("ROOST_PORT", "8000")), help="0 picks one")
+    options.add_argument("--port", type=int, default=os.environ.get("ROOST_PORT", "8000"), help="0 picks one")
     chosen = options.parse_args()
     set_up_logging()
     keys = os.environ.get("ROOST_KEYS", "")
@@ -31,10 +32,16 @@ def main() -> None:
         log.warning(
             "no ROOST_KEYS: only gateways of this process would accept these tickets", extra={"action": "no_keys"}
         )
-    keyring = Keyring.from_text(keys) if keys else Keyring.random()
+    try:
+        keyring = Keyring.from_text(keys) if keys else Keyring.random()
+    except Misuse as problem:
+        options.error(f"ROOST_KEYS: {problem}")
     secret = InternalSecret(os.environ.get("ROOST_SECRET", ""))
     part = Discovery(chosen.host, chosen.port, keyring, secret=secret)
-    run(Stack([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
+    try:
+        run(Stack([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
+    except OSError as problem:
+        options.exit(1, f"discovery: {problem}\n")
 
 
 if __name__ == "__main__":

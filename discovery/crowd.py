@@ -1,8 +1,8 @@
 """When to come back: told to clients for whom nobody has room, from the rate at which clients really get in. Pure.
 
 Both counts decay over `WINDOW_S`, so they say how many were let in and turned away lately. Who was turned away is
-taken to be waiting still; at the present rate the last of them gets in after waiting / rate seconds. Clients spread
-themselves over the time they are told (full jitter).
+taken to be waiting still; at the present rate the last of them gets in after waiting / rate seconds. So each is told
+about its own turn, and clients shift that by a random half.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ MAX_COMPONENTS = 10_000
 REMEMBERED_LIVES = 8
 """Earlier incarnations at one address whose late beats are known to be late."""
 
-_GIVES_WAY = 1e9
+_GIVES_WAY = 1e6
 """Added to a rank: after everybody else who has room."""
 
 

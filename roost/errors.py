@@ -5,9 +5,10 @@
     RoostError
     ├── BadInput            (wire) refused for what it says: `code` and `message`; asking again unchanged is no use
     ├── Unavailable         (wire) a passing outage: worth another try after `retry_after_s`
-    │   ├── Busy            over the limit of requests one client may have at a time
-    │   ├── Overloaded      the system takes no new jobs at the moment
-    │   └── Unreachable     no discovery, no gateway, for as long as the client was willing to try
+    │   └── Refusal
+    │       ├── Busy        over the limit of requests one client may have at a time
+    │       ├── Overloaded  the system takes no new jobs at the moment
+    │       └── Unreachable no discovery, no gateway, for as long as the client was willing to try
     ├── JobFailed           the job ran and failed: `code`, `message`, and in `result` what was found
     ├── ResultGone          the outcome was kept for its retention time, or nothing is known of the request
     ├── Incomplete          the result came with parts missing, again and again
@@ -21,25 +22,24 @@ from typing import Any
 from wire.errors import RoostError, Unavailable
 
 
-class Busy(Unavailable):
-    """This client has as many live requests as it may."""
-
-    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
-        super().__init__("a place for one more request", reason, retry_after_s)
-
-
-class Overloaded(Unavailable):
-    """No new jobs are taken at the moment."""
-
-    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
-        super().__init__("room for new jobs", reason, retry_after_s)
-
-
-class Unreachable(Unavailable):
-    """No gateway could be reached."""
+class Refusal(Unavailable):
+    """Not now; `reason` is the sentence that says why."""
 
     def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
         super().__init__("Roost", reason, retry_after_s)
+        self.args = (reason,)
+
+
+class Busy(Refusal):
+    """This client has as many live requests as it may."""
+
+
+class Overloaded(Refusal):
+    """No new jobs are taken at the moment."""
+
+
+class Unreachable(Refusal):
+    """No gateway could be reached."""
 
 
 class JobFailed(RoostError):

@@ -148,7 +148,11 @@ class Route:
         try:
             async with asyncio.timeout(OPEN_S):
                 socket = await self._http.ws_connect(
-                    with_ticket, protocols=[SUBPROTOCOL], autoping=False, max_msg_size=MAX_MESSAGE_BYTES
+                    with_ticket,
+                    protocols=[SUBPROTOCOL],
+                    autoping=False,
+                    max_msg_size=MAX_MESSAGE_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=GOODBYE_S),
                 )
         except aiohttp.WSServerHandshakeError as problem:
             told_s = _retry_after(problem.headers)

@@ -116,7 +116,7 @@ async def test_a_crawl_that_could_not_run_exits_1_with_a_sentence(site: Site, tm
 async def test_a_server_that_is_away_exits_1_and_says_so() -> None:
     done = await crawl("http://a.example", "--server", "http://127.0.0.1:1")
     assert (done.code, done.out) == (1, b"")
-    assert done.err == "roost: Roost is unavailable: cannot reach discovery at http://127.0.0.1:1: connection refused\n"
+    assert done.err == "roost: cannot reach discovery at http://127.0.0.1:1: connection refused\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
