@@ -110,8 +110,10 @@ def _open_folder(folder: Path) -> tuple[str, Keyring]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not keys.exists():
-            with open(os.open(keys, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            new = folder / "keys.new"
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(f"k1:{secrets.token_urlsafe(KEY_BYTES)}\n")
+            new.rename(keys)  # whoever is killed here leaves no half-written keys
         return str(folder / "jobs.db"), Keyring.from_text(keys.read_text().strip())
     except OSError as problem:
         raise Misuse(f"cannot keep data in {folder}: {problem.strerror}") from problem

@@ -79,7 +79,7 @@ class Ingress(Application):
         self.requests.drains.wake(peer)
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
-        self.requests.gone(self._clients[peer.fd], peer)
+        self.requests.gone(Speaker(peer, self._clients[peer.fd], self._epoch(peer)))
 
     def _dispatch(self, who: Speaker, said: Submit | Resume | Ack | Cancel) -> None:
         match said:
@@ -88,7 +88,7 @@ class Ingress(Application):
             case Resume():
                 self.requests.resume(who, said.ids)
             case Ack():
-                self.requests.acknowledge(who.client, said.id)
+                self.requests.acknowledge(who, said.id)
             case Cancel():
                 self.requests.cancel(who, said.id)
 

@@ -33,6 +33,8 @@ class LiveRequest:
     stage: Stage = Stage.ACCEPTED
     is_stored: bool = True
     """False for an answer from the cache: nothing is to be acknowledged to the store (P27)."""
+    counts: bool = True
+    """False for a resumed request while nobody knows whether there is one: it does not count as live."""
 
     @property
     def is_open(self) -> bool:
@@ -57,9 +59,13 @@ class LiveTable:
         """The client's live requests."""
         return [self._requests[client, request] for request in self._of_client.get(client, ())]
 
+    def count(self, client: bytes) -> int:
+        """How many they are."""
+        return len(self._of_client.get(client, ()))
+
     def open_count(self, client: bytes) -> int:
-        """How many of them still wait for their outcome."""
-        return sum(live.is_open for live in self.of(client))
+        """How many of them are known to wait for their outcome."""
+        return sum(live.is_open and live.counts for live in self.of(client))
 
     def add(self, live: LiveRequest) -> None:
         """Remember; replaces the same client's same request."""

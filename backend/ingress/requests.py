@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
@@ -21,7 +23,8 @@ from backend.broker.port import Broker, Delivery
 from backend.cache.port import Cache
 from backend.ingress.delivery import UNSENT_BYTES, Drains, deliver, say
 from backend.ingress.live import LiveRequest, LiveTable, Stage
-from backend.kinds.api import JobKind
+from backend.jobs import TAKEN_ENDING
+from backend.kinds.api import JobKind, Keys
 from backend.lock.batch import Batcher
 from backend.lock.client import LockClient
 from gateway.api import Peer
@@ -41,6 +44,7 @@ from wire.messages.lock import (
     RequestState,
     RequestStatus,
     Statuses,
+    Swept,
     Withdraw,
 )
 from wire.messages.outcome import Ending, Outcome
@@ -52,6 +56,8 @@ SWEEP_S = 10.0
 """How often lost knocks are looked for (P26)."""
 RETRY_S = 1.0
 MAIL_AT_ONCE = 256
+MOST_ASKED = 256
+"""Questions of one client to the lock servers that are not answered yet; honest clients have a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class Requests:
         self._clock = clock
         self._decisions: Batcher[Decision, Answer] = Batcher(locks.decide)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: Counter[bytes] = Counter()
         self.drains = Drains()
         self.live = LiveTable()
 
@@ -102,13 +109,18 @@ class Requests:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], client: bytes = b"") -> None:
+        """Do it in the background; `client` is whose question it is."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._asked[client] += 1
+        task.add_done_callback(partial(self._ended, client))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, client: bytes, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._asked[client] -= 1
+        if not self._asked[client]:
+            del self._asked[client]
         if not task.cancelled() and task.exception() is not None:
             log.error("ingress task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
 
@@ -119,15 +131,30 @@ class Requests:
         packed = kind.pack_spec(spec)
         digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
         known = self.live.find(who.client, submit.id)
-        if known is not None and known.peer == who.peer and not submit.again:
+        if known is not None and known.peer == who.peer and not (submit.again and known.digest in (b"", digest)):
             self._submit_twice(known, digest)
             return
         if known is None and self.live.open_count(who.client) >= self._settings.live_requests:
             text = f"you have {self._settings.live_requests} live request(s), the limit: wait for it, or cancel it"
             say(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
             return
+        if self._refuses(who, 1, submit.id):
+            return
+        keys = kind.keys(spec)
+        offer = Offer(
+            client=who.client,
+            request=submit.id,
+            gateway=self._settings.incarnation,
+            epoch=who.epoch,
+            kind=kind.name,
+            spec=packed,
+            run_key=keys.run,
+            fresh_s=keys.fresh_s,
+            max_seconds=kind.max_seconds(spec),
+            stream=submit.stream,
+        )
         live = self._live(who, submit.id, digest=digest, stream=submit.stream, stage=Stage.OFFERED)
-        self._spawn(self._offer(who, live, submit, kind, spec, packed))
+        self._spawn(self._offer(live, offer, None if submit.again else keys), who.client)
 
     def _submit_twice(self, known: LiveRequest, digest: bytes) -> None:
         """The same id again is the same request, or an error (P3)."""
@@ -139,28 +166,50 @@ class Requests:
 
     def resume(self, who: Speaker, requests: list[str]) -> None:
         """The client is back and wants these."""
-        self._spawn(self._resume(who, list(dict.fromkeys(requests))))
+        wanted = list(dict.fromkeys(requests))
+        known = {request: self.live.find(who.client, request) for request in wanted}
+        new = [request for request, live in known.items() if live is None or live.peer != who.peer]
+        if self._refuses(who, len(new)):
+            return
+        for request in new:
+            self._live(who, request, stream=True, counts=False)
+        self._spawn(self._resume(who, wanted), who.client)
 
     def cancel(self, who: Speaker, request: str) -> None:
         """The client gives the request up."""
-        self._spawn(self._cancel(who, request))
+        if self._refuses(who, 1):
+            return
+        if self.live.find(who.client, request) is None:
+            self._live(who, request, counts=False)
+        self._spawn(self._cancel(who, request), who.client)
 
-    def acknowledge(self, client: bytes, request: str) -> None:
+    def acknowledge(self, who: Speaker, request: str) -> None:
         """The client has the result."""
-        live = self.live.find(client, request)
+        live = self.live.find(who.client, request)
         if live is not None:
             self._forget(live)
-        if live is None or live.is_stored:
-            self._spawn(self._tell(Acknowledge(client, request)))
+        if (live is None or live.is_stored) and not self._refuses(who, 0):
+            self._spawn(self._tell(Acknowledge(who.client, request)), who.client)
 
-    def gone(self, client: bytes, peer: Peer) -> None:
+    def gone(self, who: Speaker) -> None:
         """A connection is over."""
-        self.drains.wake(peer)
-        if self.live.drop_peer(client, peer):
-            self._spawn(self._tell(Detach(self._settings.incarnation, [client])))
+        self.drains.wake(who.peer)
+        if self.live.drop_peer(who.client, who.peer):
+            self._spawn(self._tell(Detach(self._settings.incarnation, [who.client], who.epoch)))
+
+    def _refuses(self, who: Speaker, more: int, request: str | None = None) -> bool:
+        """Whether the client has too much open to have `more` requests remembered; then it is told (I8)."""
+        if self._asked[who.client] < MOST_ASKED and self.live.count(who.client) + more <= protocol.MAX_IDS:
+            return False
+        text = "you have too much open: wait for answers, and acknowledge results"
+        say(who.peer, protocol.Error(ErrorCode.OVERLOADED, text, request, retry_after_s=1.0))
+        return True
 
     def _live(self, who: Speaker, request: str, **more: Any) -> LiveRequest:
         """Remember a request of this connection; it holds the connection open while it waits."""
+        known = self.live.find(who.client, request)
+        if known is not None:
+            self._forget(known)
         live = LiveRequest(who.client, request, who.peer, **more)
         self.live.add(live)
         who.peer.hold()
@@ -168,46 +217,29 @@ class Requests:
 
     # --- towards the backend -------------------------------------------------------------------------
 
-    async def _offer(
-        self, who: Speaker, live: LiveRequest, submit: protocol.Submit, kind: JobKind[Any], spec: Any, packed: bytes
-    ) -> None:
-        keys = kind.keys(spec)
-        if not submit.again:
-            answer = await answers.find(self._cache, kind.name, keys, packed, self._clock.wall())
-            if answer is not None:
+    async def _offer(self, live: LiveRequest, offer: Offer, keys: Keys | None) -> None:
+        """Answer from the cache, when it may be looked up with `keys`; else publish."""
+        if keys is not None:
+            answer = await answers.find(self._cache, offer.kind, keys, offer.spec, self._clock.wall())
+            if answer is not None and live.is_open:
                 live.is_stored = False
                 ending = Ending(Outcome.DONE, parts=len(answer.parts), summary=answer.summary)
                 await self._deliver(live, 0, ending, answer.parts)
                 return
-        offer = Offer(
-            client=who.client,
-            request=live.request,
-            gateway=self._settings.incarnation,
-            epoch=who.epoch,
-            kind=kind.name,
-            spec=packed,
-            run_key=keys.run,
-            fresh_s=keys.fresh_s,
-            max_seconds=kind.max_seconds(spec),
-            stream=submit.stream,
-        )
         jobs = topology.jobs_assigned(self._settings.retention_s).name
         try:
             await self._broker.publish(jobs, pack(offer))
         except Unavailable as problem:
-            text = f"no new jobs at the moment ({problem.reason}): try again in {problem.retry_after_s:g} s"
-            say(live.peer, protocol.Error(ErrorCode.OVERLOADED, text, live.request, problem.retry_after_s))
-            self._forget(live)
+            if live.is_open:
+                text = f"no new jobs at the moment ({problem.reason}): try again in {problem.retry_after_s:g} s"
+                say(live.peer, protocol.Error(ErrorCode.OVERLOADED, text, live.request, problem.retry_after_s))
+                self._forget(live)
             return
         if live.stage is Stage.OFFERED:
             live.stage = Stage.ACCEPTED
             say(live.peer, protocol.Accepted(live.request))
 
     async def _resume(self, who: Speaker, requests: list[str]) -> None:
-        for request in requests:
-            known = self.live.find(who.client, request)
-            if known is None or known.peer != who.peer:
-                self._live(who, request, stream=True)
         attach = Attach(who.client, who.epoch, self._settings.incarnation, requests)
         for status in await self._decide(attach, lambda: who.peer.is_open):
             live = self.live.find(who.client, status.request)
@@ -216,10 +248,11 @@ class Requests:
 
     async def _cancel(self, who: Speaker, request: str) -> None:
         for status in await self._decide(Withdraw(who.client, request), lambda: who.peer.is_open):
-            live = self.live.find(who.client, request) or self._live(who, request)
             if status.state is RequestState.WAITING and status.job:
                 await self._broker.broadcast(topology.CONTROL, pack(Nudge(status.job)))
-            self._act_on(live, status)
+            live = self.live.find(who.client, request)
+            if live is not None:
+                self._act_on(live, status)
 
     def _act_on(self, live: LiveRequest, status: RequestStatus) -> None:
         if status.state is RequestState.ENDED and status.ending is not None:
@@ -229,6 +262,7 @@ class Requests:
             told = protocol.Expired if status.state is RequestState.EXPIRED else protocol.Unknown
             say(live.peer, told(live.request))
             self._forget(live)
+        live.counts = live.counts or status.job > 0
 
     async def _tell(self, decision: Decision) -> None:
         await self._decide(decision)
@@ -248,6 +282,7 @@ class Requests:
 
     def _forget(self, live: LiveRequest) -> None:
         if self.live.drop(live) and live.stage is not Stage.SENT:
+            live.stage = Stage.SENT
             live.peer.release()
 
     async def _deliver(self, live: LiveRequest, job: int, ending: Ending, parts: list[bytes] | None) -> None:
@@ -255,8 +290,14 @@ class Requests:
         if not live.is_open:
             return
         live.stage = Stage.DELIVERING
-        sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
-        if sent:
+        try:
+            sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
+        except DecodeError as problem:
+            log.error("damaged result", extra={"action": "result_damaged", "job": job, "reason": problem.message})
+            say(live.peer, protocol.Error(ErrorCode.INTERNAL, "the stored result is damaged", live.request))
+            self._forget(live)
+            return
+        if sent and live.stage is Stage.DELIVERING:
             live.stage = Stage.SENT
             live.peer.release()
 
@@ -277,7 +318,12 @@ class Requests:
         parts = [knock.only_part] if knock.only_part is not None else None
         for client, request in knock.requests:
             live = self.live.find(client, request)
-            if live is not None and live.is_open:
+            if live is None or not live.is_open:
+                continue
+            if knock.ending == TAKEN_ENDING and knock.ending.failure is not None:
+                say(live.peer, protocol.Error(ErrorCode.CONFLICT, knock.ending.failure.message, request))
+                self._forget(live)
+            else:
                 self._spawn(self._deliver(live, knock.job, knock.ending, parts))
 
     def _on_news(self, news: LevelNews | ProgressNews) -> None:
@@ -295,14 +341,22 @@ class Requests:
         while True:
             await self._clock.sleep(SWEEP_S)
             try:
-                swept = await self._locks.sweep(self._settings.incarnation)
+                self._on_swept(await self._locks.sweep(self._settings.incarnation))
             except Unavailable as problem:
                 log.warning("sweep not answered", extra={"action": "sweep_missed", "reason": problem.reason})
-                continue
-            for knock in swept.knocks:
-                self._on_knock(knock)
-            for client, request in swept.unknown:
-                live = self.live.find(client, request)
-                if live is not None and live.stage is Stage.ACCEPTED:
-                    say(live.peer, protocol.Unknown(request))
-                    self._forget(live)
+            except Exception:  # a gateway that does not sweep is taken for dead, and its clients for gone
+                log.exception("sweep failed", extra={"action": "sweep_failed"})
+
+    def _on_swept(self, swept: Swept) -> None:
+        for knock in swept.knocks:
+            self._on_knock(knock)
+        for client, request in swept.unknown:
+            live = self.live.find(client, request)
+            if live is not None and live.stage is Stage.ACCEPTED:
+                say(live.peer, protocol.Unknown(request))
+                self._forget(live)
+        swept_clients = {client for knock in swept.knocks for client, _ in knock.requests}
+        swept_clients.update(client for client, _ in swept.unknown)
+        away = [client for client in swept_clients if not self.live.count(client)]
+        if away:  # gone before their requests were stored: the store has not heard of it
+            self._spawn(self._tell(Detach(self._settings.incarnation, away)))

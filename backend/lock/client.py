@@ -6,13 +6,13 @@ Every request may be repeated as it is, so a lost answer costs a second try and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import aiohttp
 
 from wire.codec import Unpacker, pack
-from wire.errors import Unavailable
+from wire.errors import DecodeError, Unavailable
 from wire.internal import InternalSecret
 from wire.messages import lock as messages
 from wire.messages.lock import Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep, Swept, Verdict
@@ -46,11 +46,11 @@ class LockClient:
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
         """An answer each, in order. Raises Unavailable: none or all were made, and may be asked again."""
-        return await self._ask("/v1/decide", decisions, messages.read_answers, ANSWER_S)
+        return await self._ask_all("/v1/decide", decisions, messages.read_answers)
 
     async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
         """Renew leases. Raises Unavailable."""
-        return await self._ask("/v1/beat", beats, messages.read_lease_answers, ANSWER_S)
+        return await self._ask_all("/v1/beat", beats, messages.read_lease_answers)
 
     async def put_part(self, part: PutPart) -> Verdict:
         """Store a result part. Raises Unavailable."""
@@ -64,24 +64,30 @@ class LockClient:
         """What ended for a gateway's clients. Raises Unavailable."""
         return await self._ask("/v1/sweep", Sweep(gateway), messages.read_swept, PART_S)
 
+    async def _ask_all(self, path: str, questions: Sequence[object], read: Unpacker[list[T]]) -> list[T]:
+        answers = await self._ask(path, questions, read, ANSWER_S)
+        if len(answers) != len(questions):
+            raise Unavailable("lock server", f"{len(answers)} answers to {len(questions)} questions")
+        return answers
+
     async def _ask(self, path: str, question: object, read: Unpacker[T], patience_s: float) -> T:
-        if self._session is None:
-            raise Unavailable("lock server", "this client is not started")
+        """The first answer that can be read; what is found at an address may be no lock server any more."""
         body = pack(question)
         addresses = self._addresses()
         reason = "discovery knows of none"
         for turn in range(len(addresses)):
             number = (self._preferred + turn) % len(addresses)
             try:
-                answer = await self._post(addresses[number] + path, body, patience_s)
+                answer = read(await self._post(addresses[number] + path, body, patience_s))
                 self._preferred = number
-                return read(answer)
-            except (aiohttp.ClientError, TimeoutError, OSError) as problem:
+                return answer
+            except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as problem:
                 reason = f"{addresses[number]}: {problem or type(problem).__name__}"
         raise Unavailable("lock server", reason)
 
     async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:
-        assert self._session is not None
+        if self._session is None:
+            raise Unavailable("lock server", "this client is not started, or stopped")
         async with asyncio.timeout(patience_s), self._session.post(url, data=body) as answer:
             if answer.status != 200:
                 raise aiohttp.ClientError(f"status {answer.status}: {(await answer.text())[:200]}")

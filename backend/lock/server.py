@@ -8,7 +8,6 @@ Errors: 400 body that cannot be read, 401 no secret, 503 store away (with Retry-
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -78,8 +77,7 @@ class LockServer:
     async def stop(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+            await asyncio.gather(self._ticker, return_exceptions=True)
             self._ticker = None
         if self._runner is not None:
             await self._runner.cleanup()
@@ -132,4 +130,6 @@ class LockServer:
                 if not away:
                     log.warning("store away", extra={"action": "store_away", "reason": problem.reason})
                 away = True
+            except Exception:  # without ticks no lease would ever end
+                log.exception("tick failed", extra={"action": "tick_failed"})
             await self._clock.sleep(TICK_S)

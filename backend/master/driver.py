@@ -22,9 +22,9 @@ from backend.master.run import JobRun
 from wire.clock import Clock
 from wire.codec import compress, pack
 from wire.codes import ErrorCode
-from wire.errors import LostAuthority, Unavailable
+from wire.errors import LostAuthority, Misuse, Unavailable
 from wire.messages.lock import Complete, Completed, LeaseAnswer, LeaseBeat, PutPart, Refused, Verdict
-from wire.messages.outcome import Ending, Failure, Outcome
+from wire.messages.outcome import PART_BYTES, Ending, Failure, Outcome
 from wire.messages.work import CancelTasks, Task, TaskResult
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ LOOK_S = 0.5
 NEWS_S = 0.25
 """Least time between two progress messages of a job: as fast as a person can read."""
 RETRY_S = 1.0
+SUMMARY_BYTES = 64 * 1024
+"""Most bytes of a summary: it travels with every knock, and to the client in one message."""
+FAILURE_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,12 @@ class Desk:
             raise LostAuthority(complete.job, complete.token)
 
 
+def _check(what: str, size: int, most: int) -> None:
+    """A kind that makes too much is stopped here: no gateway could send it."""
+    if size > most:
+        raise Misuse(f"a {what} of {size} bytes: at most {most} are allowed")
+
+
 BUG = Failure(ErrorCode.INTERNAL, "the job failed by a bug in Roost or in its kind: see the master's log")
 
 
@@ -78,10 +87,14 @@ class Driver:
         self._news_at = 0.0
         self.progress = PlanProgress(0, 0, 0, 0)
         self.is_finishing = False
+        self._bug: Exception | None = None
 
     def take(self, result: TaskResult) -> None:
-        """A worker's answer."""
-        self.run.take(result, self._desk.clock.monotonic())
+        """A worker's answer. A plan that cannot bear it fails its job, not whoever brought the answer."""
+        try:
+            self.run.take(result, self._desk.clock.monotonic())
+        except Exception as problem:
+            self._bug = problem
         self._wake.set()
 
     def heard(self, answer: LeaseAnswer, sent_at: float) -> None:
@@ -103,10 +116,7 @@ class Driver:
             raise
         except Exception:
             log.exception("job failed by a bug", extra={"action": "job_bug", "job": self.run.job})
-            failure = Failure(
-                ErrorCode.INTERNAL, "the job failed by a bug in Roost or in its kind; see the master's log"
-            )
-            ending, parts = Ending(Outcome.FAILED, failure=failure), []
+            ending, parts = Ending(Outcome.FAILED, failure=BUG), []
         await self._finish(ending, parts)
 
     def lease_beat(self) -> LeaseBeat:
@@ -123,6 +133,8 @@ class Driver:
         clock = self._desk.clock
         while True:
             self._wake.clear()
+            if self._bug is not None:
+                raise self._bug
             now = clock.monotonic()
             self.progress = self.run.plan.progress()
             outcome = self.run.outcome(now)
@@ -131,7 +143,7 @@ class Driver:
             self.run.look(now)
             if self.run.is_trusted(now):
                 await self._publish(self.run.release(now))
-                await self._tell(now)
+            await self._tell(now)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(LOOK_S, max(0.0, self.run.next_due() - now))):
                     await self._wake.wait()
@@ -146,6 +158,9 @@ class Driver:
         await asyncio.gather(*map(publish, tasks))
 
     async def _tell(self, now: float) -> None:
+        """Stream what is new, while nobody else can be doing the same."""
+        if not self.run.is_trusted(now):
+            return
         pieces = self.run.plan.new_levels()
         watchers = self.run.watchers
         for piece in pieces:
@@ -161,6 +176,7 @@ class Driver:
         await self._tell(self._desk.clock.monotonic())
         run, count, kept, kept_bytes = self.run, 0, list[bytes](), 0
         for part in run.plan.parts():
+            _check("part", len(part), PART_BYTES)
             blob = compress(part)
             await self._put(PutPart(run.job, run.token, count, blob))
             count += 1
@@ -168,7 +184,10 @@ class Driver:
             if kept_bytes <= answers.MOST_BYTES:
                 kept.append(blob)
         summary = run.plan.summary(outcome, self._desk.clock.monotonic() - run.started_at)
+        _check("summary", len(summary), SUMMARY_BYTES)
         failure = run.plan.failure() if outcome is Outcome.FAILED else None
+        if failure is not None:
+            failure = Failure(failure.code, failure.message[:FAILURE_CHARS])
         return Ending(outcome, run.token, count, summary, failure), kept
 
     async def _put(self, part: PutPart) -> None:
@@ -182,7 +201,7 @@ class Driver:
 
     async def _finish(self, ending: Ending, parts: list[bytes]) -> None:
         """Commit, then tell: first the gateways, then the workers and the cache."""
-        run = self.run
+        run, self.is_finishing = self.run, True
         await self._desk.end_job(run.job, run.token, ending, parts[0] if len(parts) == 1 else None)
         await self.call_off()
         if ending.outcome is Outcome.DONE and len(parts) == ending.parts:

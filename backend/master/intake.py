@@ -1,17 +1,21 @@
 """From offers at the door to jobs in hand: stores every offer at once, takes as many jobs as there are free slots.
 
 Offers stay unacknowledged until a lock server has answered that they are stored (P5, P7). A master with a free slot
-also asks without offers, once a second with jitter, so that nothing stored is stranded.
+also asks without offers, once a second with jitter, so that nothing stored is stranded. Offers that died in their
+queue become jobs without any time left, which expire: their clients are told (P7).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import random
 import secrets
 from collections.abc import Callable
+
+import msgspec
 
 from backend.broker.port import Broker, Delivery
 from backend.lock.client import LockClient
@@ -29,6 +33,12 @@ OFFERS_AT_ONCE = 200
 NONCE_S = 4.0
 """A nonce is repeated for so long, less than the trust it starts; then a new one is taken (P8)."""
 NONCE_BYTES = 16
+
+
+def _without_time(offer: Offer) -> Offer:
+    """Nobody may join its run, which is over before it begins."""
+    own_run = hashlib.sha256(b"dead" + offer.client + offer.request.encode()).digest()
+    return msgspec.structs.replace(offer, run_key=own_run, fresh_s=0.0, max_seconds=0.0)
 
 
 class Intake:
@@ -53,9 +63,11 @@ class Intake:
         self.is_open = True
 
     async def on_delivery(self, delivery: Delivery) -> None:
-        """Handler for the queue of offers."""
+        """Handler for the queue of offers, and for that of dead ones."""
         try:
             offer = read_offer(delivery.body)
+            if delivery.died_in is not None:
+                offer = _without_time(offer)
         except DecodeError as problem:
             log.error("unreadable offer dropped", extra={"action": "offer_unreadable", "reason": problem.message})
             delivery.acknowledge()
@@ -78,8 +90,13 @@ class Intake:
             if self._offers:
                 self._wake.set()
             slots = self._free_slots() if self.is_open else 0
-            if batch or slots:
-                await self._acquire(batch, slots)
+            try:
+                if batch or slots:
+                    await self._acquire(batch, slots)
+            except Exception:  # an intake that ended here would strand every later job
+                log.exception("intake failed", extra={"action": "intake_failed"})
+                self._offers[:0] = batch
+                await self._clock.sleep(ASK_S)
 
     async def _acquire(self, batch: list[tuple[Delivery, Offer]], slots: int) -> None:
         """One answered acquire; asks until it is answered when offers are at stake."""

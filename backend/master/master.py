@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from backend.broker import topology
 from backend.broker.port import Broker, Delivery, Subscription
@@ -63,7 +66,7 @@ class Master:
         self._drivers: dict[int, Driver] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
-        self._offers: Subscription | None = None
+        self._offers: list[Subscription] = []
         self._intake = Intake(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
         self._nudged = asyncio.Event()
         self.ended_count = 0
@@ -86,42 +89,50 @@ class Master:
         await self._broker.consume(reply.name, self._on_result, RESULTS_AT_ONCE)
         await self._broker.consume(topology.TASKS_DEAD.name, self._on_dead_task, DEAD_AT_ONCE)
         await self._broker.listen(topology.CONTROL, self._on_control)
-        self._offers = await self._broker.consume(jobs.name, self._intake.on_delivery, OFFERS_AT_ONCE)
+        for queue in (jobs, topology.JOBS_DEAD):
+            self._offers.append(await self._broker.consume(queue.name, self._intake.on_delivery, OFFERS_AT_ONCE))
         self._loops = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._beat_on())]
 
     async def drain(self) -> None:
         """Take nothing new, give back what is running, let what is being stored finish."""
         self._intake.is_open = False
-        if self._offers is not None:
-            await self._offers.cancel()
-            self._offers = None
+        await self._close_door()
         released: list[Decision] = []
         for job, driver in list(self._drivers.items()):
             if not driver.is_finishing:
                 self._tasks[job].cancel()
                 released.append(Release(job, driver.run.token))
                 await driver.call_off()
+        if released:
+            await self._give_back(released)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _close_door(self) -> None:
+        offers, self._offers = self._offers, []
+        for subscription in offers:
+            await subscription.cancel()
+
+    async def _give_back(self, released: list[Decision]) -> None:
         try:
-            if released:
-                await self._locks.decide(released)
+            await self._locks.decide(released)
         except Unavailable as problem:
             log.warning("jobs not given back", extra={"action": "release_failed", "reason": problem.reason})
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def stop(self) -> None:
         loops, self._loops = [*self._loops, *self._tasks.values()], []
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        if self._offers is not None:
-            await self._offers.cancel()
-            self._offers = None
+        await self._close_door()
 
     # --- jobs ------------------------------------------------------------------------------------
 
     def _on_grant(self, grant: Grant, asked_at: float) -> None:
         known = self._drivers.get(grant.job)
         if known is not None and known.run.token >= grant.token:
+            return
+        if not self._intake.is_open:
+            self._spawn(-grant.token, self._give_back([Release(grant.job, grant.token)]))
             return
         self._drop(grant.job)
         reply_to = topology.reply(self._settings.name).name
@@ -131,10 +142,22 @@ class Master:
         except Exception as problem:
             log.exception("job not understood", extra={"action": "job_unplanned", "job": grant.job})
             failure = Failure(problem.code, problem.message) if isinstance(problem, BadInput) else BUG
-            self._tasks[-grant.token] = asyncio.create_task(self._refuse(grant, failure))
+            self._spawn(-grant.token, self._refuse(grant, failure))
             return
         driver = self._drivers[grant.job] = Driver(run, kind, self._desk)
-        self._tasks[grant.job] = asyncio.create_task(self._drive(driver))
+        self._spawn(grant.job, self._drive(driver))
+
+    def _spawn(self, key: int, work: Coroutine[Any, Any, None]) -> None:
+        """A task under its job's number, or for one that is not driven, under its token's negative."""
+        task = self._tasks[key] = asyncio.create_task(work)
+        task.add_done_callback(partial(self._ended, key))
+
+    def _ended(self, key: int, task: asyncio.Task[None]) -> None:
+        """Also for a task that was cancelled before its first step."""
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+            self._drivers.pop(key, None)
+        self._intake.wake()
 
     async def _refuse(self, grant: Grant, failure: Failure) -> None:
         """A job that cannot be planned has an outcome all the same (I1)."""
@@ -142,8 +165,6 @@ class Master:
             await self._desk.end_job(grant.job, grant.token, Ending(Outcome.FAILED, failure=failure))
         except LostAuthority:
             log.warning("lease lost", extra={"action": "lease_lost", "job": grant.job, "token": grant.token})
-        finally:
-            del self._tasks[-grant.token]
 
     async def _drive(self, driver: Driver) -> None:
         try:
@@ -153,10 +174,6 @@ class Master:
             self._lost(driver)
         except Exception:
             log.exception("driver failed", extra={"action": "driver_failed", "job": driver.run.job})
-        finally:
-            if self._drivers.get(driver.run.job) is driver:
-                del self._drivers[driver.run.job], self._tasks[driver.run.job]
-            self._intake.wake()
 
     def _drop(self, job: int) -> None:
         if self._drivers.pop(job, None) is not None:
@@ -181,8 +198,11 @@ class Master:
         while True:
             await self._pause(BEAT_S)
             drivers = list(self._drivers.values())
-            if drivers:
-                await self._beat(drivers)
+            try:
+                if drivers:
+                    await self._beat(drivers)
+            except Exception:  # without beats every job would be lost
+                log.exception("beat failed", extra={"action": "beat_failed"})
 
     async def _pause(self, seconds: float) -> None:
         """Until the next beat is due, or a nudge makes it due now."""
