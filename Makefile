@@ -8,7 +8,7 @@ ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests crawl up check test format clean
+.PHONY: help setup setup-tests crawl up check test autobahn format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 
 test: setup-tests ## all tests; installs what they need
 	$(BIN)/pytest $(ARGS)
+
+autobahn: $(STAMP) ## WebSocket conformance, 517 cases; GROUPS="1 2 …" for some of them
+	@bash tools/autobahn "$(GROUPS)"
 
 format: $(STAMP) ## let ruff lay the code out
 	$(BIN)/ruff check --fix $(PACKAGES)

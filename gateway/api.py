@@ -36,10 +36,13 @@ Message = str | bytes
 class Frame:
     """A message encoded once, to be sent to any number of peers. Made by `Gateway.encode`."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "deflated", "message")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, message: Message, data: bytes) -> None:
+        self.message = message
         self.data = data
+        self.deflated: dict[int, bytes] = {}
+        """The same compressed, by window size, as far as a receiver wanted it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from gateway.admission import Addresses, Origins, Proxies
 from gateway.api import Application, Refusal, ticket_of
+from gateway.deflate import agree
 from gateway.handshake import (
     HEALTH_ANSWER,
     Opening,
@@ -21,7 +22,7 @@ from gateway.keepalive import Rhythm, judge
 from gateway.links import Links
 from gateway.proxy import BadProxyHeader, read_header
 from gateway.settings import Settings
-from gateway.slots import CROWDED, GREETING, OPEN, TURNED_AWAY
+from gateway.slots import CROWDED, GREETING, OPEN, TURNED_AWAY, WINDOW_SHIFT
 from gateway.tickets import TicketBooth
 from gateway.transport import peer_address
 from gateway.wheel import ticks
@@ -201,12 +202,14 @@ class Door:
         links = self._links
         slots = links.slots
         subprotocol = choose_subprotocol(links.app.subprotocols, opening.subprotocols)
+        agreed = agree(opening.extensions) if self._settings.compression else None
+        slots.flags[fd] = (agreed[0] if agreed else 0) << WINDOW_SHIFT
         slots.state[fd] = OPEN
         now = slots.heard[fd] = slots.active[fd] = links.wheel.now
         links.wheel.put(fd, judge(fd, now, now, 0, False, now, self._rhythm)[1])
         links.counters.opened += 1
         links.counters.open_now += 1
-        if not links.write(fd, accept_bytes(opening.key, subprotocol)):
+        if not links.write(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
             return
         links.opening = (fd, lambda: opening.request(self._address(fd, opening)))
         try:

@@ -14,15 +14,18 @@ What comes out are `Event` pairs. After CLOSE or VIOLATION nothing more comes ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
-from wsproto.extensions import Extension
 
+from gateway.deflate import extension, inflate
 from wire.codes import BAD_TEXT, Close
+
+_INFLATE_STEP = 1024
+"""Compressed bytes inflated at a time: at most 1 MiB comes out of them before it is counted."""
 
 MAX_CONTROL_BYTES = 125
 """Payload of a control frame (RFC 6455 section 5.5)."""
@@ -48,11 +51,14 @@ def encode(message: str | bytes) -> bytes:
     """One whole unmasked message frame, as a server sends it. Raises UnicodeEncodeError for a lone surrogate."""
     if isinstance(message, str):
         payload = message.encode()
-        first = 0x81
-    else:
-        payload = message
-        first = 0x82
-    return _head(first, len(payload)) + payload
+        return _head(0x81, len(payload)) + payload
+    return _head(0x82, len(message)) + message
+
+
+def encode_deflated(message: str | bytes, deflate: Callable[[bytes], bytes]) -> bytes:
+    """The same, compressed."""
+    body = deflate(message.encode() if isinstance(message, str) else message)
+    return _head(0xC1 if isinstance(message, str) else 0xC2, len(body)) + body
 
 
 def _head(first: int, length: int) -> bytes:
@@ -90,14 +96,20 @@ def unmask(payload: bytes, key: bytes) -> bytes:
 
 _PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}
 """First byte of the frames that `plain` takes: final, no reserved bits."""
+_DEFLATED = {0xC1: _TEXT, 0xC2: _BINARY}
+"""Those of compressed messages in one frame."""
 
 
-def plain(data: bytes, max_bytes: int) -> tuple[list[Event], int]:
-    """Take ordinary whole frames off the front of `data`: their events, and how many bytes they were."""
+def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[Event], int]:
+    """Take ordinary whole frames off the front of `data`: their events, and how many bytes they were.
+
+    `deflated`: compression was agreed on.
+    """
     events: list[Event] = []
     at, size = 0, len(data)
     while at + 6 <= size:
-        kind = _PLAIN.get(data[at])
+        first = data[at]
+        kind = _PLAIN.get(first) or (_DEFLATED.get(first) if deflated else None)
         length = data[at + 1] - 0x80
         start = at + 6
         if length == 126 and start + 2 <= size:
@@ -109,6 +121,10 @@ def plain(data: bytes, max_bytes: int) -> tuple[list[Event], int]:
         if kind is None or length < 0 or length == 127 or end > size or length > max_bytes:
             break
         payload: Any = unmask(data[start:end], data[start - 4 : start])
+        if first >= 0xC1:
+            payload = inflate(payload, max_bytes)
+            if payload is None:
+                break
         if kind == _TEXT:
             try:
                 payload = payload.decode()
@@ -122,19 +138,20 @@ def plain(data: bytes, max_bytes: int) -> tuple[list[Event], int]:
 class Parser:
     """A frame or fragmented message in flight: wsproto behind a gate that counts bytes and fragments."""
 
-    def __init__(
-        self, max_bytes: int, max_fragments: int, begun: int = 0, extensions: list[Extension] | None = None
-    ) -> None:
+    def __init__(self, max_bytes: int, max_fragments: int, begun: int = 0, *, deflated: bool = False) -> None:
         self.begun = begun
         """The tick at which the message in flight began; the borrower's to keep."""
         self._max_bytes = max_bytes
         self._max_fragments = max_fragments
-        self._wsproto = Connection(ConnectionType.SERVER, extensions)
+        self._wsproto = Connection(ConnectionType.SERVER, [extension()] if deflated else [])
+        self._is_deflated = False
+        """The message in flight is compressed."""
         self._head = bytearray()
         self._missing = 0
         """Payload bytes of the current frame still to come."""
         self._message: list[Any] = []
         self._message_bytes = 0
+        self._inflated_bytes = 0
         self._fragments = 0
         self.over = False
         """A close frame or a violation has come out; nothing more will."""
@@ -149,7 +166,7 @@ class Parser:
         at = 0
         while at < len(data) and not self.over:
             if self._missing:
-                piece = data[at : at + self._missing]
+                piece = data[at : at + (min(self._missing, _INFLATE_STEP) if self._is_deflated else self._missing)]
                 self._missing -= len(piece)
             else:
                 piece = data[at : at + self._head_missing()]
@@ -184,23 +201,30 @@ class Parser:
         self._missing = length
         if is_control:
             return None
+        if not self._fragments:
+            self._is_deflated = bool(head[0] & 0x40)
         self._fragments += 1
         self._message_bytes += length
-        if self._message_bytes > self._max_bytes:
-            return Close(1009, f"message too big: at most {self._max_bytes} bytes")
+        room = self._max_bytes + (self._max_bytes // 256 + 64 if self._is_deflated else 0)
+        if self._message_bytes > room:
+            return self._too_big()
         if self._fragments > self._max_fragments:
             return Close(1008, f"too many fragments: at most {self._max_fragments} in a message")
         return None
+
+    def _too_big(self) -> Close:
+        return Close(1009, f"message too big: at most {self._max_bytes} bytes")
 
     def _come_out(self) -> Iterator[Event]:
         for event in self._wsproto.events():
             if isinstance(event, (TextMessage, BytesMessage)):
                 self._message.append(event.data)
+                if self._is_deflated and self._inflated(event.data) > self._max_bytes:
+                    self.over = True
+                    yield _VIOLATION, self._too_big()
+                    return
                 if event.message_finished:
-                    is_text = isinstance(event, TextMessage)
-                    message = "".join(self._message) if is_text else b"".join(self._message)
-                    self._message, self._message_bytes, self._fragments = [], 0, 0
-                    yield (_TEXT if is_text else _BINARY), message
+                    yield self._whole(is_text=isinstance(event, TextMessage))
             elif isinstance(event, Ping):
                 yield _PING, bytes(event.payload)
             elif isinstance(event, Pong):
@@ -208,6 +232,16 @@ class Parser:
             elif isinstance(event, CloseConnection):
                 self.over = True
                 yield self._closed(event)
+
+    def _inflated(self, data: str | bytes | bytearray) -> int:
+        """Count what came out of a compressed message; all of it so far."""
+        self._inflated_bytes += len(data.encode() if isinstance(data, str) else data)
+        return self._inflated_bytes
+
+    def _whole(self, *, is_text: bool) -> Event:
+        message = "".join(self._message) if is_text else b"".join(self._message)
+        self._message, self._message_bytes, self._fragments, self._inflated_bytes = [], 0, 0, 0
+        return (_TEXT if is_text else _BINARY), message
 
     def _closed(self, event: CloseConnection) -> Event:
         """The peer's close frame, or a violation: wsproto reports both alike, but only the first changes its state."""

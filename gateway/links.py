@@ -22,11 +22,12 @@ from collections.abc import Callable
 from gateway import frames
 from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.counters import Counters
+from gateway.deflate import Deflater
 from gateway.frames import Parser
 from gateway.outbox import Outbox
 from gateway.poller import Poller
 from gateway.settings import Settings
-from gateway.slots import CLOSING, FINISH, FREE, GONE, LINGERING, OPEN, Slots
+from gateway.slots import CLOSING, FINISH, FREE, GONE, LINGERING, OPEN, WINDOW_SHIFT, Slots
 from gateway.transport import Transport
 from gateway.wheel import Wheel, ticks
 from wire.codes import APPLICATION_ERROR, SLOW, Close
@@ -62,6 +63,8 @@ class Links:
         """Told of every slot that becomes free."""
         self._max_outbox_bytes = settings.max_outbox_bytes
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
+        self._deflater = Deflater()
+        self._compress_from_bytes = settings.compress_from_bytes
         self._close_ticks = ticks(settings.close_s)
         self._endings: deque[tuple[int, int, int, str] | int] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -72,10 +75,25 @@ class Links:
     # What a Peer can do.
 
     def send(self, fd: int, generation: int, message: Message) -> bool:
-        return self.slots.is_open(fd, generation) and self._send(fd, frames.encode(message))
+        if not self.slots.is_open(fd, generation):
+            return False
+        bits = self.slots.flags[fd] >> WINDOW_SHIFT
+        if bits and len(message) >= self._compress_from_bytes:
+            return self._send(fd, self._deflate(message, bits))
+        return self._send(fd, frames.encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
-        return self.slots.is_open(fd, generation) and self._send(fd, frame.data)
+        if not self.slots.is_open(fd, generation):
+            return False
+        bits = self.slots.flags[fd] >> WINDOW_SHIFT
+        if not bits or len(frame.message) < self._compress_from_bytes:
+            return self._send(fd, frame.data)
+        if bits not in frame.deflated:
+            frame.deflated[bits] = self._deflate(frame.message, bits)
+        return self._send(fd, frame.deflated[bits])
+
+    def _deflate(self, message: Message, bits: int) -> bytes:
+        return frames.encode_deflated(message, lambda payload: self._deflater.deflate(payload, bits))
 
     def close(self, fd: int, generation: int, close: Close) -> None:
         if self.slots.is_open(fd, generation):

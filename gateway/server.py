@@ -132,7 +132,7 @@ class Server:
                 yield Peer(self.links, fd, slots.generation[fd])
 
     def encode(self, message: Message) -> Frame:
-        return Frame(frames.encode(message))
+        return Frame(message, frames.encode(message))
 
     def broadcast(self, frame: Frame, peers: Iterable[Peer]) -> None:
         self._broadcast.add(frame, peers)

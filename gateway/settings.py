@@ -46,6 +46,10 @@ class Settings:
     close_s: float = _option(5.0, "time for the peer's half of the closing handshake before the socket is just closed")
     max_outbox_bytes: int = _option(1024 * KIB, "bytes that wait for one slow peer: four of the largest result parts")
     max_outbox_age_s: float = _option(60.0, "time that a byte may wait for a slow peer: 1 MiB in it is 17 KiB/s")
+    compression: bool = _option(False, "agree to permessage-deflate, without context takeover, where clients offer it")
+    compress_from_bytes: int = _option(
+        512, "shorter messages are sent as they are: compressing costs more than it saves"
+    )
     max_per_address: int = _option(1000, "connections of one address: a large office behind one NAT; 0 is no limit")
     count_loopback: bool = _option(False, "hold addresses of this machine to max_per_address, too")
     max_accepts_per_s: float = _option(0.0, "connections accepted; more wait in the backlog; 0 is no limit")

@@ -34,6 +34,9 @@ TURNED_AWAY = 2
 CROWDED = 4
 """Flag: accepted beyond what its address may have, only to be told so."""
 
+WINDOW_SHIFT = 4
+"""The upper half of the flags: window size of agreed compression (9 to 15), 0 without it."""
+
 MAX_HOLDS = 0xFFFF
 _GROWTH = 1024
 

@@ -9,7 +9,7 @@ from gateway.api import Message
 from gateway.frames import Event, Kind, Parser, plain, pong_bytes
 from gateway.links import Links
 from gateway.settings import Settings
-from gateway.slots import CLOSING, FREE, GONE, LINGERING, OPEN
+from gateway.slots import CLOSING, FREE, GONE, LINGERING, OPEN, WINDOW_SHIFT
 from gateway.wheel import ticks
 from wire.codes import POLICY
 
@@ -61,20 +61,22 @@ class Talk:
         """Act on bytes that came from the peer."""
         parser = self._links.parsers.get(fd)
         if parser is None:
-            events, used = plain(data, self._max_message_bytes)
+            deflated = self._links.slots.flags[fd] >> WINDOW_SHIFT > 0
+            events, used = plain(data, self._max_message_bytes, deflated=deflated)
             if events:
                 self._deliver(fd, events)
             if used == len(data) or self._links.slots.state[fd] not in (OPEN, CLOSING):
                 return
             data = data[used:]
-            parser = self._borrow(fd)
+            parser = self._borrow(fd, deflated=deflated)
         self._deliver(fd, parser.feed(data))
         if parser.at_rest:
             self._links.parsers.pop(fd, None)
 
-    def _borrow(self, fd: int) -> Parser:
+    def _borrow(self, fd: int, *, deflated: bool) -> Parser:
         links = self._links
-        parser = links.parsers[fd] = Parser(self._max_message_bytes, self._max_fragments, links.wheel.now)
+        parser = Parser(self._max_message_bytes, self._max_fragments, links.wheel.now, deflated=deflated)
+        links.parsers[fd] = parser
         links.wheel.advance(fd, links.wheel.now + self._message_ticks)
         return parser
 
