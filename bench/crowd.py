@@ -94,17 +94,23 @@ class Crowd:
         if not data:
             self._drop(fd)
         elif fd in self._opening:
-            head = self._opening[fd] + data
-            if b"\r\n\r\n" in head:
-                if not head.startswith(b"HTTP/1.1 101"):
-                    raise ConnectionError(head.decode(errors="replace"))
-                del self._opening[fd]
-            else:
+            head, end, rest = (self._opening[fd] + data).partition(b"\r\n\r\n")
+            if not end:
                 self._opening[fd] = head
-        elif data[0] == 0x89:
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise ConnectionError(head.decode(errors="replace"))
+            del self._opening[fd]
+            if rest:  # a first ping may share the read
+                self._hear_frame(fd, rest)
+        else:
+            self._hear_frame(fd, data)
+
+    def _hear_frame(self, fd: int, frame: bytes) -> None:
+        if frame[0] == 0x89:
             os.write(fd, PONG)
             self.pings += 1
-        elif data[0] == 0x88:
+        elif frame[0] == 0x88:
             os.write(fd, CLOSE)
 
     def _drop(self, fd: int) -> None:
