@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-BENCHES = {"hold": "what an idle connection costs"}
+BENCHES = {
+    "hold": "what an idle connection costs",
+    "echo": "messages per second, beside other servers",
+    "accept": "processor time for an accepted connection, beside other servers",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
