@@ -2,34 +2,41 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+ROOST := $(VENV)/.roost
+DEV := $(VENV)/.dev
 DEPTH ?= 2
 ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests crawl up check test autobahn format clean
+.PHONY: help setup setup-tests which-page crawl up check test autobahn format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## virtual environment with the pinned dependencies
+setup: $(DEV) ## virtual environment with the pinned dependencies, those of development too
 
-$(STAMP): pyproject.toml constraints.txt
-	@bash tools/setup-python "$(PYTHON)" "$(VENV)"
+$(ROOST): pyproject.toml constraints.txt
+	@bash tools/setup-python "$(PYTHON)" "$(VENV)" .
 	@touch $@
 
-setup-tests: $(STAMP)
+$(DEV): $(ROOST)
+	@bash tools/setup-python "$(PYTHON)" "$(VENV)" ".[bench,dev]"
+	@touch $@
+
+setup-tests: $(DEV)
 	@bash tools/setup-tests
 
-crawl: $(STAMP) ## make crawl URL=https://example.org DEPTH=2 ARGS="--format json"
+which-page:
 	@test -n "$(URL)" || { echo 'say which page: make crawl URL=https://example.org DEPTH=2' >&2; exit 2; }
+
+crawl: which-page $(ROOST) ## make crawl URL=https://example.org DEPTH=2 ARGS="--format json"
 	@$(BIN)/roost crawl "$(URL)" --depth $(DEPTH) $(ARGS)
 
-up: $(STAMP) ## the whole system in one process
+up: $(ROOST) ## the whole system in one process
 	@$(BIN)/roost up $(ARGS)
 
-check: $(STAMP) ## ruff, mypy --strict, import-linter
+check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/mypy
@@ -38,10 +45,10 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 test: setup-tests ## all tests; installs what they need
 	$(BIN)/pytest $(ARGS)
 
-autobahn: $(STAMP) ## WebSocket conformance, 517 cases; GROUPS="1 2 …" for some of them
+autobahn: $(DEV) ## WebSocket conformance, 517 cases; GROUPS="1 2 …" for some of them
 	@bash tools/autobahn "$(GROUPS)"
 
-format: $(STAMP) ## let ruff lay the code out
+format: $(DEV) ## let ruff lay the code out
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
 

@@ -16,9 +16,11 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-POSTGRESQL = Path("/usr/share/doc/postgresql-doc-15/html")
-SQLITE = Path("/usr/share/doc/sqlite3")
-"""From the packages postgresql-doc-15 and sqlite3-doc; their start pages are ``index.html``."""
+_UNPACKED = Path(__file__).parent.parent / "build/sites/usr/share/doc"
+_DOC = _UNPACKED if _UNPACKED.exists() else Path("/usr/share/doc")
+POSTGRESQL = _DOC / "postgresql-doc-15/html"
+SQLITE = _DOC / "sqlite3"
+"""From the packages postgresql-doc-15 and sqlite3-doc (`tools/setup-tests`); their start pages are ``index.html``."""
 
 _HOST = "http://site.test/"
 
