@@ -12,6 +12,7 @@ from typing import TypeVar
 import aiohttp
 
 from wire.codec import Unpacker, pack
+from wire.codes import ErrorCode
 from wire.errors import DecodeError, Unavailable
 from wire.internal import InternalSecret
 from wire.messages import lock as messages
@@ -65,12 +66,15 @@ class LockClient:
         return await self._ask("/v1/sweep", Sweep(gateway), messages.read_swept, PART_S)
 
     async def _ask_all(self, path: str, questions: Sequence[object], read: Unpacker[list[T]]) -> list[T]:
-        answers = await self._ask(path, questions, read, ANSWER_S)
-        if len(answers) != len(questions):
-            raise Unavailable("lock server", f"{len(answers)} answers to {len(questions)} questions")
-        return answers
+        def read_all(body: bytes) -> list[T]:
+            answers = read(body)
+            if len(answers) != len(questions):
+                raise DecodeError(ErrorCode.BAD_MESSAGE, f"{len(answers)} answers to {len(questions)} questions")
+            return answers
 
-    async def _ask(self, path: str, question: object, read: Unpacker[T], patience_s: float) -> T:
+        return await self._ask(path, questions, read_all, ANSWER_S)
+
+    async def _ask(self, path: str, question: object, read: Callable[[bytes], T], patience_s: float) -> T:
         """The first answer that can be read; what is found at an address may be no lock server any more."""
         body = pack(question)
         addresses = self._addresses()

@@ -150,8 +150,8 @@ class Worker:
             self._running.pop(running, None)
 
     async def _result(self, task: Task) -> TaskResult:
-        runner = self._runners[task.kind]
         try:
+            runner = self._runners[task.kind]
             async with asyncio.timeout(task.deadline_s + 1.0):
                 data = await runner.run(task.payload, task.deadline_s)
             return TaskResult(task.job, task.token, task.task, data)

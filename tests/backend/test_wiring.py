@@ -1,0 +1,58 @@
+"""Engines by URL, and who shares what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend.broker.port import QueueSpec
+from backend.store.port import StoreLimits
+from backend.wiring import Engines, EngineUrls
+from wire.errors import Misuse
+
+
+def engines(**urls: str) -> Engines:
+    return Engines(EngineUrls(**urls), StoreLimits())
+
+
+@pytest.mark.parametrize(
+    ("what", "url"),
+    [
+        ("broker", "memory"),
+        ("broker", "kafka://secret:password@host"),
+        ("broker", ""),
+        ("cache", "disk:"),
+        ("store", "sqlite:"),
+        ("store", "sqlite"),
+        ("store", "mysql://secret:password@host/db"),
+    ],
+)
+def test_a_url_that_names_no_engine_is_refused_without_repeating_its_password(what: str, url: str) -> None:
+    with pytest.raises(Misuse, match=what) as refusal:
+        engines(**{what: url})
+    assert "password" not in str(refusal.value)
+
+
+async def test_parts_of_one_process_share_its_broker_and_cache() -> None:
+    both = engines()
+    first, second = both.broker(), both.broker()
+    assert first is not second
+    for broker in (first, second):
+        await broker.start()
+    await first.declare(QueueSpec("q"))
+    await first.publish("q", b"hello")
+    assert await second.depth("q") == 1
+    await first.stop()
+    assert await second.depth("q") == 1
+    await second.stop()
+    await both.cache().put(b"key", b"value", 10.0)
+    assert await both.cache().get(b"key") == b"value"
+    assert await engines().cache().get(b"key") is None
+
+
+async def test_the_store_is_the_file_that_the_url_names(tmp_path: Path) -> None:
+    store = engines(store=f"sqlite:{tmp_path}/with space:and colon.db").store()
+    await store.start()
+    await store.stop()
+    assert (tmp_path / "with space:and colon.db").exists()
