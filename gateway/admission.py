@@ -24,6 +24,7 @@ class Rate:
     """
 
     def __init__(self, per_s: float, burst_s: float) -> None:
+        self.per_s = per_s
         self._step = 1 / (per_s * TICK_S) if per_s else 0.0
         self._depth = burst_s / TICK_S
         self._empty_at = array("d")

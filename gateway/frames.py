@@ -47,12 +47,17 @@ Event = tuple[int, Any]
 _TEXT, _BINARY, _CLOSE, _PING, _PONG, _VIOLATION = (int(kind) for kind in Kind)
 
 
+_TEXT_HEADS, _BINARY_HEADS = (tuple(bytes((first, size)) for size in range(126)) for first in (0x81, 0x82))
+
+
 def encode(message: str | bytes) -> bytes:
     """One whole unmasked message frame, as a server sends it. Raises UnicodeEncodeError for a lone surrogate."""
-    if isinstance(message, str):
+    if type(message) is str:
         payload = message.encode()
-        return _head(0x81, len(payload)) + payload
-    return _head(0x82, len(message)) + message
+        size = len(payload)
+        return (_TEXT_HEADS[size] if size < 126 else _head(0x81, size)) + payload
+    size = len(message)
+    return (_BINARY_HEADS[size] if size < 126 else _head(0x82, size)) + message  # type: ignore[operator]
 
 
 def encode_deflated(message: str | bytes, deflate: Callable[[bytes], bytes]) -> bytes:
@@ -92,6 +97,27 @@ def unmask(payload: bytes, key: bytes) -> bytes:
     size = len(payload)
     mask = key * (size // 4) + key[: size % 4]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
+def single(data: bytes) -> str | bytes | None:
+    """The message, when `data` is exactly one small, whole, plain data frame; None when it is anything else.
+
+    Most reads are just this, and so it comes first.
+    """
+    size = len(data) - 6
+    if size < 0 or size > 125 or data[1] != size | 0x80:
+        return None
+    first = data[0]
+    if first != 0x81 and first != 0x82:
+        return None
+    mask = data[2:6] * 32
+    payload = (int.from_bytes(data[6:], "big") ^ int.from_bytes(mask[:size], "big")).to_bytes(size, "big")
+    if first == 0x82:
+        return payload
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 _PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}

@@ -23,7 +23,7 @@ from gateway import frames
 from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.counters import Counters
 from gateway.deflate import Deflater
-from gateway.frames import Parser
+from gateway.frames import Parser, encode
 from gateway.outbox import Outbox
 from gateway.poller import Poller
 from gateway.settings import Settings
@@ -51,9 +51,11 @@ class Links:
     ) -> None:
         self.app = app
         self.slots = Slots()
+        self._flags, self._active = self.slots.flags, self.slots.active
         self.wheel = Wheel()
         self.poller = poller
         self.transport = transport
+        self._write = transport.write
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
         self.parsers: dict[int, Parser] = {}
@@ -77,10 +79,9 @@ class Links:
     def send(self, fd: int, generation: int, message: Message) -> bool:
         if not self.slots.is_open(fd, generation):
             return False
-        bits = self.slots.flags[fd] >> WINDOW_SHIFT
-        if bits and len(message) >= self._compress_from_bytes:
-            return self._send(fd, self._deflate(message, bits))
-        return self._send(fd, frames.encode(message))
+        if self._flags[fd] >= 1 << WINDOW_SHIFT and len(message) >= self._compress_from_bytes:
+            return self._send(fd, self._deflate(message, self._flags[fd] >> WINDOW_SHIFT))
+        return self._send(fd, encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
@@ -122,16 +123,15 @@ class Links:
 
     def _send(self, fd: int, data: bytes) -> bool:
         self.counters.messages_out += 1
-        self.slots.active[fd] = self.wheel.now
+        self._active[fd] = self.wheel.now
         return self.write(fd, data)
 
     def write(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
-        outbox = self.outboxes.get(fd)
-        if outbox is not None:
-            return self._put(fd, outbox, data)
+        if fd in self.outboxes:
+            return self._put(fd, self.outboxes[fd], data)
         try:
-            sent = self.transport.write(fd, data)
+            sent = self._write(fd, data)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -286,9 +286,13 @@ class Links:
         try:
             callback(Peer(self, fd, self.slots.generation[fd]), *args)
         except Exception:
-            self._note_failure()
-            if self.slots.state[fd] == OPEN:
-                self.say_goodbye(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
+            self.fail(fd)
+
+    def fail(self, fd: int) -> None:
+        """The application raised while it dealt with this connection. To be called while that is handled."""
+        self._note_failure()
+        if self.slots.state[fd] == OPEN:
+            self.say_goodbye(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
 
     def _note_failure(self) -> None:
         self.counters.application_errors += 1

@@ -48,17 +48,19 @@ BATCH_COUNT = 256
 
 
 class Poller:
-    """Calls `on_readable(fd)` and `on_writable(fd)` for descriptors that were added."""
+    """Calls what it was started with, `on_readable(fd)` and `on_writable(fd)`, for descriptors that were added."""
 
-    def __init__(self, on_readable: Callable[[int], None], on_writable: Callable[[int], None]) -> None:
-        self._on_readable = on_readable
-        self._on_writable = on_writable
+    def __init__(self) -> None:
         self._epoll = select.epoll()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def start(
+        self, loop: asyncio.AbstractEventLoop, on_readable: Callable[[int], None], on_writable: Callable[[int], None]
+    ) -> None:
         """Have `loop` call `turn` whenever a descriptor is ready."""
         self._loop = loop
+        self._on_readable = on_readable
+        self._on_writable = on_writable
         loop.add_reader(self._epoll.fileno(), self.turn)
 
     def stop(self) -> None:

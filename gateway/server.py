@@ -19,7 +19,7 @@ from gateway.links import Links
 from gateway.listener import Listener, bind
 from gateway.poller import Poller
 from gateway.settings import Settings, capacity
-from gateway.slots import FREE, GREETING, OPEN
+from gateway.slots import OPEN
 from gateway.talk import Talk
 from gateway.ticker import Ticker
 from gateway.tickets import TicketBooth
@@ -60,11 +60,12 @@ class Server:
         self.capacity = capacity(settings.max_connections)
         self._app = app
         self._sockets = sockets
-        self._poller = Poller(self._on_readable, self._on_writable)
+        self._poller = Poller()
         self.links = Links(app, settings, Plain(), self._poller, self.counters)
         self._talk = Talk(self.links, settings)
         self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
         self._door = Door(self.links, settings, self._booth, self._talk.receive)
+        self._talk.greet = self._door.on_readable
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters)
@@ -81,7 +82,7 @@ class Server:
         self.links.start(loop)
         self._app.start(self)
         self._broadcast.start(loop)
-        self._poller.start(loop)
+        self._poller.start(loop, self._talk.on_readable, self.links.on_writable)
         self.ticker.start(loop)
         self._listener.start(loop, sockets)
 
@@ -164,16 +165,6 @@ class Server:
         )
 
     # What the poller and the listener call.
-
-    def _on_readable(self, fd: int) -> None:
-        if self.links.slots.state[fd] == GREETING:
-            self._door.on_readable(fd)
-        else:
-            self._talk.on_readable(fd)
-
-    def _on_writable(self, fd: int) -> None:
-        if self.links.slots.state[fd] != FREE:
-            self.links.on_writable(fd)
 
     def _on_accept(self, fd: int, address: str) -> None:
         self._accepts.takes(0, self.links.wheel.now)

@@ -78,7 +78,10 @@ class Slots:
 
     def is_open(self, fd: int, generation: int) -> bool:
         """Whether these two name a connection that messages can be sent to."""
-        return 0 <= fd < len(self.state) and self.state[fd] == OPEN and self.generation[fd] == generation
+        try:
+            return self.generation[fd] == generation and self.state[fd] == OPEN and fd >= 0
+        except IndexError:
+            return False
 
     def hold(self, fd: int, change: int) -> None:
         """Add `change` to the holds, within 0 and MAX_HOLDS; at MAX_HOLDS they are never taken back."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.admission import Rate
-from gateway.api import Message
-from gateway.frames import Event, Kind, Parser, plain, pong_bytes
+from gateway.api import Message, Peer
+from gateway.frames import MAX_CONTROL_BYTES, Event, Kind, Parser, plain, pong_bytes, single
 from gateway.links import Links
 from gateway.settings import Settings
-from gateway.slots import CLOSING, FREE, GONE, LINGERING, OPEN, WINDOW_SHIFT
+from gateway.slots import CLOSING, FREE, GONE, GREETING, LINGERING, OPEN, WINDOW_SHIFT
 from gateway.wheel import ticks
 from wire.codes import POLICY
 
 BURST_S = 2.0
 """Seconds' worth of messages, or of pings, that a client may send at once."""
 
-READ_BYTES = 64 * 1024
-"""Bytes of one read: what one turn gives a connection before the others have theirs."""
+READ_BYTES = 16 * 1024
+"""Bytes of one read: what one turn gives a connection before the others have theirs; 400 messages of 32 bytes."""
 
 _TEXT, _BINARY, _CLOSE, _PING, _VIOLATION = (
     int(kind) for kind in (Kind.TEXT, Kind.BINARY, Kind.CLOSE, Kind.PING, Kind.VIOLATION)
@@ -29,9 +29,14 @@ class Talk:
     """Reads connections whose handshake is done."""
 
     def __init__(self, links: Links, settings: Settings) -> None:
+        self.greet: Callable[[int], None] = links.drop
+        """Reads connections whose handshake is under way."""
         self._links = links
+        self._state, self._heard, self._flags = links.slots.state, links.slots.heard, links.slots.flags
         self._read = links.transport.read
+        self._on_message = links.app.on_message
         self._max_message_bytes = settings.max_message_bytes
+        self._is_single_allowed = settings.max_message_bytes >= MAX_CONTROL_BYTES
         self._max_fragments = settings.max_fragments
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
@@ -40,9 +45,13 @@ class Talk:
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
-        links = self._links
-        if links.slots.state[fd] in (FREE, GONE):
-            return
+        links, state = self._links, self._state[fd]
+        if state != OPEN:
+            if state == GREETING:
+                self.greet(fd)
+                return
+            if state in (FREE, GONE):
+                return
         try:
             data = self._read(fd, READ_BYTES)
         except BlockingIOError:
@@ -53,19 +62,24 @@ class Talk:
             links.drop(fd)
             return
         links.counters.bytes_in += len(data)
-        if links.slots.state[fd] != LINGERING:
-            links.slots.heard[fd] = links.wheel.now
+        if state != LINGERING:
+            self._heard[fd] = links.wheel.now
             self.receive(fd, data)
 
     def receive(self, fd: int, data: bytes) -> None:
         """Act on bytes that came from the peer."""
         parser = self._links.parsers.get(fd)
         if parser is None:
-            deflated = self._links.slots.flags[fd] >> WINDOW_SHIFT > 0
+            if self._is_single_allowed and self._state[fd] == OPEN:
+                message = single(data)
+                if message is not None:
+                    self._message(fd, message)
+                    return
+            deflated = self._flags[fd] >> WINDOW_SHIFT > 0
             events, used = plain(data, self._max_message_bytes, deflated=deflated)
             if events:
                 self._deliver(fd, events)
-            if used == len(data) or self._links.slots.state[fd] not in (OPEN, CLOSING):
+            if used == len(data) or self._state[fd] not in (OPEN, CLOSING):
                 return
             data = data[used:]
             parser = self._borrow(fd, deflated=deflated)
@@ -100,14 +114,17 @@ class Talk:
     def _message(self, fd: int, message: Message) -> None:
         links = self._links
         now = links.wheel.now
-        if not self._messages.takes(fd, now):
+        if self._messages.per_s and not self._messages.takes(fd, now):
             links.say_goodbye(fd, POLICY.number, "too many messages a second")
             return
         links.counters.messages_in += 1
         links.slots.active[fd] = now
         if fd in links.parsers:
             links.parsers[fd].begun = now
-        links.call(fd, links.app.on_message, message)
+        try:
+            self._on_message(Peer(links, fd, links.slots.generation[fd]), message)
+        except Exception:
+            links.fail(fd)
 
     def _ping(self, fd: int, payload: bytes) -> None:
         if self._pings.takes(fd, self._links.wheel.now):

@@ -9,8 +9,8 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from gateway import frames
-from gateway.frames import Event, Kind, Parser, plain
-from tests.gateway.bytes_of import MASK, close, frame, split_streams, text
+from gateway.frames import Event, Kind, Parser, plain, single
+from tests.gateway.bytes_of import MASK, close, frame, odd_frames, split_streams, text, whole_messages
 from wire.codes import Close
 
 MAX_BYTES, MAX_FRAGMENTS = 10_000, 100
@@ -89,6 +89,21 @@ def test_the_byte_path_and_wsproto_accept_and_refuse_the_same(case: tuple[bytes,
 def test_limits_do_not_depend_on_the_split(case: tuple[bytes, list[bytes]], max_bytes: int, max_fragments: int) -> None:
     stream, pieces = case
     assert receive(pieces, max_bytes, max_fragments) == receive([stream], max_bytes, max_fragments)
+
+
+@given(st.one_of(whole_messages, odd_frames, st.binary(max_size=140)))
+def test_what_the_shortest_path_takes_the_byte_path_takes_too(data: bytes) -> None:
+    message = single(data)
+    if message is not None:
+        kind = Kind.TEXT if isinstance(message, str) else Kind.BINARY
+        assert plain(data, 125) == ([(kind, message)], len(data))
+
+
+def test_a_small_frame_takes_the_shortest_path() -> None:
+    assert single(text("hé")) == "hé"
+    assert single(frame(2, bytes(125))) == bytes(125)
+    assert single(text("")) == ""
+    assert single(text("a") + text("b")) is None
 
 
 @given(st.one_of(st.text(), st.binary()))
