@@ -48,6 +48,8 @@ class StepsPlan:
         return [PlannedTask(number, pack([number, self._spec.behave, self._spec.bytes]), 5.0) for number in numbers]
 
     def fold(self, number: int, data: bytes) -> None:
+        if self._spec.behave == "bad fold":
+            raise KeyError(number)
         if not data:
             raise DecodeError(ErrorCode.BAD_MESSAGE, "empty")
         self._put(number, data.decode())
@@ -83,7 +85,8 @@ class StepsPlan:
             yield to_json([level[number] for number in sorted(level)])
 
     def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
-        return to_json({"levels": len(self._levels), "elapsed_s": elapsed_s})
+        padding = "x" * 100_000 if self._spec.behave == "talk" else ""
+        return to_json({"levels": len(self._levels), "elapsed_s": elapsed_s, "padding": padding})
 
 
 class StepsRunner:

@@ -44,6 +44,13 @@ class Talker:
     async def leave(self) -> None:
         await self.socket.close()
 
+    def abort(self) -> None:
+        """The connection breaks: no goodbye."""
+        assert self.socket._response.connection is not None
+        transport = self.socket._response.connection.transport
+        assert transport is not None
+        transport.abort()
+
     async def say(self, type_: str, **fields: Any) -> None:
         await self.say_text(json.dumps({"type": type_, **fields}))
 
@@ -76,6 +83,12 @@ class Talker:
         if ack:
             await self.say("ack", id=message["id"])
         return message, parts
+
+    async def understood(self) -> None:
+        """All that was said so far has been read: a second hello is answered after it."""
+        await self.say("hello")
+        while "hello" not in (await self.hear("error"))["message"]:
+            pass
 
     async def closed(self) -> int:
         """The code that the gateway closes with."""

@@ -1,0 +1,89 @@
+"""A whole deployment in this process whose parts start and stop one by one, as processes would."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
+from backend.ingress.application import Ingress
+from backend.kinds.registry import Kinds
+from backend.master.master import Master
+from backend.store.port import StoreLimits
+from backend.wiring import Engines, EngineUrls
+from discovery.server import Discovery
+from gateway.server import Server
+from gateway.settings import Settings
+from tests.system.steps import Steps
+from wire.service import Stack
+from wire.tokens import Keyring
+
+HOST = "127.0.0.1"
+PATIENCE_S = 20.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what no event tells of."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+class Cluster:
+    """Discovery runs as long as this; each `start_…` returns the stack of one more process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.steps = Steps()
+        self.keys = Keyring.random()
+        self.engines = Engines(EngineUrls(store=f"sqlite:{folder}/jobs.db"), StoreLimits())
+        self.discovery = Discovery(HOST, 0, self.keys)
+        self.stacks: list[Stack] = []
+
+    async def __aenter__(self) -> Cluster:
+        await self._start(Stack([self.discovery]))
+        self.site = Site(lambda: [self.discovery.url], self.keys, self.engines, Kinds([self.steps]))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stack in reversed(self.stacks):
+            await stack.stop()
+
+    @property
+    def url(self) -> str:
+        return self.discovery.url
+
+    async def _start(self, stack: Stack) -> Stack:
+        self.stacks.append(stack)
+        await stack.start()
+        return stack
+
+    async def start_all(self) -> None:
+        """One of each."""
+        self.lock = await self.start_lock()
+        self.worker = await self.start_worker()
+        self.master_stack, self.master = await self.start_master()
+        self.gateway_stack, self.gateway = await self.start_gateway()
+
+    async def start_lock(self, port: int = 0) -> Stack:
+        return await self._start(Stack(lock_parts(self.site, HOST, port)))
+
+    async def start_worker(self) -> Stack:
+        return await self._start(Stack(worker_parts(self.site, 64, {})))
+
+    async def start_master(self, slots: int = 64) -> tuple[Stack, Master]:
+        parts = master_parts(self.site, slots)
+        stack = await self._start(Stack(parts))
+        return stack, next(part for part in parts if isinstance(part, Master))
+
+    async def start_gateway(self) -> tuple[Stack, Server]:
+        parts, server = gateway_parts(self.site, Settings(host=HOST, port=0, drain_s=0.5), "", require_ticket=False)
+        return await self._start(Stack(parts)), server
+
+    def ingress(self, server: Server | None = None) -> Ingress:
+        """The application of a gateway."""
+        return cast(Ingress, (server or self.gateway)._app)
