@@ -107,6 +107,8 @@ class StepsRunner:
             raise Later(0.01)
         if behave == "raise":
             raise RuntimeError("a bug")
+        if behave == "slow":
+            await asyncio.sleep(0.1)
         if behave == "gate":
             await self.gate.wait()
         return f"{number}{'x' * size}".encode()

@@ -1,0 +1,37 @@
+"""`roost up` as a process of its own, to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+START_S = 30.0
+COMMAND = "from roost.cli import main; main()"
+
+
+class UpProcess:
+    """One life of ``roost up --data DIR``; `url` is where clients ask."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.url = ""
+
+    async def start(self) -> None:
+        """Returns when it says that it is up."""
+        options = ["--port", "0", "--gateway-port", "0", "--kind", "tests.system.steps:Steps", "--log-level", "error"]
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", COMMAND, "up", "--data", str(self._data), *options, stdout=asyncio.subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(START_S):
+            while not (found := re.search(rb"clients ask +(\S+)", await self._process.stdout.readline())):
+                assert not self._process.stdout.at_eof(), "it ended before it was up"
+        self.url = found[1].decode()
+
+    async def kill(self) -> None:
+        """kill -9."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.communicate()
