@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import REGISTRY
 
 from discovery.registrar import Registrar
 from gateway.metrics import GatewayCollector
-from gateway.options import Options, load_application, parse
+from gateway.options import Options, load_application, of_process, parse
+from gateway.prefork import Family
 from gateway.server import Server
+from wire.clock import SYSTEM_CLOCK
 from wire.errors import Misuse
 from wire.internal import InternalSecret
 from wire.messages.registry import ComponentKind
@@ -18,11 +22,26 @@ from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
 
+END_MARGIN_S = 3.0
+"""What a process gets to end in beyond its drain window, before it is killed."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until a signal ends it; the exit status."""
     options = parse(arguments)
     set_up_logging(options.log_level, options.log_style)
+    if options.processes == 1:
+        return serve(options)
+    try:
+        load_application(options.app)
+    except Misuse as problem:
+        return _fail(problem)
+    family = Family(options.processes, lambda index: serve(of_process(options, index)), SYSTEM_CLOCK)
+    return family.run(end_s=options.settings.drain_s + END_MARGIN_S)
+
+
+def serve(options: Options) -> int:
+    """Be one gateway process; the exit status."""
     try:
         server = _server(options)
     except Misuse as problem:
@@ -48,13 +67,13 @@ def _stack(server: Server, options: Options) -> tuple[Stack, AdminHttp | None]:
     if options.admin_port is not None:
         admin = AdminHttp(options.admin_host, options.admin_port, lambda: stack.ready)
         parts.append(admin)
-    parts.append(server)
+    parts += [server, Hangup(server.reload)]
     if options.discovery:
         parts.append(
             Registrar(
                 options.discovery,
                 ComponentKind.GATEWAY,
-                lambda: options.public_url or f"ws://{server.addresses[0]}",
+                lambda: options.public_url or server.url,
                 server.vitals,
                 incarnation=server.incarnation,
                 secret=InternalSecret(options.secret),
@@ -65,9 +84,27 @@ def _stack(server: Server, options: Options) -> tuple[Stack, AdminHttp | None]:
     return stack, admin
 
 
+class Hangup:
+    """A part that calls `reload` on SIGHUP."""
+
+    def __init__(self, reload: Callable[[], None]) -> None:
+        self._reload = reload
+
+    async def start(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def drain(self) -> None:
+        """Nothing to let go of."""
+
+    async def stop(self) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+
+
 def _announce(server: Server, admin: AdminHttp | None) -> None:
     why = "asked for" if server.settings.max_connections else "from RLIMIT_NOFILE"
-    _say(f"gateway {server.incarnation} listens on {', '.join(f'ws://{address}/' for address in server.addresses)}")
+    scheme = server.url.partition(":")[0]
+    where = ", ".join(f"{scheme}://{address}/" for address in server.addresses)
+    _say(f"gateway {server.incarnation} listens on {where}")
     _say(f"capacity {server.capacity} connections ({why})")
     if admin is not None:
         _say(f"admin on port {admin.port}")

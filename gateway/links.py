@@ -56,6 +56,7 @@ class Links:
         self.poller = poller
         self.transport = transport
         self._write = transport.write
+        transport.on_stuck = self._stuck
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
         self.parsers: dict[int, Parser] = {}
@@ -140,10 +141,19 @@ class Links:
         self.counters.bytes_out += sent
         if sent == len(data):
             return True
+        outbox = self._begin_outbox(fd, data, sent)
+        return outbox.byte_count <= self._max_outbox_bytes or self.too_slow(fd)
+
+    def _begin_outbox(self, fd: int, data: bytes, sent: int) -> Outbox:
         self.outboxes[fd] = outbox = Outbox(data, sent, self.wheel.now)
         self.wheel.advance(fd, self.wheel.now + self._max_outbox_age)
         self._watch(fd, outbox)
-        return outbox.byte_count <= self._max_outbox_bytes or self.too_slow(fd)
+        return outbox
+
+    def _stuck(self, fd: int) -> None:
+        """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
+        if fd not in self.outboxes:
+            self._begin_outbox(fd, b"", 0)
 
     def _put(self, fd: int, outbox: Outbox, data: bytes) -> bool:
         if outbox.byte_count + len(data) > self._max_outbox_bytes:
@@ -182,7 +192,7 @@ class Links:
         try:
             taken = self.transport.write(fd, piece)
         except BlockingIOError:
-            return 0
+            return -1
         self.counters.bytes_out += taken
         return taken
 

@@ -22,14 +22,17 @@ PAUSE_S = 1.0
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listening sockets on every address of `host`, all on one port (0 picks it). Raises OSError with the reason."""
+def bind(host: str, port: int, backlog: int, *, shared: bool = False) -> list[socket.socket]:
+    """Listening sockets on every address of `host`, all on one port (0 picks it). Raises OSError with the reason.
+
+    `shared`: other processes may listen there, too, and the kernel deals connections out by a hash of both addresses.
+    """
     sockets: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in dict.fromkeys(found):
             chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_listen(family, (str(address[0]), chosen), backlog))
+            sockets.append(_listen(family, (str(address[0]), chosen), backlog, shared))
     except OSError as problem:
         for opened in sockets:
             opened.close()
@@ -37,8 +40,8 @@ def bind(host: str, port: int, backlog: int) -> list[socket.socket]:
     return sockets
 
 
-def _listen(family: int, address: tuple[str, int], backlog: int) -> socket.socket:
-    listening = socket.create_server(address, family=family, backlog=backlog)
+def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool) -> socket.socket:
+    listening = socket.create_server(address, family=family, backlog=backlog, reuse_port=shared)
     listening.setblocking(False)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
     return listening

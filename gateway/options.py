@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +38,7 @@ class Options:
     keys: str
     secret: str
     require_ticket: bool
+    processes: int
     log_level: str
     log_style: str
 
@@ -62,6 +63,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add(process, "keys", str, "", "signing keys of tickets, name:secret with commas between them, the newest first")
     _add(process, "secret", str, "", "shared secret of the system's own HTTP")
     _add(process, "require_ticket", bool, False, "nobody gets in without a ticket")
+    _add(
+        process, "processes", int, 1, "processes; each has a port of its own, counted up, unless --shared-port is given"
+    )
     _add(process, "log_level", str, "INFO", "least serious log line shown")
     _add(process, "log_style", str, "plain", "plain or json")
     limits = parser.add_argument_group("limits and times")
@@ -106,9 +110,21 @@ def _options(given: dict[str, Any]) -> Options:
         raise Misuse("say which application to run: --app gateway.examples.echo:Echo")
     if not discovery and not alone:
         raise Misuse("say where discovery is (--discovery URL), or --no-discovery to run alone")
+    if given["processes"] < 1:
+        raise Misuse("--processes must be at least 1")
+    if given["processes"] > 1 and settings.shared_port and not settings.port:
+        raise Misuse("--shared-port needs a --port")
     if given["require_ticket"] and not given["keys"]:
         raise Misuse("--require-ticket needs the --keys that sign tickets")
     return Options(settings=settings, discovery=() if alone else discovery, **given)
+
+
+def of_process(options: Options, index: int) -> Options:
+    """The options of one of several processes: its ports are counted up, but for those that are 0 or shared."""
+    settings, admin_port = options.settings, options.admin_port
+    if settings.port and not settings.shared_port:
+        settings = replace(settings, port=settings.port + index)
+    return replace(options, settings=settings, admin_port=admin_port + index if admin_port else admin_port)
 
 
 def load_application(name: str) -> Application:

@@ -33,11 +33,14 @@ class Outbox:
     def flush(self, write: Callable[[memoryview], int]) -> bool:
         """Give pieces to `write` until it takes less than a whole one; True when all are gone.
 
-        `write` returns how many bytes it took, 0 when there is no room; its errors pass through.
+        `write` returns how many bytes it took, -1 when there is no room; its errors pass through. An empty piece is
+        given to it, too: it stands for bytes that a transport has taken but could not send.
         """
         while self._pieces:
             piece = self._pieces[0][0]
             taken = write(memoryview(piece)[self._sent :])
+            if taken < 0:
+                return False
             self._sent += taken
             self.byte_count -= taken
             if self._sent < len(piece):

@@ -23,9 +23,11 @@ from gateway.slots import OPEN
 from gateway.talk import Talk
 from gateway.ticker import Ticker
 from gateway.tickets import TicketBooth
+from gateway.tls import Tls
 from gateway.transport import Plain
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codes import GOING_AWAY, MOVED
+from wire.errors import Misuse
 from wire.tokens import Keyring
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,8 @@ class Server:
         self._app = app
         self._sockets = sockets
         self._poller = Poller()
-        self.links = Links(app, settings, Plain(), self._poller, self.counters)
+        self._tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
+        self.links = Links(app, settings, self._tls or Plain(), self._poller, self.counters)
         self._talk = Talk(self.links, settings)
         self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
         self._door = Door(self.links, settings, self._booth, self._talk.receive)
@@ -77,7 +80,8 @@ class Server:
     async def start(self) -> None:
         """Listen and serve. Raises OSError when it cannot listen."""
         loop = asyncio.get_running_loop()
-        sockets = self._sockets or bind(self.settings.host, self.settings.port, self.settings.backlog)
+        settings = self.settings
+        sockets = self._sockets or bind(settings.host, settings.port, settings.backlog, shared=settings.shared_port)
         self._loop = loop
         self.links.start(loop)
         self._app.start(self)
@@ -149,6 +153,21 @@ class Server:
     def addresses(self) -> list[str]:
         """Where it listens, ``host:port``."""
         return self._listener.addresses
+
+    @property
+    def url(self) -> str:
+        """What a client on this machine would connect to."""
+        return f"{'wss' if self._tls else 'ws'}://{self.addresses[0]}"
+
+    def reload(self) -> None:
+        """Read the TLS certificate again, where there is one. A bad one is logged, and the old one stays."""
+        if self._tls is None:
+            return
+        try:
+            self._tls.reload()
+            log.info("certificate reloaded", extra={"action": "certificate_reloaded"})
+        except Misuse as problem:
+            log.error("certificate not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
 
     def vitals(self) -> Vitals:
         """One snapshot for discovery (P31)."""

@@ -29,6 +29,7 @@ class Settings:
 
     host: str = _option("127.0.0.1", "address to listen on: this machine only until you say otherwise (0.0.0.0, ::)")
     port: int = _option(9001, "port to listen on; 0 picks a free one")
+    shared_port: bool = _option(False, "several processes listen on this one port (SO_REUSEPORT); see --processes")
     backlog: int = _option(4096, "connections the kernel queues before accept; the usual net.core.somaxconn")
     max_connections: int = _option(0, "connections held at once; 0 derives it from RLIMIT_NOFILE")
     handshake_s: float = _option(5.0, "time for a whole opening handshake: ten times a slow mobile round trip")
@@ -53,6 +54,10 @@ class Settings:
     max_per_address: int = _option(1000, "connections of one address: a large office behind one NAT; 0 is no limit")
     count_loopback: bool = _option(False, "hold addresses of this machine to max_per_address, too")
     max_accepts_per_s: float = _option(0.0, "connections accepted; more wait in the backlog; 0 is no limit")
+    tls_cert: str = _option(
+        "", "file with the TLS certificate and its chain (PEM); read again on SIGHUP; empty is no TLS"
+    )
+    tls_key: str = _option("", "file with its private key (PEM); empty when the certificate's file has it")
     allow_origins: str = _option("", "web pages that may connect, origins with commas between them; empty is any")
     trusted_proxies: str = _option("", "networks of balancers whose X-Forwarded-For is believed, with commas between")
     proxy_protocol: bool = _option(

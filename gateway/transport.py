@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 
 class Transport(Protocol):
     """Non-blocking input and output by descriptor. All raise OSError; no room or no data is BlockingIOError."""
+
+    on_stuck: Callable[[int], None]
+    """Called when bytes that were taken wait inside the transport for room in the socket."""
 
     def read(self, fd: int, size: int) -> bytes:
         """At most `size` bytes; empty at the end of the stream."""
@@ -25,6 +29,9 @@ class Transport(Protocol):
 
 class Plain:
     """TCP as it is."""
+
+    def __init__(self) -> None:
+        self.on_stuck: Callable[[int], None] = lambda fd: None
 
     read = staticmethod(os.read)
     write = staticmethod(os.write)
