@@ -1,0 +1,208 @@
+"""A master between a real lock server and the embedded broker; the tests are its workers, its gateway and its clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backend.broker import topology
+from backend.broker.memory import MemoryBroker
+from backend.cache.memory import MemoryCache
+from backend.kinds.registry import Kinds
+from backend.lock.client import LockClient
+from backend.lock.server import LockServer
+from backend.master.master import BEAT_S, Master, MasterSettings
+from backend.store.sqlite import SqliteStore
+from tests.backend.contract_broker import Inbox
+from tests.clock import ManualClock
+from tests.system.cluster import until
+from tests.system.steps import Steps, StepsSpec
+from wire.codec import pack
+from wire.errors import Misuse
+from wire.internal import NO_SECRET
+from wire.messages.lock import Acquire, Acquired, Knock, LeaseBeat, Offer, Verdict
+from wire.messages.outcome import Outcome
+from wire.messages.work import Task, TaskResult, read_mail, read_task
+
+ANN = b"a" * 16
+GATEWAY = "g1"
+TRUST_S = 5.0
+
+
+class Office:
+    """One master with two slots, and everything it talks to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "jobs.db")
+        self.clock = ManualClock()
+        self.steps = Steps()
+        self.server = MemoryBroker(self.clock)
+        self.outside, self.own = self.server.connect(), self.server.connect()
+        self.tasks, self.mail = Inbox(), Inbox()
+        self.addresses: list[str] = []
+        self.bugs: list[Exception] = []
+        self.locks = LockClient(self.look_up, NO_SECRET)
+        settings = MasterSettings("m1", slots=2)
+        self.master = Master(settings, self.own, MemoryCache(), self.locks, Kinds([self.steps]), self.clock)
+
+    def look_up(self) -> list[str]:
+        if self.bugs:
+            raise self.bugs.pop()
+        return self.addresses
+
+    async def start(self) -> None:
+        await self.open_lock()
+        await self.outside.start()
+        await self.own.start()
+        await self.locks.start()
+        await self.master.start()
+        await self.outside.consume(topology.tasks("steps").name, self.tasks, 100)
+        await self.outside.declare(topology.done(GATEWAY))
+        await self.outside.consume(topology.done(GATEWAY).name, self.mail, 100)
+
+    async def open_lock(self) -> None:
+        self.lock = LockServer(SqliteStore(self.path, clock=self.clock), NO_SECRET, clock=self.clock)
+        await self.lock.start()
+        self.addresses[:] = [f"http://127.0.0.1:{self.lock.port}"]
+
+    async def stop(self) -> None:
+        await self.master.stop()
+        await self.master.stop()
+        await self.locks.stop()
+        await self.lock.stop()
+        await self.own.stop()
+        await self.outside.stop()
+
+    def offer(self, request: str = "r1", kind: str = "steps", **spec: object) -> Offer:
+        packed = self.steps.pack_spec(StepsSpec(**spec))  # type: ignore[arg-type]
+        return Offer(ANN, request, GATEWAY, 1, kind, packed, packed, 60.0, 3600.0)
+
+    async def submit(self, offer: Offer, queue: str = "jobs.assigned") -> None:
+        await self.outside.publish(queue, pack(offer))
+
+    async def task(self) -> Task:
+        delivery = await self.tasks.next()
+        delivery.acknowledge()
+        return read_task(delivery.body)
+
+    async def answer(self, task: Task, data: bytes = b"done", queue: str = "") -> None:
+        await self.outside.publish(queue or task.reply_to, pack(TaskResult(task.job, task.token, task.task, data)))
+
+    async def knock(self) -> Knock:
+        delivery = await self.mail.next()
+        delivery.acknowledge()
+        mail = read_mail(delivery.body)
+        assert isinstance(mail, Knock)
+        return mail
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    office = Office(tmp_path)
+    await office.start()
+    yield office
+    await office.stop()
+
+
+async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_goes_on(office: Office) -> None:
+    await office.submit(office.offer(levels=2))
+    first = await office.task()
+    await office.lock.stop()
+    await office.clock.advance(TRUST_S)
+    await office.answer(first)
+    await office.clock.settle()
+    assert office.master._drivers[first.job].run.plan.progress().level == 1, "the result is folded all the same"
+    assert office.tasks.bodies() == [pack(first)]
+    await office.open_lock()
+    second = asyncio.create_task(office.task())
+    while not second.done():
+        await office.clock.advance(BEAT_S)
+        await asyncio.wait((second,), timeout=0.1)
+    await office.answer(second.result())
+    assert (await office.knock()).ending.outcome is Outcome.DONE
+
+
+async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: Office) -> None:
+    office.bugs += [KeyError("a bug")]
+    await office.submit(office.offer())
+    await until(lambda: not office.bugs)
+    await office.clock.advance(1.0)
+    task = await office.task()
+    office.bugs += [KeyError("a bug")]
+    await office.clock.advance(BEAT_S)
+    await until(lambda: not office.bugs)
+    await office.clock.advance(BEAT_S)
+    run = office.master._drivers[task.job].run
+    await until(lambda: run.is_trusted(office.clock.monotonic() + TRUST_S - BEAT_S))
+    await office.answer(task)
+    assert (await office.knock()).ending.outcome is Outcome.DONE
+
+
+async def test_rubbish_in_its_queues_and_answers_that_come_twice_harm_nothing(office: Office) -> None:
+    for queue in ("jobs.assigned", "jobs.dead", "tasks.dead", "reply.m1"):
+        await office.outside.publish(queue, b"\xc1 rubbish")
+    await office.outside.broadcast(topology.CONTROL, b"\xc1 rubbish")
+    await office.submit(office.offer(width=2))
+    tasks = [await office.task(), await office.task()]
+    for task in (*tasks, *tasks):
+        await office.answer(task)
+    knock = await office.knock()
+    assert (knock.ending.outcome, knock.ending.parts, knock.requests) == (Outcome.DONE, 1, [(ANN, "r1")])
+    assert knock.only_part is not None
+
+
+@pytest.mark.parametrize(("kind", "spec"), [("bake", {}), ("steps", {"behave": "bad plan"})])
+async def test_i1_a_job_that_cannot_be_planned_has_an_outcome(office: Office, kind: str, spec: dict[str, str]) -> None:
+    await office.submit(office.offer(kind=kind, **spec))
+    assert (await office.knock()).ending.outcome is Outcome.FAILED
+
+
+async def test_a_result_that_its_plan_cannot_bear_fails_that_job_once(office: Office) -> None:
+    await office.submit(office.offer("r1", behave="bad fold"))
+    await office.answer(await office.task())
+    assert (await office.knock()).ending.outcome is Outcome.FAILED
+    assert await office.outside.depth("reply.m1") == 0
+
+
+async def test_p21_a_task_that_no_worker_survived_is_given_up(office: Office) -> None:
+    await office.submit(office.offer())
+    task = await office.task()
+    await office.outside.publish("tasks.dead", pack(task))
+    knock = await office.knock()
+    assert knock.ending.outcome is Outcome.DONE
+    assert knock.only_part is not None
+    assert b"no worker survived it" in knock.only_part
+
+
+async def test_p16_a_job_granted_during_the_drain_is_given_back(office: Office) -> None:
+    ask = Acquire("m1", b"n" * 16, 1, [office.offer()])
+    (granted,) = await office.locks.decide([ask])
+    assert isinstance(granted, Acquired)
+    (grant,) = granted.grants
+    await office.master.drain()
+    office.master._on_grant(grant, office.clock.monotonic())
+    assert office.master.running() == 0
+    await until(lambda: not office.master._tasks)
+    (other,) = await office.locks.decide([Acquire("m2", b"o" * 16, 1, [])])
+    assert isinstance(other, Acquired)
+    assert [each.job for each in other.grants] == [grant.job]
+
+
+async def test_drain_waits_for_what_is_being_stored_and_gives_back_the_rest(office: Office) -> None:
+    await office.submit(office.offer("r1", levels=2))
+    task = await office.task()
+    await office.master.drain()
+    assert office.master.running() == 0
+    (answer,) = await office.locks.beat([LeaseBeat(task.job, task.token)])
+    assert answer.verdict is Verdict.LOST
+    await office.answer(task)
+    await office.clock.settle()
+    assert office.master.ended_count == 0
+
+
+async def test_a_master_without_slots_is_refused() -> None:
+    with pytest.raises(Misuse):
+        MasterSettings("m1", slots=0)
