@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from prometheus_client import REGISTRY
 
 from discovery.registrar import Registrar
+from gateway import kernel
 from gateway.metrics import GatewayCollector
 from gateway.options import Options, load_application, of_process, parse
 from gateway.prefork import Family
@@ -46,6 +47,7 @@ def serve(options: Options) -> int:
         server = _server(options)
     except Misuse as problem:
         return _fail(problem)
+    kernel.warn(options.settings.backlog, server.capacity)
     REGISTRY.register(GatewayCollector(server))
     stack, admin = _stack(server, options)
     try:

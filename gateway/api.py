@@ -219,6 +219,13 @@ class Application:
     def on_drained(self, peer: Peer) -> None:
         """The peer has taken all that waited in its outbox."""
 
+    def on_move(self, peer: Peer) -> None:
+        """The gateway is going to end, and it is this peer's turn to be sent away: tell it where to go, if you know.
+
+        It is closed with code 1012 a while later, unless it leaves by itself. An application without this callback has
+        its peers closed at once when their turn comes.
+        """
+
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         """The connection is over: the peer's close code, or ours, or 1006 when it broke without one.
 

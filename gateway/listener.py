@@ -23,21 +23,30 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def bind(host: str, port: int, backlog: int, *, shared: bool = False) -> list[socket.socket]:
-    """Listening sockets on every address of `host`, all on one port (0 picks it). Raises OSError with the reason.
+    """Listening sockets on every address of `host`, all on one port. Raises OSError with the reason.
 
-    `shared`: other processes may listen there, too, and the kernel deals connections out by a hash of both addresses.
+    `host` may be several with commas between them; port 0 picks one. `shared`: other processes may listen there, too,
+    and the kernel deals connections out by a hash of both addresses.
     """
     sockets: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, _, _, _, address in dict.fromkeys(found):
+        for family, address in _resolve(host, port):
             chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_listen(family, (str(address[0]), chosen), backlog, shared))
+            sockets.append(_listen(family, (address, chosen), backlog, shared))
     except OSError as problem:
         for opened in sockets:
             opened.close()
         raise OSError(problem.errno, f"cannot listen on {host}:{port}: {problem.strerror}") from problem
     return sockets
+
+
+def _resolve(hosts: str, port: int) -> list[tuple[int, str]]:
+    """Family and address of every host named, each once, in order."""
+    found = {}
+    for host in hosts.split(","):
+        for family, _, _, _, address in socket.getaddrinfo(host.strip(), port, type=socket.SOCK_STREAM):
+            found[int(family), str(address[0])] = True
+    return list(found)
 
 
 def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool) -> socket.socket:

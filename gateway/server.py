@@ -15,6 +15,7 @@ from gateway.broadcast import Broadcast
 from gateway.counters import Counters
 from gateway.deadlines import Deadlines
 from gateway.door import TURN_AWAY_COUNT, Door
+from gateway.drain import send_away
 from gateway.links import Links
 from gateway.listener import Listener, bind
 from gateway.poller import Poller
@@ -26,15 +27,11 @@ from gateway.tickets import TicketBooth
 from gateway.tls import Tls
 from gateway.transport import Plain
 from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codes import GOING_AWAY, MOVED
+from wire.codes import GOING_AWAY
 from wire.errors import Misuse
 from wire.tokens import Keyring
 
 log = logging.getLogger(__name__)
-
-_DRAIN_STEP_S = 0.05
-_DRAIN_RATE = 200
-"""Clients sent away in a second, unless the window is too short for that."""
 
 
 class Server:
@@ -94,16 +91,7 @@ class Server:
         """Accept nobody, and send everybody away (1012), spread over the drain window."""
         self._door.is_shut = True
         self._listener.stop()
-        remaining = list(self.peers())
-        until = self.clock.monotonic() + self.settings.drain_s
-        pace_s = min(self.settings.drain_s * 0.75, len(remaining) / _DRAIN_RATE)
-        steps = max(int(pace_s / _DRAIN_STEP_S), 1)
-        for step in range(steps):
-            for peer in remaining[step::steps]:
-                peer.close(MOVED)
-            await self.clock.sleep(_DRAIN_STEP_S)
-        while self.links.slots.used and self.clock.monotonic() < until:
-            await self.clock.sleep(_DRAIN_STEP_S)
+        await send_away(self.links, list(self.peers()), self.settings.drain_s, self.clock)
 
     async def stop(self) -> None:
         """Close everything at once; the application hears of every connection. Fine to call twice."""

@@ -27,7 +27,7 @@ def _option(default: Any, why: str) -> Any:
 class Settings:
     """Checked when made: raises Misuse. Times are seconds; 0 switches a limit off where the text says so."""
 
-    host: str = _option("127.0.0.1", "address to listen on: this machine only until you say otherwise (0.0.0.0, ::)")
+    host: str = _option("127.0.0.1", "addresses to listen on, with commas: only this machine until you say 0.0.0.0,::")
     port: int = _option(9001, "port to listen on; 0 picks a free one")
     shared_port: bool = _option(False, "several processes listen on this one port (SO_REUSEPORT); see --processes")
     backlog: int = _option(4096, "connections the kernel queues before accept; the usual net.core.somaxconn")

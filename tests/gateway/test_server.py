@@ -394,3 +394,48 @@ async def test_draining_sends_everybody_away_over_the_window_and_lets_nobody_in(
         await house.connect(server)
     await draining
     assert server.connections == 0
+
+
+class Mover(Recorder):
+    """Tells peers where to go."""
+
+    def on_move(self, peer: Peer) -> None:
+        self._note("move", peer)
+        peer.send("move to another gateway")
+
+
+async def test_a_drain_tells_each_client_where_to_go_and_lets_it_leave_before_its_close_frame(house: House) -> None:
+    app = Mover()
+    server = await house.serve(app, drain_s=2)
+    stays, leaves = await house.open(server), await house.open(server)
+    draining = asyncio.ensure_future(server.drain())
+    assert [await stays.hear(), await leaves.hear()] == ["move to another gateway"] * 2
+    assert app.closes() == []
+    await leaves.send(CloseConnection(code=1000))
+    assert (await leaves.closed())[0] == 1000
+    assert (await stays.closed())[0] == 1012
+    await draining
+    assert sorted(app.closes()) == [1000, 1012]
+
+
+async def test_a_drain_without_connections_ends_at_once(house: House) -> None:
+    server = await house.serve(drain_s=60)
+    await asyncio.wait_for(server.drain(), 5)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_it_listens_on_several_addresses_of_both_families_on_one_port(house: House) -> None:
+    server = await house.serve(host="127.0.0.1, ::1")
+    assert server.addresses == [f"127.0.0.1:{server.port}", f"[::1]:{server.port}"]
+    with socket.socket(socket.AF_INET6) as raw:
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("::1", server.port))
+        client = Client(raw)
+        await client.upgrade()
+        await client.say("over IPv6")
+        assert await client.hear() == "over IPv6"
+
+
+async def test_an_address_of_another_machine_cannot_be_listened_on(house: House) -> None:
+    with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:0"):
+        await house.serve(host="192.0.2.1")
