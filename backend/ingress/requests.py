@@ -341,13 +341,19 @@ class Requests:
         while True:
             await self._clock.sleep(SWEEP_S)
             try:
-                self._on_swept(await self._locks.sweep(self._settings.incarnation))
+                await self.sweep()
             except Unavailable as problem:
                 log.warning("sweep not answered", extra={"action": "sweep_missed", "reason": problem.reason})
             except Exception:  # a gateway that does not sweep is taken for dead, and its clients for gone
                 log.exception("sweep failed", extra={"action": "sweep_failed"})
 
-    def _on_swept(self, swept: Swept) -> None:
+    async def sweep(self) -> Swept:
+        """One sweep; what it found. Raises Unavailable."""
+        swept = await self._locks.sweep(self._settings.incarnation)
+        told = [*swept.unknown, *(who for knock in swept.knocks for who in knock.requests)]
+        for client in {client for client, _ in told}:
+            if not self.live.count(client):
+                self._spawn(self._leave_behind(client))
         for knock in swept.knocks:
             self._on_knock(knock)
         for client, request in swept.unknown:
@@ -355,8 +361,8 @@ class Requests:
             if live is not None and live.stage is Stage.ACCEPTED:
                 say(live.peer, protocol.Unknown(request))
                 self._forget(live)
-        swept_clients = {client for knock in swept.knocks for client, _ in knock.requests}
-        swept_clients.update(client for client, _ in swept.unknown)
-        away = [client for client in swept_clients if not self.live.count(client)]
-        if away:  # gone before their requests were stored: the store has not heard of it
-            self._spawn(self._tell(Detach(self._settings.incarnation, away)))
+        return swept
+
+    async def _leave_behind(self, client: bytes) -> None:
+        """The client left before its request was stored, so the store has not heard of it."""
+        await self._decide(Detach(self._settings.incarnation, [client]), lambda: not self.live.count(client))

@@ -22,6 +22,8 @@ from wire.service import Stack
 from wire.tokens import Keyring
 
 HOST = "127.0.0.1"
+LIMITS = StoreLimits(expect_s=0.0)
+"""What is not stored is unknown at the next sweep."""
 PATIENCE_S = 20.0
 
 
@@ -38,13 +40,13 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.steps = Steps()
         self.keys = Keyring.random()
-        self.engines = Engines(EngineUrls(store=f"sqlite:{folder}/jobs.db"), StoreLimits())
+        self.engines = Engines(EngineUrls(store=f"sqlite:{folder}/jobs.db"), LIMITS)
         self.discovery = Discovery(HOST, 0, self.keys)
         self.stacks: list[Stack] = []
 
     async def __aenter__(self) -> Cluster:
         await self._start(Stack([self.discovery]))
-        self.site = Site(lambda: [self.discovery.url], self.keys, self.engines, Kinds([self.steps]))
+        self.site = Site(lambda: [self.discovery.url], self.keys, self.engines, Kinds([self.steps]), LIMITS)
         return self
 
     async def __aexit__(

@@ -203,6 +203,42 @@ async def test_resuming_on_a_connection_that_is_already_gone_leaves_nothing_behi
         assert len(cluster.ingress().requests.live) == 0
 
 
+async def test_p12_a_request_nobody_knows_is_submitted_again_and_done(cluster: Cluster) -> None:
+    async with Talker(cluster.url) as client:
+        await client.hello()
+        await client.say("resume", ids=["r1"])
+        requests = cluster.ingress().requests
+        while not (await requests.sweep()).unknown:
+            await client.understood()
+        await client.hear("unknown")
+        await client.say("submit", id="r1", kind="steps", spec={"behave": "gate"}, again=True)
+        await client.hear("accepted")
+        await cluster.steps.runner_made.started.wait()
+        cluster.steps.runner_made.gate.set()
+        assert (await client.result())[0]["outcome"] == "done"
+
+
+async def test_p26_who_left_before_the_request_was_stored_is_not_swept_for_ever(cluster: Cluster) -> None:
+    await cluster.master_stack.stop()
+    requests = cluster.ingress().requests
+    async with Talker(cluster.url) as client:
+        await client.hello()
+        await client.submit()
+        await client.hear("accepted")
+        client.abort()
+        await until(lambda: not len(requests.live))
+        _, master = await cluster.start_master()
+        await until(lambda: master.ended_count == 1)
+        assert len((await requests.sweep()).knocks) == 1
+        async with asyncio.timeout(20):
+            while (await requests.sweep()).knocks:
+                pass
+        await client.connect()
+        await client.hello(client.session, epoch=2)
+        await client.say("resume", ids=["r1"])
+        assert (await client.result())[0]["outcome"] == "done"
+
+
 # --- clients misbehave -------------------------------------------------------------------------------
 
 
