@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+OUT = Path(__file__).resolve().parent / "out"
+
 BENCHES = {
-    "hold": "what an idle connection costs",
+    "hold": "what an idle connection costs, beside other servers",
     "echo": "messages per second, beside other servers",
     "accept": "processor time for an accepted connection, beside other servers",
+    "keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
 }
 
 
@@ -20,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, text in BENCHES.items():
         options = names.add_parser(name, help=text, description=import_module(f"bench.{name}").__doc__)
-        options.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+        options.add_argument(
+            "--json", type=Path, default=OUT / f"{name}.json", metavar="FILE", help="where the figures are written, too"
+        )
         import_module(f"bench.{name}").add_options(options)
     given = parser.parse_args(arguments)
     import_module(f"bench.{given.name}").run(given).publish(given.json)

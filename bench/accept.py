@@ -1,45 +1,53 @@
 """``python -m bench accept``: processor time of the server for each accepted connection, ours and others'.
 
-A connection counts from the connect to the 101 answer. The load opens 100 at a time and keeps them all.
+A connection is all of it: connect, upgrade, and the closing handshake. Clients come 100 at a time.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from statistics import median
 
-from bench import processes, rivals
+from bench import crowds, servers
 from bench.report import Report
+from bench.rounds import Row, take_turns
+
+WARM_UP_COUNT = 500
+DEFAULT = (servers.OURS, *servers.PEERS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `run` wants to know."""
     parser.add_argument("--count", type=int, default=10_000, help="connections of a round [10000]")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each server [3]")
-    parser.add_argument("--only", default=",".join(rivals.NAMES), help="servers, with commas between them")
+    parser.add_argument("--only", default=",".join(DEFAULT), help="servers, with commas between them")
 
 
 def run(options: argparse.Namespace) -> Report:
     """Measure all."""
     report = Report(f"Accepting {options.count:,} connections")
-    found: dict[str, list[tuple[float, float, float]]] = {}
-    for _ in range(options.rounds):
-        for name in options.only.split(","):
-            with rivals.running(name) as server:
-                if server is not None:
-                    found.setdefault(name, []).append(_round(server, options.count))
-    for name, rounds in found.items():
-        rates, costs, sizes = (median(values) for values in zip(*rounds, strict=True))
-        report.rows.append({"server": name, "connections/s": rates, "CPU µs each": costs, "own B each": sizes})
-    missing = [name for name in options.only.split(",") if name not in found]
-    report.remarks += [f"not installed: {', '.join(missing)}"] if missing else []
+    names = options.only.split(",")
+    missing = servers.what_is_missing(names)
+    present = [name for name in names if name not in missing]
+    report.add_rounds(take_turns(present, options.rounds, lambda name: _round(name, options.count)))
+    report.remarks += [f"left out: {name}: {why}" for name, why in missing.items()]
+    report.remarks += [
+        f"medians of {options.rounds} rounds that took turns; connect, upgrade and closing handshake",
+        "own B left each: what the server's memory has grown by, for each connection that came and went",
+    ]
     return report
 
 
-def _round(server: rivals.Server, count: int) -> tuple[float, float, float]:
-    memory, before = processes.own_bytes(server.pid), processes.cpu_s(server.pid)
-    with processes.running([sys.executable, "-m", "bench.load", "accept", str(server.port), str(count)]) as load:
-        opened, seconds = map(float, processes.said(load).split())
-        cost_us = (processes.cpu_s(server.pid) - before) / opened * 1e6
-        return opened / seconds, cost_us, (processes.own_bytes(server.pid) - memory) / opened
+def _round(name: str, count: int) -> Row:
+    with servers.running(name) as server, crowds.one(server.port, crowds.WARM_UP_FIRST) as crowd:
+        crowd.churn(WARM_UP_COUNT)
+        before = server.look()
+        seconds = crowd.churn(count)
+        after = server.look()
+    cpu = after.cpu.since(before.cpu)
+    return {
+        "connections/s": count / seconds,
+        "CPU µs each": cpu.total_s / count * 1e6,
+        "of it kernel": cpu.kernel_s / count * 1e6,
+        "own KiB": after.own_bytes / 1024,
+        "own B left each": (after.own_bytes - before.own_bytes) / count,
+    }

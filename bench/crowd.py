@@ -1,6 +1,10 @@
-"""Very many silent clients in one process: ``python -m bench.crowd PORT``, commanded by lines on standard input.
+"""Very many silent clients in one process: ``python -m bench.crowd PORT FIRST [hello]``.
+
+It is commanded by lines on standard input. FIRST is the number of the first client's address; with ``hello`` clients
+speak the job protocol, and count as open when they have been welcomed.
 
 ``open N``   open N more WebSocket connections, each from an address of its own; answers ``opened TOTAL SECONDS``
+``churn N``  open and close N connections, 100 at a time; answers ``churned N SECONDS``
 ``stats``    answers ``held TOTAL pings COUNT lost COUNT``
 ``close``    close all; answers ``closed``
 
@@ -27,8 +31,13 @@ REQUEST = (
     b"GET / HTTP/1.1\r\nHost: bench.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-PONG = b"\x8a\x80\x00\x00\x00\x00"
-CLOSE = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
+JOB_REQUEST = REQUEST[:-2] + b"Sec-WebSocket-Protocol: roost.v1\r\n\r\n"
+_NO_KEY = bytes(4)
+_HELLO = b'{"type":"hello","epoch":1}'
+HELLO = bytes((0x81, 0x80 | len(_HELLO))) + _NO_KEY + _HELLO
+PING = b"\x89\x00"
+PONG = b"\x8a\x80" + _NO_KEY
+CLOSE = b"\x88\x82" + _NO_KEY + b"\x03\xe8"
 
 
 def address(index: int) -> str:
@@ -39,29 +48,32 @@ def address(index: int) -> str:
 class Crowd:
     """The connections, by descriptor."""
 
-    def __init__(self, port: int, first: int) -> None:
+    def __init__(self, port: int, first: int, *, hello: bool = False) -> None:
         self._target = ("127.0.0.1", port)
         self._next = first
+        self._hello = hello
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._opening: dict[int, bytes] = {}
+        """What has come of the answer."""
+        self._greeting: set[int] = set()
+        """Those that have said hello."""
         self._is_closing = False
         self.pings = self.lost = 0
 
-    def open(self, count: int) -> float:
-        """Open `count` more; the seconds it took. Raises TimeoutError when that stalls."""
-        since = progress = time.monotonic()
+    def open(self, count: int) -> None:
+        """Open `count` more. Raises TimeoutError when that stalls."""
+        progress = time.monotonic()
         goal = len(self._sockets) + count
-        while len(self._sockets) < goal or self._opening:
-            while len(self._opening) < BATCH_COUNT and len(self._sockets) < goal:
+        while len(self._sockets) < goal or self._opening or self._greeting:
+            while len(self._opening) + len(self._greeting) < BATCH_COUNT and len(self._sockets) < goal:
                 self._begin()
-            before = len(self._opening)
+            before = len(self._opening), len(self._greeting)
             self.serve(0.1)
             now = time.monotonic()
-            progress = now if len(self._opening) < before else progress
+            progress = now if (len(self._opening), len(self._greeting)) != before else progress
             if now - progress > PATIENCE_S:
-                raise TimeoutError(f"{len(self._opening)} connections do not open")
-        return time.monotonic() - since
+                raise TimeoutError(f"{len(self._opening) + len(self._greeting)} connections do not open")
 
     def _begin(self) -> None:
         raw = socket.socket()
@@ -70,7 +82,7 @@ class Crowd:
         raw.bind((address(self._next), 0))
         self._next += 1
         if raw.connect_ex(self._target) not in (0, errno.EINPROGRESS):
-            raise ConnectionError("the gateway does not listen")
+            raise ConnectionError("the server does not listen")
         self._sockets[raw.fileno()] = raw
         self._opening[raw.fileno()] = b""
         self._epoll.register(raw.fileno(), select.EPOLLOUT)
@@ -81,7 +93,7 @@ class Crowd:
             if fd not in self._sockets:
                 continue
             if events & select.EPOLLOUT:
-                self._sockets[fd].send(REQUEST)
+                self._sockets[fd].send(JOB_REQUEST if self._hello else REQUEST)
                 self._epoll.modify(fd, select.EPOLLIN)
             else:
                 self._hear(fd)
@@ -94,23 +106,33 @@ class Crowd:
         if not data:
             self._drop(fd)
         elif fd in self._opening:
-            head, end, rest = (self._opening[fd] + data).partition(b"\r\n\r\n")
-            if not end:
-                self._opening[fd] = head
-                return
-            if not head.startswith(b"HTTP/1.1 101"):
-                raise ConnectionError(head.decode(errors="replace"))
-            del self._opening[fd]
-            if rest:  # a first ping may share the read
-                self._hear_frame(fd, rest)
+            self._hear_answer(fd, self._opening[fd] + data)
+        elif fd in self._greeting and data[0] == 0x81:
+            self._greeting.discard(fd)
+            if data.endswith(PING):
+                self._hear_frame(fd, PING)
         else:
             self._hear_frame(fd, data)
+
+    def _hear_answer(self, fd: int, data: bytes) -> None:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if not end:
+            self._opening[fd] = head
+            return
+        if not head.startswith(b"HTTP/1.1 101"):
+            raise ConnectionError(head.decode(errors="replace"))
+        del self._opening[fd]
+        if self._hello:
+            self._greeting.add(fd)
+            os.write(fd, HELLO)
+        if rest:  # a first ping may share the read
+            self._hear_frame(fd, rest)
 
     def _hear_frame(self, fd: int, frame: bytes) -> None:
         if frame[0] == 0x89:
             os.write(fd, PONG)
             self.pings += 1
-        elif frame[0] == 0x88:
+        elif frame[0] == 0x88 and not self._is_closing:
             os.write(fd, CLOSE)
 
     def _drop(self, fd: int) -> None:
@@ -119,26 +141,51 @@ class Crowd:
             what = self._opening.get(fd, b"open")
             print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
         self._opening.pop(fd, None)
+        self._greeting.discard(fd)
         self._sockets.pop(fd).close()
 
     def close(self) -> None:
-        """Say goodbye on every connection, and wait until the gateway has closed each."""
+        """Say goodbye on every connection, and wait until the server has closed each. Raises TimeoutError."""
         self._is_closing = True
         for raw in self._sockets.values():
             raw.send(CLOSE)
         until = time.monotonic() + PATIENCE_S
-        while self._sockets and time.monotonic() < until:
+        while self._sockets:
             self.serve(0.1)
+            if time.monotonic() > until:
+                raise TimeoutError(f"{len(self._sockets)} connections do not close")
+        self._is_closing = False
+
+    def churn(self, count: int) -> None:
+        """Open and close so many connections."""
+        for begun in range(0, count, BATCH_COUNT):
+            self.open(min(BATCH_COUNT, count - begun))
+            self.close()
 
     def __len__(self) -> int:
         return len(self._sockets)
+
+
+def obey(crowd: Crowd, words: list[str]) -> str:
+    """The answer to one command."""
+    since = time.monotonic()
+    if words[0] == "open":
+        crowd.open(int(words[1]))
+        return f"opened {len(crowd)} {time.monotonic() - since:.3f}"
+    if words[0] == "churn":
+        crowd.churn(int(words[1]))
+        return f"churned {words[1]} {time.monotonic() - since:.3f}"
+    if words[0] == "close":
+        crowd.close()
+        return "closed"
+    return f"held {len(crowd)} pings {crowd.pings} lost {crowd.lost}"
 
 
 def main() -> None:
     """Obey lines until standard input ends."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    crowd = Crowd(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    crowd = Crowd(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:])
     commands = select.poll()
     commands.register(0, select.POLLIN)
     while True:
@@ -148,14 +195,7 @@ def main() -> None:
         words = sys.stdin.readline().split()
         if not words:
             return
-        if words[0] == "open":
-            seconds = crowd.open(int(words[1]))
-            print("opened", len(crowd), f"{seconds:.3f}", flush=True)
-        elif words[0] == "stats":
-            print("held", len(crowd), "pings", crowd.pings, "lost", crowd.lost, flush=True)
-        elif words[0] == "close":
-            crowd.close()
-            print("closed", flush=True)
+        print(obey(crowd, words), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""``python -m bench hold``: what an idle connection costs, in memory and in processor time.
+"""``python -m bench hold``: what an idle connection costs in memory, ours and others'.
 
-A gateway process is started and warmed up (its code paths run once, so that what is made lazily counts as base), then
-clients connect, each from an address of its own, and stay silent. After a pause of more than one ping period the
-memory of the gateway process, less the base, is divided by the number of connections. Tasks and allocated blocks
-(every Python object has at least one, timers included) are counted before and after: a connection owns none. At the
-end all leave.
+All servers of a round hold their connections at the same time, each client at an address of its own. A server is
+started and warmed up (its code paths run once, so that what is made lazily counts as base), its clients connect, one
+server's after another's, and stay silent. After a pause of more than one ping period the memory of the server's
+process, less the base, is divided by the number of connections. Of ours, tasks and allocated blocks (every Python
+object has at least one, timers included) are counted before and after: a connection owns none. At the end all leave.
 """
 
 from __future__ import annotations
@@ -12,96 +12,122 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from subprocess import Popen
-from typing import Any
+from contextlib import ExitStack
 
-from bench import gateways, processes
-from bench.gateways import Figures, Gateway
+from bench import crowds, servers
 from bench.report import Report
-
-CROWD_COUNT = 15_000
-"""Clients in one load process, whose descriptors may be limited to 20,000."""
+from bench.rounds import Row
 
 WARM_UP_COUNT = 200
-WARM_UP_FIRST = 1 << 23
-"""Addresses of its own for the warm-up, or later clients would meet what lingers of its connections (TIME_WAIT)."""
+DEFAULT = (servers.OURS, servers.OUR_JOBS, *servers.PEERS)
+ADDRESSES_EACH = 1 << 20
+"""Every server's clients have addresses of their own."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `run` wants to know."""
-    parser.add_argument("--count", type=int, default=10_000, help="connections to hold [10000]")
-    parser.add_argument("--app", default=gateways.ECHO, help=f"the application, module:Class [{gateways.ECHO}]")
+    parser.add_argument("--count", type=int, default=15_000, help="connections to hold, each server [15000]")
     parser.add_argument("--settle-s", type=float, default=30.0, help="silence before measuring, pings included [30]")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds [3]")
+    parser.add_argument("--only", default=",".join(DEFAULT), help="servers, with commas between them")
 
 
 def run(options: argparse.Namespace) -> Report:
-    """Measure one gateway process."""
+    """Measure all."""
     report = Report(f"Holding {options.count:,} idle connections in one process")
-    with gateways.gateway(options.app) as gateway, _crowds(gateway.port, options.count) as crowds:
-        _warm_up(gateway)
-        base = gateway.look()
-        seconds = sum(_open(crowd, count) for crowd, count in crowds)
-        opened = gateway.look()
-        time.sleep(options.settle_s)
-        held = gateway.look()
-        lost = [processes.tell(crowd, "stats") for crowd, _ in crowds]
-        report.rows.append(_row("held", base, held, held.connections))
-        _close(crowds)
-        left = gateway.look()
-        report.rows.append(_row("after all left", base, left, options.count))
-    idle_us = (held.cpu_s - opened.cpu_s) / options.settle_s / options.count * 1e6
+    names = options.only.split(",")
+    missing = servers.what_is_missing(names)
+    present = [name for name in names if name not in missing]
+    found: dict[str, list[Row]] = {name: [] for name in present}
+    for turn in range(options.rounds):
+        print(f"round {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        for name, row, remark in _round(present, options):
+            found[name].append(row)
+            report.remarks += [f"round {turn + 1}: {remark}"] if remark else []
+    report.add_rounds(found)
+    report.remarks += [f"left out: {name}: {why}" for name, why in missing.items()]
     report.remarks += [
-        f"base: {base.own_bytes:,} bytes of its own, {base.resident_bytes:,} resident, {base.blocks:,} blocks",
-        f"{gateway.capacity_line}; all open after {seconds:.1f} s",
-        f"{held.pings:,} pings; idle CPU {idle_us:.2f} µs per connection and second over {options.settle_s:g} s",
-        f"load processes: {'; '.join(lost)}",
-        "kernel bytes: slab memory of the whole machine, both ends of each connection and the epoll entries included",
+        f"medians of {options.rounds} rounds; measured {options.settle_s:g} s after the last connection opened",
+        "own: memory a process has written and shares with nobody; kernel: slab memory of the whole machine while "
+        "the connections opened, both ends of each and the epoll entries included",
     ]
     return report
 
 
-def _row(phase: str, base: Figures, now: Figures, count: int) -> dict[str, Any]:
-    def each(amount: int) -> float:
-        return amount / max(count, 1)
-
-    return {
-        "phase": phase,
-        "connections": now.connections,
-        "own B each": each(now.own_bytes - base.own_bytes),
-        "RSS B each": each(now.resident_bytes - base.resident_bytes),
-        "kernel B each": each(now.kernel_bytes - base.kernel_bytes),
-        "blocks more": now.blocks - base.blocks,
-        "tasks more": now.tasks - base.tasks,
-    }
-
-
-@contextmanager
-def _crowds(port: int, total: int, offset: int = 0) -> Iterator[list[tuple[Popen[str], int]]]:
-    """Load processes, each with how many clients it is to be."""
+def _round(names: list[str], options: argparse.Namespace) -> list[tuple[str, Row, str]]:
     with ExitStack() as stack:
-        crowds = []
-        for first in range(0, total, CROWD_COUNT):
-            command = [sys.executable, "-m", "bench.crowd", str(port), str(offset + first)]
-            crowds.append((stack.enter_context(processes.running(command)), min(CROWD_COUNT, total - first)))
-        yield crowds
+        holding = [_Holding(stack, name, index, options.count) for index, name in enumerate(names)]
+        for one in holding:
+            one.open()
+        time.sleep(options.settle_s)
+        for one in holding:
+            one.settled()
+        for one in holding:
+            one.close()
+        return [(one.name, one.row, one.remark()) for one in holding]
 
 
-def _open(crowd: Popen[str], count: int) -> float:
-    return float(processes.tell(crowd, f"open {count}").split()[-1])
+class _Holding:
+    """One server of a round, warmed up, and those who will connect to it."""
+
+    def __init__(self, stack: ExitStack, name: str, index: int, count: int) -> None:
+        self.name, self._count = name, count
+        self._server = stack.enter_context(servers.running(name))
+        self._hello = name == servers.OUR_JOBS
+        first = index * ADDRESSES_EACH
+        self._throng = stack.enter_context(crowds.throng(self._server.port, count, first, hello=self._hello))
+        self.row: dict[str, float] = {}
+        self._warm_up()
+        self._blocks: list[dict[str, int]] = []
+
+    def _warm_up(self) -> None:
+        """Let every code path run once: opening, closing, two scrapes."""
+        with crowds.one(self._server.port, crowds.WARM_UP_FIRST, hello=self._hello) as crowd:
+            crowd.open(WARM_UP_COUNT)
+            self._metrics()
+            crowd.close()
+        for _ in range(3):
+            self._metrics()
+
+    def _metrics(self) -> dict[str, int]:
+        return self._server.gateway.metrics() if self._server.gateway is not None else {}
+
+    def open(self) -> None:
+        """Open all connections."""
+        self._blocks.append(self._metrics())
+        self._base = self._server.look()
+        self.row["open s"] = self._throng.open()
+        now = self._server.look()
+        self.row["open CPU µs each"] = now.cpu.since(self._base.cpu).total_s / self._count * 1e6
+        self.row["kernel B each"] = (now.kernel_bytes - self._base.kernel_bytes) / self._count
+
+    def settled(self) -> None:
+        """All are silent."""
+        self._blocks.append(self._metrics())
+        now = self._server.look()
+        self.row["own B each"] = (now.own_bytes - self._base.own_bytes) / self._count
+        self.row["RSS B each"] = (now.resident_bytes - self._base.resident_bytes) / self._count
+        self._stats = self._throng.stats()
+
+    def close(self) -> None:
+        """All leave."""
+        self._throng.close()
+        self._blocks.append(self._metrics())
+        now = self._server.look()
+        self.row["own B each, all left"] = (now.own_bytes - self._base.own_bytes) / self._count
+        self.row["lost"] = self._stats["lost"]
+
+    def remark(self) -> str:
+        """What a gateway says of itself."""
+        if self._server.gateway is None:
+            return ""
+        base, held, left = self._blocks
+        return (
+            f"{self.name}: {_signed(held, base, 'open_connections')} open, {self._stats['pings']:,} pings; "
+            f"blocks {_signed(held, base, 'python_blocks')}, tasks {_signed(held, base, 'tasks')} while held; "
+            f"blocks {_signed(left, base, 'python_blocks')}, tasks {_signed(left, base, 'tasks')} when all had left"
+        )
 
 
-def _warm_up(gateway: Gateway) -> None:
-    """Let every code path run once: opening, closing, two scrapes."""
-    with _crowds(gateway.port, WARM_UP_COUNT, WARM_UP_FIRST) as crowds:
-        _open(*crowds[0])
-        gateway.look()
-        _close(crowds)
-    for _ in range(3):
-        gateway.look()
-
-
-def _close(crowds: list[tuple[Popen[str], int]]) -> None:
-    for crowd, _ in crowds:
-        processes.tell(crowd, "close")
+def _signed(now: dict[str, int], base: dict[str, int], name: str) -> str:
+    return f"{now[name] - base[name]:+,}"

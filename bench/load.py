@@ -1,9 +1,11 @@
-"""A light load of echoes and of connects: ``python -m bench.load echo PORT CONNECTIONS SECONDS BYTES`` or
-``python -m bench.load accept PORT COUNT``.
+"""A light load of echoes: ``python -m bench.load PORT CONNECTIONS BYTES``, commanded by lines on standard input.
 
-Every connection keeps one message in flight: what comes back is counted in whole frames and the same bytes are sent
+``run SECONDS`` answers ``MESSAGES SECONDS BUSY_S``: echoed messages, the time that took, and this process's own
+processor time.
+
+Every connection keeps one message in flight: what comes back is counted in bytes, and the same prepared frame is sent
 again, without parsing. That is two system calls and about a microsecond of Python for a message, less than any
-server does for it. Prints ``MESSAGES SECONDS`` or ``CONNECTIONS SECONDS``.
+server does for it; whether it was the load after all that had no time left is seen in BUSY_S.
 """
 
 from __future__ import annotations
@@ -14,28 +16,48 @@ import socket
 import sys
 import time
 
-from bench.crowd import REQUEST, Crowd
+from bench.crowd import REQUEST
+
+MAX_BYTES = 125
+"""Of a message: a frame with a header of 2 bytes and a key."""
 
 
-def echo(port: int, connections: int, seconds: float, size: int) -> tuple[int, float]:
-    """Messages echoed, and the time that took."""
-    epoll = select.epoll()
-    sockets = [_connect(port) for _ in range(connections)]
-    message = bytes((0x82, 0x80 | size, 0, 0, 0, 0)) + bytes(size)
-    for raw in sockets:
-        epoll.register(raw.fileno(), select.EPOLLIN)
-        raw.send(message)
-    answer_bytes, total, read, write, clock = size + 2, 0, os.read, os.write, time.monotonic
-    begun = now = clock()
-    while now < begun + seconds:
-        for _ in range(20):
-            for fd, _ in epoll.poll(1.0):
-                total += len(read(fd, 65536))
-                write(fd, message)
-        now = clock()
-    for raw in sockets:
-        raw.close()
-    return total // answer_bytes, now - begun
+class Echoes:
+    """Connections to an echo server, at rest between runs."""
+
+    def __init__(self, port: int, connections: int, size: int) -> None:
+        self._message = bytes((0x82, 0x80 | size)) + os.urandom(4 + size)
+        self._answer_bytes = size + 2
+        self._sockets = [_connect(port) for _ in range(connections)]
+        self._epoll = select.epoll()
+        for raw in self._sockets:
+            self._epoll.register(raw.fileno(), select.EPOLLIN)
+
+    def run(self, seconds: float) -> tuple[int, float]:
+        """Messages echoed, and the time that took."""
+        message, poll, read, write, clock = self._message, self._epoll.poll, os.read, os.write, time.monotonic
+        begun = now = clock()
+        for raw in self._sockets:
+            write(raw.fileno(), message)
+        received = 0
+        while now < begun + seconds:
+            for _ in range(20):
+                for fd, _ in poll(1.0):
+                    received += len(read(fd, 256))
+                    write(fd, message)
+            now = clock()
+        counted = received // self._answer_bytes
+        in_flight = len(self._sockets) * self._answer_bytes - received % self._answer_bytes
+        self._take(in_flight)
+        return counted, now - begun
+
+    def _take(self, missing: int) -> None:
+        """Read this many bytes of answers."""
+        while missing > 0:
+            ready = self._epoll.poll(10.0)
+            if not ready:
+                raise TimeoutError(f"{missing} bytes of answers do not come")
+            missing -= sum(len(os.read(fd, 256)) for fd, _ in ready)
 
 
 def _connect(port: int) -> socket.socket:
@@ -50,20 +72,14 @@ def _connect(port: int) -> socket.socket:
     return raw
 
 
-def accept(port: int, count: int) -> tuple[int, float]:
-    """Connections opened, and the time that took; they stay open until this process ends."""
-    crowd = Crowd(port, 0)
-    return count, crowd.open(count)
-
-
 def main() -> None:
-    """Do what the command line says."""
-    name, *numbers = sys.argv[1:]
-    if name == "echo":
-        print(*echo(int(numbers[0]), int(numbers[1]), float(numbers[2]), int(numbers[3])), flush=True)
-    else:
-        print(*accept(int(numbers[0]), int(numbers[1])), flush=True)
-        sys.stdin.readline()
+    """Obey lines until standard input ends."""
+    echoes = Echoes(*(int(word) for word in sys.argv[1:]))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        before = time.process_time()
+        count, seconds = echoes.run(float(line.split()[1]))
+        print(count, seconds, time.process_time() - before, flush=True)
 
 
 if __name__ == "__main__":

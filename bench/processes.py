@@ -1,4 +1,4 @@
-"""What the kernel knows of a process: memory of its own, processor time."""
+"""What the kernel knows of a process (memory of its own, processor time), and how one is started and spoken to."""
 
 from __future__ import annotations
 
@@ -6,10 +6,49 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_CPUS = sorted(os.sched_getaffinity(0))
+
+SERVER_CPUS = frozenset(_CPUS[:1])
+"""A server under measurement has this one."""
+
+LOAD_CPUS = frozenset(_CPUS[1:] or _CPUS)
+"""Those of whoever talks to it."""
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Processor time a process has used, all threads. The kernel's share is counted in ticks of 10 ms."""
+
+    total_s: float
+    user_s: float
+    kernel_s: float
+
+    def since(self, before: Cpu) -> Cpu:
+        """What was used since `before`; the total is exact, and the shares are scaled to it."""
+        total_s = self.total_s - before.total_s
+        user_s, kernel_s = self.user_s - before.user_s, self.kernel_s - before.kernel_s
+        kernel_s = total_s * kernel_s / ((user_s + kernel_s) or 1)
+        return Cpu(total_s, total_s - kernel_s, kernel_s)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One look at a process. `kernel_bytes` are of the whole machine, both ends of each connection included."""
+
+    own_bytes: int
+    resident_bytes: int
+    kernel_bytes: int
+    cpu: Cpu
+
+
+def look(pid: int) -> Figures:
+    """Measure now."""
+    return Figures(own_bytes(pid), resident_bytes(pid), kernel_bytes(), cpu(pid))
 
 
 def own_bytes(pid: int) -> int:
@@ -35,17 +74,31 @@ def kernel_bytes() -> int:
     return int(meminfo["Slab"].split()[0]) * 1024
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time the process has used, in user space and in the kernel."""
+def cpu(pid: int) -> Cpu:
+    """Processor time the process has used until now."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    total_ns = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # it has just ended
+            total_ns += int((thread / "schedstat").read_text().split()[0])
+    return Cpu(total_ns / 1e9, int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S)
+
+
+Running = AbstractContextManager[subprocess.Popen[str]]
 
 
 @contextmanager
-def running(command: list[str], **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """A process with pipes for its standard input and output; ended by SIGTERM, or by SIGKILL after 20 s."""
+def running(command: list[str], cpus: frozenset[int] = LOAD_CPUS) -> Iterator[subprocess.Popen[str]]:
+    """A process on these processors with pipes for its standard input and output.
+
+    It is ended by SIGTERM, or by SIGKILL after 20 s.
+    """
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **variables}
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),  # threads of its own inherit it
     )
     try:
         yield process
@@ -67,9 +120,14 @@ def said(process: subprocess.Popen[str]) -> str:
     return line.strip()
 
 
-def tell(process: subprocess.Popen[str], line: str) -> str:
-    """Write a line to its standard input; its answer."""
+def order(process: subprocess.Popen[str], line: str) -> None:
+    """Write a line to its standard input."""
     assert process.stdin is not None
     process.stdin.write(line + "\n")
     process.stdin.flush()
+
+
+def tell(process: subprocess.Popen[str], line: str) -> str:
+    """Write a line to its standard input; its answer."""
+    order(process, line)
     return said(process)

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.rounds import Row, medians
+
 
 @dataclass
 class Report:
-    """A table of rows, each a dict with the same keys, and remarks about how it was measured."""
+    """A table of rows, each a dict with the same keys, and remarks about how it was measured.
+
+    `rounds` has the figures of every round, of which the rows are the medians, by row.
+    """
 
     title: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    rounds: dict[str, Sequence[Row]] = field(default_factory=dict)
+
+    def add_rounds(self, found: Mapping[str, Sequence[Row]], first: str = "server") -> None:
+        """A row for each name, the medians of its rounds; `first` is the heading of the names."""
+        for name, rows in found.items():
+            self.rounds[name] = rows
+            self.rows.append({first: name, **medians(rows)})
 
     def markdown(self) -> str:
         """Heading, table, remarks."""
@@ -29,15 +42,22 @@ class Report:
 
     def as_json(self) -> str:
         """The same as one JSON object, with the machine it was measured on."""
-        machine = {"system": platform.platform(), "python": platform.python_version()}
-        found = {"title": self.title, "machine": machine, "rows": self.rows, "remarks": self.remarks}
+        machine = {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()}
+        found = {
+            "title": self.title,
+            "machine": machine,
+            "rows": self.rows,
+            "remarks": self.remarks,
+            "rounds": self.rounds,
+        }
         return json.dumps(found, indent=2)
 
-    def publish(self, json_file: Path | None) -> None:
-        """Print the table; write the JSON where it is wanted."""
+    def publish(self, json_file: Path) -> None:
+        """Print the table; write the JSON."""
         print(self.markdown())
-        if json_file is not None:
-            json_file.write_text(self.as_json() + "\n")
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(self.as_json() + "\n")
+        print(f"as JSON: {json_file}")
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,0 +1,69 @@
+"""The load against a real gateway: what it counts is what was sent."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from bench import crowds, gateways, processes, servers
+from bench.crowd import address
+from bench.processes import Cpu
+
+
+def test_every_client_of_a_crowd_has_an_address_of_its_own() -> None:
+    numbers = [*range(70_000), *range(crowds.WARM_UP_FIRST, crowds.WARM_UP_FIRST + 1000)]
+    assert len({address(number) for number in numbers}) == len(numbers)
+    assert address(0) == "127.1.0.0"
+
+
+def test_a_crowd_opens_hears_pings_and_leaves_without_losing_anybody() -> None:
+    with (
+        gateways.gateway(gateways.ECHO, "--ping-after-s", "0.2") as gateway,
+        crowds.throng(gateway.port, 300) as throng,
+    ):
+        throng.open()
+        assert gateway.metrics()["open_connections"] == 300
+        while throng.stats()["pings"] < 300:
+            pass
+        assert throng.stats()["lost"] == 0
+        throng.close()
+        assert gateway.metrics()["open_connections"] == 0
+
+
+def test_clients_that_say_hello_are_open_when_they_are_welcome() -> None:
+    with gateways.job_gateway() as gateway, crowds.one(gateway.port, 0, hello=True) as crowd:
+        crowd.open(50)
+        assert gateway.metrics()["messages_out_total"] == 50
+        crowd.close()
+
+
+def test_a_churn_opens_and_closes_as_many_as_it_says() -> None:
+    with gateways.gateway() as gateway, crowds.one(gateway.port, 0) as crowd:
+        crowd.churn(250)
+        metrics = gateway.metrics()
+        assert (metrics["opened_total"], metrics["open_connections"]) == (250, 0)
+        assert crowd.stats()["lost"] == 0
+
+
+def test_the_load_counts_each_message_that_came_back() -> None:
+    with gateways.gateway() as gateway:
+        command = [sys.executable, "-m", "bench.load", str(gateway.port), "10", "32"]
+        with processes.running(command) as load:
+            assert processes.said(load) == "ready"
+            counts = [int(processes.tell(load, "run 0.2").split()[0]) for _ in range(2)]
+            echoed = gateway.metrics()["messages_in_total"]
+        in_flight_at_the_end = 10
+        assert min(counts) > 0
+        assert 0 <= echoed - sum(counts) <= 2 * in_flight_at_the_end
+
+
+def test_a_server_that_does_not_exist_is_refused_before_anything_runs() -> None:
+    with pytest.raises(SystemExit, match="no such server: nobody"):
+        servers.what_is_missing(["roost", "nobody"])
+
+
+def test_shares_of_processor_time_are_scaled_to_the_exact_total() -> None:
+    spent = Cpu(10.05, 6.0, 4.0).since(Cpu(9.0, 5.75, 3.25))
+    assert (spent.total_s, spent.user_s, spent.kernel_s) == pytest.approx((1.05, 0.2625, 0.7875))
+    assert Cpu(1.0, 1.0, 0.0).since(Cpu(1.0, 1.0, 0.0)) == Cpu(0.0, 0.0, 0.0)
