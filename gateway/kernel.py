@@ -8,13 +8,14 @@ setting                                value      why
 ``ulimit -n``, ``fs.nr_open``          110000     one descriptor each, and the reserve; per process
 ``fs.file-max``                        500000     descriptors of the whole machine
 ``net.core.somaxconn``                 4096       cuts the backlog; a crowd that comes back fills it
-``net.ipv4.tcp_max_syn_backlog``       4096       connections whose TCP handshake is under way
+``net.ipv4.tcp_max_syn_backlog``       4096       connections whose TCP handshake is under way; not checked,
+                                                  as SYN cookies, which are usual, take what goes beyond it
 ``net.netfilter.nf_conntrack_max``     500000     only where a firewall tracks connections: a full table
                                                   drops new ones without a word
 ``net.ipv4.tcp_mem``                   (default)  idle sockets hold no buffers; about 5 KB of kernel each
 =====================================  =========  ==========================================================
 
-They are checked at the start, and each that is too small for this process is one line in the log.
+The others are checked at the start, and each that is too small for this process is one line in the log.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ class Shortage:
 
 _CHECKS = (
     ("net.core.somaxconn", "backlog", "the backlog is cut to it, and a crowd that connects at once is turned away"),
-    ("net.ipv4.tcp_max_syn_backlog", "backlog", "connects beyond it are dropped and tried again after a second"),
     ("fs.nr_open", "capacity", "no process may have more descriptors"),
     ("fs.file-max", "capacity", "the machine runs out of descriptors"),
     ("net.netfilter.nf_conntrack_max", "capacity", "the firewall's table fills up and drops new connections"),

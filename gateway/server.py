@@ -76,12 +76,11 @@ class Server:
 
     async def start(self) -> None:
         """Listen and serve. Raises OSError when it cannot listen."""
-        loop = asyncio.get_running_loop()
-        settings = self.settings
-        sockets = self._sockets or bind(settings.host, settings.port, settings.backlog, shared=settings.shared_port)
-        self._loop = loop
+        loop = self._loop = asyncio.get_running_loop()
         self.links.start(loop)
         self._app.start(self)
+        settings = self.settings
+        sockets = self._sockets or bind(settings.host, settings.port, settings.backlog, shared=settings.shared_port)
         self._broadcast.start(loop)
         self._poller.start(loop, self._talk.on_readable, self.links.on_writable)
         self.ticker.start(loop)

@@ -1,0 +1,150 @@
+"""Throws very many mutated inputs at a gateway's readers: ``python -m tests.gateway.fuzz --count 2000000 --seed 1``.
+
+Each input goes through a real socket pair, cut into pieces at random, into the same code that serves clients, from the
+opening handshake or from an open connection. Whatever comes, no error may escape, no connection may be left in a state
+that is none, and nothing of it may remain when it is gone. The input that failed is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import socket
+import sys
+
+from gateway.api import Application, Message, Peer
+from gateway.counters import Counters
+from gateway.door import Door
+from gateway.links import Links
+from gateway.poller import Poller
+from gateway.settings import Settings
+from gateway.slots import FREE
+from gateway.talk import Talk
+from gateway.tickets import TicketBooth
+from gateway.transport import Plain
+from tests.gateway.bytes_of import close, frame, text
+from wire.clock import SYSTEM_CLOCK
+from wire.codes import NORMAL
+
+REQUEST = (
+    b"GET /?ticket=a HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nOrigin: http://a.example\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: a, b\r\n\r\n"
+)
+FRAMES = (
+    text("hello"),
+    text("é" * 70),
+    frame(2, bytes(200)),
+    frame(1, b"in ", fin=False) + frame(9, b"ping") + frame(0, b"two"),
+    frame(9, b"ping"),
+    frame(10, b""),
+    frame(1, b"\xaa\x01\x00", rsv=4),
+    close(1000, "bye"),
+    bytes((0x82, 0xFF)) + (1 << 40).to_bytes(8, "big") + bytes(4),
+)
+
+
+class Mirror(Application):
+    """Echoes, and closes when it is told to."""
+
+    def on_message(self, peer: Peer, message: Message) -> None:
+        peer.send(message)
+        if message == "hello":
+            peer.close(NORMAL)
+
+
+class Fuzz:
+    """One gateway without a loop, one input after the other."""
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(seed)
+        settings = Settings(max_message_bytes=1000, max_fragments=8, compression=True, max_outbox_bytes=4000)
+        self._counters = Counters()
+        self._links = Links(Mirror(), settings, Plain(), Poller(), self._counters)
+        self._talk = Talk(self._links, settings)
+        booth = TicketBooth(None, "fuzz", SYSTEM_CLOCK, required=False)
+        self._door = Door(self._links, settings, booth, self._talk.receive)
+        self._talk.greet = self._door.on_readable
+
+    def run(self, count: int) -> None:
+        """Throw `count` inputs. Raises what escapes, after saying which input it was."""
+        for number in range(count):
+            pieces = self._cut(self._input())
+            try:
+                self._throw(pieces)
+            except BaseException:
+                sys.stderr.write(f"input {number}: {pieces!r}\n")
+                raise
+
+    def _input(self) -> bytearray:
+        dice = self._dice
+        parts = [REQUEST] if dice.random() < 0.8 else []
+        parts += dice.choices(FRAMES, k=dice.randrange(5))
+        data = bytearray(b"".join(parts))
+        start = len(REQUEST) if data.startswith(REQUEST) and dice.random() < 0.7 else 0
+        for _ in range(dice.choice((0, 1, 1, 2, 5))):
+            if len(data) > start:
+                self._mutate(data, dice.randrange(start, len(data)))
+        return data
+
+    def _mutate(self, data: bytearray, at: int) -> None:
+        dice = self._dice
+        kind = dice.randrange(5)
+        if kind == 0:
+            data[at] ^= 1 << dice.randrange(8)
+        elif kind == 1:
+            data[at] = dice.randrange(256)
+        elif kind == 2:
+            del data[at : at + dice.randrange(1, 8)]
+        elif kind == 3:
+            data[at:at] = dice.randbytes(dice.randrange(1, 8))
+        else:
+            data[at:at] = data[at : at + dice.randrange(1, 40)]
+
+    def _cut(self, data: bytearray) -> list[bytes]:
+        cuts = sorted(self._dice.randrange(len(data) + 1) for _ in range(self._dice.choice((0, 0, 1, 2, 4))))
+        return [bytes(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
+
+    def _throw(self, pieces: list[bytes]) -> None:
+        links = self._links
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        fd = ours.detach()
+        self._door.enter(fd, "192.0.2.1", is_full=False)
+        with theirs:
+            for piece in pieces:
+                os.write(theirs.fileno(), piece)
+                self._talk.on_readable(fd)
+                links.settle()
+                if links.slots.state[fd] == FREE:
+                    break
+        if links.slots.state[fd] != FREE:
+            self._talk.on_readable(fd)  # the end of the stream, or what was left unread
+            links.drop(fd)
+            links.settle()
+        assert links.slots.state[fd] == FREE
+        assert (links.slots.used, self._counters.open_now) == (0, 0)
+        assert not links.outboxes
+        assert not links.parsers
+        assert not self._counters.application_errors
+
+    def figures(self) -> str:
+        """How far the inputs came."""
+        counters = self._counters
+        return f"{counters.opened:,} opened, {counters.messages_in:,} messages, closed {dict(counters.closed)}"
+
+
+def main() -> None:
+    """Obey the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=2_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    fuzz = Fuzz(given.seed)
+    fuzz.run(given.count)
+    sys.stdout.write(f"{given.count:,} inputs, nothing escaped: {fuzz.figures()}\n")
+
+
+if __name__ == "__main__":
+    main()
