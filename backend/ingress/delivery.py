@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import UNSET, Raw
 
-from backend.ingress.live import LiveRequest
+from backend.ingress.live import LiveRequest, Stage
 from gateway.api import Peer
 from wire.clock import Clock
 from wire.codec import decompress, to_json
@@ -61,11 +61,13 @@ async def deliver(
     drains: Drains,
     clock: Clock,
 ) -> bool:
-    """Send the result; False when the peer went away. `parts` are all of them, where they are at hand."""
+    """Send the result; False when the peer went away, or wants it no more. `parts` are all, where they are at hand."""
     peer, request = live.peer, live.request
     seq = 0
     async for blob in _parts(job, ending, parts, read, clock, peer):
         await drains.room(peer)
+        if live.stage is not Stage.DELIVERING:
+            return False
         data = Raw(decompress(blob, PART_MOST_BYTES))
         if not say(peer, Part(request, seq, data)):
             return False

@@ -131,7 +131,8 @@ class Requests:
         packed = kind.pack_spec(spec)
         digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
         known = self.live.find(who.client, submit.id)
-        if known is not None and known.peer == who.peer and not (submit.again and known.digest in (b"", digest)):
+        is_told = known is not None and known.peer == who.peer and known.digest  # one resumed here is offered once more
+        if known is not None and is_told and not (submit.again and known.digest == digest):
             self._submit_twice(known, digest)
             return
         if known is None and self.live.open_count(who.client) >= self._settings.live_requests:
@@ -158,7 +159,7 @@ class Requests:
 
     def _submit_twice(self, known: LiveRequest, digest: bytes) -> None:
         """The same id again is the same request, or an error (P3)."""
-        if known.digest and known.digest != digest:
+        if known.digest != digest:
             text = "this id names another request of yours: choose a new id"
             say(known.peer, protocol.Error(ErrorCode.CONFLICT, text, known.request))
         elif known.stage is Stage.ACCEPTED:
@@ -221,7 +222,9 @@ class Requests:
         """Answer from the cache, when it may be looked up with `keys`; else publish."""
         if keys is not None:
             answer = await answers.find(self._cache, offer.kind, keys, offer.spec, self._clock.wall())
-            if answer is not None and live.is_open:
+            if not live.is_open:
+                return
+            if answer is not None:
                 live.is_stored = False
                 ending = Ending(Outcome.DONE, parts=len(answer.parts), summary=answer.summary)
                 await self._deliver(live, 0, ending, answer.parts)

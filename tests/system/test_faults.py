@@ -218,6 +218,14 @@ async def test_p12_a_request_nobody_knows_is_submitted_again_and_done(cluster: C
         assert (await client.result())[0]["outcome"] == "done"
 
 
+async def test_p12_what_was_resumed_in_vain_can_be_submitted(cluster: Cluster) -> None:
+    async with Talker(cluster.url) as client:
+        await client.hello()
+        await client.say("resume", ids=["r1"])
+        await client.submit()
+        assert (await client.result())[0]["outcome"] == "done"
+
+
 async def test_p26_who_left_before_the_request_was_stored_is_not_swept_for_ever(cluster: Cluster) -> None:
     await cluster.master_stack.stop()
     requests = cluster.ingress().requests
@@ -270,6 +278,17 @@ async def test_a_request_asked_again_and_again_does_not_hold_its_connection_for_
         assert sum(cluster.gateway.links.slots.holds) == 1
         cluster.steps.runner_made.gate.set()
         await client.result()
+        assert sum(cluster.gateway.links.slots.holds) == 0
+
+
+async def test_an_acknowledgement_in_the_middle_of_a_result_stops_it(cluster: Cluster) -> None:
+    async with Talker(cluster.url) as client:
+        await client.hello()
+        await client.submit(levels=40, width=1, bytes=190_000)
+        await client.hear("part")
+        await client.say("ack", id="r1")
+        await client.submit("r2")
+        assert (await client.hear("result"))["id"] == "r2"
         assert sum(cluster.gateway.links.slots.holds) == 0
 
 
