@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from gateway.door import Door
 from gateway.frames import ping_bytes
 from gateway.keepalive import Rhythm, Verdict, judge
@@ -10,6 +12,8 @@ from gateway.settings import Settings
 from gateway.slots import CLOSING, GREETING, LINGERING, OPEN
 from gateway.wheel import ticks
 from wire.codes import IDLE, NO_PONG, POLICY
+
+log = logging.getLogger(__name__)
 
 _PING = ping_bytes()
 
@@ -26,14 +30,21 @@ class Deadlines:
 
     def turn(self) -> None:
         """One tick."""
-        state = self._links.slots.state
         for fd in self._links.wheel.turn():
-            if state[fd] == OPEN:
-                self._open(fd)
-            elif state[fd] == GREETING:
-                self._door.too_late(fd)
-            elif state[fd] in (CLOSING, LINGERING):
+            try:
+                self._due(fd)
+            except Exception:  # a bug of ours; the others' deadlines are kept
+                log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
                 self._links.drop(fd)
+
+    def _due(self, fd: int) -> None:
+        state = self._links.slots.state[fd]
+        if state == OPEN:
+            self._open(fd)
+        elif state == GREETING:
+            self._door.too_late(fd)
+        elif state in (CLOSING, LINGERING):
+            self._links.drop(fd)
 
     def _open(self, fd: int) -> None:
         links, slots, wheel = self._links, self._links.slots, self._links.wheel

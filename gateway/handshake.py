@@ -122,7 +122,7 @@ def _opening(request: UpgradeRequest) -> Opening | Refusal:
     names = [name for name, _ in pairs if name in _ONCE]
     if len(names) != len(set(names)):
         return Refusal(400, "a header that must come once came twice")
-    fields = {b"host": request.host.encode("idna")}
+    fields = {b"host": request.host.encode()}  # wsproto has decoded it, and not every result can be encoded again
     for name, value in pairs:
         fields[name] = fields[name] + b", " + value if name in fields else value
     key = fields[b"sec-websocket-key"]

@@ -38,29 +38,35 @@ the same batch finds its slot free and is ignored.
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections.abc import Callable
 from select import EPOLLIN as READ
 from select import EPOLLOUT as WRITE
+
+log = logging.getLogger(__name__)
 
 BATCH_COUNT = 256
 """Descriptors served in one turn: 2 ms of small messages, which is what others may have to wait."""
 
 
 class Poller:
-    """Calls what it was started with, `on_readable(fd)` and `on_writable(fd)`, for descriptors that were added."""
+    """Calls what it was started with for descriptors that were added."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(
-        self, loop: asyncio.AbstractEventLoop, on_readable: Callable[[int], None], on_writable: Callable[[int], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_readable: Callable[[int], None],
+        on_writable: Callable[[int], None],
+        on_fault: Callable[[int], None],
     ) -> None:
-        """Have `loop` call `turn` whenever a descriptor is ready."""
+        """Have `loop` call `turn` whenever a descriptor is ready. `on_fault` ends one whose handler raised."""
         self._loop = loop
-        self._on_readable = on_readable
-        self._on_writable = on_writable
+        self._on_readable, self._on_writable, self._on_fault = on_readable, on_writable, on_fault
         loop.add_reader(self._epoll.fileno(), self.turn)
 
     def stop(self) -> None:
@@ -86,10 +92,14 @@ class Poller:
         """Serve at most BATCH_COUNT ready descriptors."""
         on_readable = self._on_readable
         for fd, events in self._epoll.poll(0, BATCH_COUNT):
-            if events == READ:
-                on_readable(fd)
-                continue
-            if events & WRITE:
-                self._on_writable(fd)
-            if events & ~WRITE:
-                on_readable(fd)
+            try:
+                if events == READ:
+                    on_readable(fd)
+                    continue
+                if events & WRITE:
+                    self._on_writable(fd)
+                if events & ~WRITE:
+                    on_readable(fd)
+            except Exception:  # a bug of ours; without an end the descriptor would be reported again for ever
+                log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
+                self._on_fault(fd)

@@ -88,6 +88,7 @@ def without(line: bytes) -> bytes:
         (HEAD.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), 400),
         (HEAD.replace(b"Host: example.org", b"Host: xn--\xff"), 400),
         (HEAD.replace(b"roost.v1", b"\xff"), 400),
+        (HEAD.replace(b"Host: example.org", b"Host: \xff.example"), 400),
         (HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"\r\n\r\n", 400),
@@ -97,6 +98,11 @@ def test_what_is_no_upgrade_request_is_refused_with_a_reason(head: bytes, status
     refusal = refused(head)
     assert refusal.status == status
     assert refusal.reason
+
+
+def test_a_strange_host_is_taken_as_it_is() -> None:
+    for host in (b".example", b"a..b", b"[::1]:80", b"xn--80ak6aa92e"):
+        assert opened(HEAD.replace(b"example.org", host)).request("").headers["host"]
 
 
 def test_a_wrong_version_is_told_the_right_one() -> None:

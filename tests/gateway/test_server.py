@@ -13,6 +13,7 @@ import pytest
 from wsproto.events import CloseConnection, Pong
 
 from gateway.api import Peer, Refusal, Request
+from gateway.talk import Talk
 from tests.gateway.bytes_of import close, frame, text
 from tests.gateway.harness import Client, House, Recorder, until
 from wire.clock import SYSTEM_CLOCK
@@ -240,6 +241,26 @@ async def test_an_application_that_raises_in_on_close_leaks_nothing(house: House
     (await house.open(server)).reset()
     await until(lambda: server.connections == 0)
     assert server.counters.application_errors == 1
+
+
+async def test_a_bug_of_ours_costs_one_connection(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await house.serve()
+    victim, bystander = await house.open(server), await house.open(server)
+    receive = Talk.receive
+
+    def fail(self: Talk, fd: int, data: bytes) -> None:
+        if b"\xee" in data:
+            raise RuntimeError("a bug of ours")
+        receive(self, fd, data)
+
+    monkeypatch.setattr(Talk, "receive", fail)
+    await victim.write(b"\xee")
+    assert await victim.read_all() == b""
+    await bystander.say("hi")
+    assert await bystander.hear() == "hi"
+    assert [record.getMessage() for record in caplog.records] == ["connection failed"]
 
 
 async def refusal_of(client: Client) -> tuple[int, dict[str, str]]:
