@@ -100,6 +100,18 @@ async def test_without_discovery_everything_goes_on(cluster: Cluster) -> None:
         assert (await client.result())[0]["outcome"] == "done"
 
 
+async def test_parts_that_start_before_discovery_are_found_once_it_is_there(tmp_path: Path) -> None:
+    async with Cluster(tmp_path) as cluster:
+        await cluster.discovery.stop()
+        await cluster.start_all()
+        await cluster.discovery.start()
+        await until(lambda: len(cluster.discovery._table.components()) == 4)
+        async with Talker(cluster.url) as client:
+            await client.hello()
+            await client.submit()
+            assert (await client.result())[0]["outcome"] == "done"
+
+
 async def test_p7_an_offer_that_died_in_its_queue_becomes_an_outcome(cluster: Cluster) -> None:
     async with Talker(cluster.url) as client:
         await client.hello()
