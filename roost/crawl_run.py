@@ -14,6 +14,7 @@ from roost.client import CRAWL, Client, connect
 from roost.crawl import assemble_crawl
 from roost.effects import Answer
 from roost.export import Format, Target, write_as
+from roost.notices import connection_notices
 from roost.render import Display, summary_line
 from roost.request import LevelFound, Request
 from wire.errors import BadInput, RoostError
@@ -48,19 +49,23 @@ class CrawlRun:
     def __init__(self, order: Order, target: Target, display: Display) -> None:
         self._order, self._target, self._display = order, target, display
         self._interrupted = asyncio.Event()
+        self._asked = False
         self._levels: list[list[Any]] = []
 
     async def run(self) -> int:
         """The exit code. What is to be said is said on the display, what is asked for is written to the target."""
         with self._listening():
             try:
-                return self._write(await self._unless_interrupted(self._crawl()))
+                result = await self._unless_interrupted(self._crawl())
+                if self._asked:
+                    return self._write(result)
+                self._display.say("interrupted before the crawl began: there is nothing to write")
+                return INTERRUPTED
             except RoostError as problem:
                 self._display.say(f"roost: {problem}")
                 return USAGE if isinstance(problem, BadInput) else COULD_NOT_RUN
             finally:
                 self._display.close()
-                self._target.discard()
 
     async def _unless_interrupted(self, crawling: Any) -> CrawlResult:
         """The crawl's result; what was found so far when it did not come to one before Ctrl-C."""
@@ -68,7 +73,7 @@ class CrawlRun:
         interrupted = asyncio.ensure_future(self._interrupted.wait())
         try:
             await asyncio.wait({crawl, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-            if not crawl.done():
+            if self._asked and not crawl.done():
                 await asyncio.wait({crawl}, timeout=CANCEL_WITHIN_S)
             if crawl.done() and not (self._interrupted.is_set() and crawl.exception()):
                 return crawl.result()
@@ -96,14 +101,16 @@ class CrawlRun:
             yield system.url
 
     async def _ask(self, client: Client) -> CrawlResult:
+        self._asked = True
         request = client.submit(CRAWL, self._order.spec, stream=True)
         cancelling = asyncio.create_task(self._cancel_when_interrupted(request))
         try:
-            async for event in request.events():
-                self._display.show(event)
-                if isinstance(event, LevelFound):
-                    self._note_level(event)
-            return await request.result()  # type: ignore[no-any-return]
+            with connection_notices(self._display.say):
+                async for event in request.events():
+                    self._display.show(event)
+                    if isinstance(event, LevelFound):
+                        self._note_level(event)
+                return await request.result()  # type: ignore[no-any-return]
         finally:
             cancelling.cancel()
             await asyncio.gather(cancelling, return_exceptions=True)
@@ -131,21 +138,23 @@ class CrawlRun:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the crawl with what was found; the second one ends the process at once."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Ctrl-C, SIGTERM and a closed terminal end the crawl with what was found; the second one quits at once."""
+        loop, numbers = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
             loop.add_signal_handler(number, self.interrupt)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         if self._interrupted.is_set():
             self._display.close()
-            self._target.discard()
             os._exit(INTERRUPTED)
         self._interrupted.set()
-        self._display.say("interrupted: collecting what was found (once more to quit at once)")
+        if self._asked:
+            self._display.say("interrupted: collecting what was found (once more to quit at once)")

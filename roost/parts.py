@@ -6,8 +6,9 @@ Secrets come from the environment only, because an argument is seen by everybody
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -97,8 +98,8 @@ def up(
                 master_slots=master_slots,
                 worker_slots=worker_slots,
                 live_requests=live_requests,
-                kinds=kind,
-                options={"crawl": CrawlOptions(allow_private=tuple(allow_private))},
+                kinds=separate(kind),
+                options={"crawl": CrawlOptions(allow_private=tuple(separate(allow_private)))},
             )
         )
 
@@ -195,7 +196,7 @@ def worker(
     """Run a worker: does tasks, and keeps nothing."""
     set_up_logging(log_level, log_style)
     site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
-    options = _checked(lambda: {"crawl": CrawlOptions(allow_private=tuple(allow_private))})
+    options = _checked(lambda: {"crawl": CrawlOptions(allow_private=tuple(separate(allow_private)))})
     parts = worker_parts(site, worker_slots, options)
     _serve(Stack(parts), lambda: typer.echo(f"worker with {worker_slots} slots"))
 
@@ -214,12 +215,12 @@ def _site(
             "the broker memory: lives inside one process, so this part alone would hear of nothing: "
             "run everything with `roost up`, or name a broker that processes share with --broker"
         )
-    limits = StoreLimits(live_requests=live_requests)
+    limits, replicas = StoreLimits(live_requests=live_requests), separate(discovery_urls)
     return Site(
-        discovery=lambda: discovery_urls,
+        discovery=lambda: replicas,
         keys=_keys(),
         engines=Engines(EngineUrls(broker, cache, store), limits),
-        kinds=load(kinds),
+        kinds=load(separate(kinds)),
         limits=limits,
         secret=_secret(),
         version=VERSION,
@@ -238,6 +239,11 @@ def _secret() -> InternalSecret:
     return InternalSecret(os.environ.get("ROOST_SECRET", ""))
 
 
+def separate(values: Iterable[str]) -> list[str]:
+    """The single values of an option that may be repeated, or comes from a variable with commas or spaces in it."""
+    return [single for value in values for single in value.replace(",", " ").split()]
+
+
 def _checked(make: Callable[[], T]) -> T:
     """What `make` makes; settings that cannot work end the command with status 2."""
     try:
@@ -251,6 +257,15 @@ def _serve(stack: Stack, on_ready: Callable[[], None]) -> None:
     try:
         run(stack, on_ready)
     except (OSError, Unavailable, Misuse) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-        typer.echo(f"Error: {reason}", err=True)
+        typer.echo(f"Error: {_advice(problem)}", err=True)
         raise typer.Exit(EXIT_FAILED) from None
+
+
+def _advice(problem: Exception) -> str:
+    """What went wrong and, where it is known, what to do."""
+    if not isinstance(problem, OSError) or not problem.strerror:
+        return str(problem)
+    if problem.errno == errno.EADDRINUSE:
+        place = problem.strerror.partition(": ")[0]
+        return f"{place}: a program does already; end it, or choose another port with --port or --gateway-port"
+    return problem.strerror

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from roost.request import Event, LevelFound, Progress
+from roost.streams import silence
 from wire.clock import Clock
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 2.0
 """Between plain lines: a log of an hour's crawl stays readable."""
+
+SAME_LINE_EVERY_S = 30.0
+"""When nothing has changed: a sign of life only."""
 
 
 class Display(Protocol):
@@ -36,16 +40,22 @@ class PlainDisplay:
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
-        self._next_at = clock.monotonic() + LINE_EVERY_S
+        self._next_at = self._same_at = clock.monotonic() + LINE_EVERY_S
+        self._last = ""
 
     def show(self, event: Event) -> None:
         now = self._clock.monotonic()
         if isinstance(event, Progress) and event.known and now >= self._next_at:
-            self._next_at = now + LINE_EVERY_S
-            self.say(f"level {event.level}: {event.done} of {event.known} pages")
+            line = f"level {event.level}: {event.done} of {event.known} pages"
+            if line != self._last or now >= self._same_at:
+                self._last, self._next_at, self._same_at = line, now + LINE_EVERY_S, now + SAME_LINE_EVERY_S
+                self.say(line)
 
     def say(self, text: str) -> None:
-        print(printable(text), file=self._stream, flush=True)
+        try:
+            print(printable(text), file=self._stream, flush=True)
+        except OSError:  # nobody listens any more; the result still counts
+            silence(self._stream)
 
     def close(self) -> None:
         """Nothing to undo."""
@@ -55,26 +65,40 @@ class TerminalDisplay:
     """A bar for each level whose pages are fetched."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._console = Console(file=stream)
+        self._stream, self._console = stream, Console(file=stream)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages"))
-        self._bars = Bars(*columns, console=self._console)
+        self._bars = Bars(*columns, TimeElapsedColumn(), console=self._console)
         self._levels: dict[int, TaskID] = {}
+        self._start: TaskID | None = self._bars.add_task("starting", total=None)
         self._bars.start()
 
     def show(self, event: Event) -> None:
+        self._forget_start()
         if isinstance(event, LevelFound):
             self._finish_below(event.level)
         elif event.known:
             self._finish_below(event.level)
             if event.level not in self._levels:
-                self._levels[event.level] = self._bars.add_task(f"level {event.level}")
+                self._levels[event.level] = self._bars.add_task(f"level {event.level}", total=event.known)
             self._bars.update(self._levels[event.level], completed=event.done, total=event.known)
 
     def say(self, text: str) -> None:
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        try:
+            self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        except OSError:  # the terminal was closed
+            silence(self._stream)
 
     def close(self) -> None:
-        self._bars.stop()
+        self._forget_start()
+        try:
+            self._bars.stop()
+        except OSError:
+            silence(self._stream)
+
+    def _forget_start(self) -> None:
+        if self._start is not None:
+            self._bars.remove_task(self._start)
+            self._start = None
 
     def _finish_below(self, level: int) -> None:
         """Events may be dropped on the way: what comes from a level says that those before it are done."""

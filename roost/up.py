@@ -7,6 +7,7 @@ jobs from the broker, just as they do in processes of their own.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -73,7 +74,9 @@ class System:
         )
         gateway_settings = replace(settings.gateway, host=settings.host, port=settings.gateway_port)
         gateway, self._server = gateway_parts(site, gateway_settings, settings.public_url, require_ticket=False)
+        claim: list[Part] = [] if settings.data is None else [Claim(settings.data)]
         parts: list[Part] = [
+            *claim,
             self.discovery,
             *lock_parts(site, LOOPBACK, 0),
             *worker_parts(site, settings.worker_slots, settings.options),
@@ -93,6 +96,35 @@ class System:
         return self._server
 
 
+class Claim:
+    """A part that has a data folder to itself while it runs. `start` raises Misuse when another process has it.
+
+    Two systems over one store would do each other's jobs, each with its own settings, and answer late.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: int | None = None
+
+    async def start(self) -> None:
+        held = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            raise Misuse(f"{self._folder} is in use by another roost up: end it, or name another folder") from None
+        self._held = held
+
+    async def drain(self) -> None:
+        """The folder is held to the end."""
+
+    async def stop(self) -> None:
+        """The file stays: removing it could free a lock that somebody else has just taken."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
 @contextlib.asynccontextmanager
 async def all_in_one(settings: UpSettings, kinds: Kinds | None = None) -> AsyncIterator[System]:
     """The whole system, started; gone afterwards."""
@@ -108,7 +140,7 @@ def _open_folder(folder: Path) -> tuple[str, Keyring]:
     """The store's path and the signing keys of a data folder, made when missing."""
     keys = folder / "keys"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not keys.exists():
             new = folder / "keys.new"
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

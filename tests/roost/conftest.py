@@ -6,6 +6,7 @@ import pytest
 
 from discovery.server import Discovery
 from tests.roost.gateway import ScriptedGateway
+from tests.roost.site import Site
 from wire.tokens import Keyring
 
 
@@ -24,3 +25,11 @@ async def discovery() -> AsyncIterator[Discovery]:
     await part.start()
     yield part
     await part.stop()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    made = Site()
+    await made.start()
+    yield made
+    await made.stop()

@@ -7,54 +7,17 @@ import json
 import os
 import pty
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from discovery.server import Discovery
+from tests.roost.command import LOOPBACK, PATIENCE_S, ROOST, crawl, finish, start
 from tests.roost.gateway import ScriptedGateway
 from tests.roost.site import Site
 from wire.messages import client as protocol
-
-ROOST = [sys.executable, "-c", "from roost.cli import main; main()", "crawl"]
-LOOPBACK = ("--allow-private", "127.0.0.0/8")
-PATIENCE_S = 60.0
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: bytes
-    err: str
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    made = Site()
-    await made.start()
-    yield made
-    await made.stop()
-
-
-async def start(*arguments: str, env: dict[str, str] | None = None, stderr: int = PIPE) -> Process:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ROOST_")}
-    return await asyncio.create_subprocess_exec(
-        *ROOST, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=stderr, env=clean | {"COLUMNS": "300"} | (env or {})
-    )
-
-
-async def finish(process: Process) -> Outcome:
-    async with asyncio.timeout(PATIENCE_S):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Outcome(process.returncode, out, (err or b"").decode())
-
-
-async def crawl(*arguments: str, env: dict[str, str] | None = None) -> Outcome:
-    return await finish(await start(*arguments, env=env))
 
 
 async def test_without_a_server_it_brings_everything_itself_and_leaves_only_the_result_on_stdout(site: Site) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from backend.kinds.crawl.result import CrawlResult
 from roost.render import LINE_EVERY_S, PlainDisplay, TerminalDisplay, make_display, printable, summary_line
 from roost.request import LevelFound, Progress
@@ -40,6 +42,48 @@ def test_a_terminal_gets_a_bar_for_each_level_and_those_below_are_full() -> None
     assert "3/8" in last
     assert "level 2" not in last
     assert stream.getvalue().endswith("\x1b[?25h"), "the cursor is back"
+
+
+def test_from_the_start_a_terminal_shows_that_something_happens_and_never_a_number_nobody_told() -> None:
+    stream = Terminal()
+    display = TerminalDisplay(stream)
+    assert "starting" in stream.getvalue()
+    for level in range(20):
+        display.show(Progress(level, 0, 7))
+    display.close()
+    assert "/100" not in stream.getvalue()
+    assert "starting" not in stream.getvalue().rpartition("level 0")[2]
+
+
+class Broken(io.TextIOWrapper):
+    """A terminal that was closed."""
+
+    def __init__(self, isatty: bool) -> None:
+        super().__init__(open("/dev/full", "wb", buffering=0), write_through=True)  # noqa: SIM115
+        self._isatty = isatty
+
+    def isatty(self) -> bool:
+        return self._isatty
+
+
+@pytest.mark.parametrize("isatty", [False, True])
+def test_a_display_that_nobody_can_see_disturbs_nobody(isatty: bool) -> None:
+    with Broken(isatty) as stream:
+        display = PlainDisplay(stream, ManualClock()) if not isatty else TerminalDisplay(Terminal())
+        if isinstance(display, TerminalDisplay):
+            display._console.file = display._stream = stream
+        display.say("nobody hears this")
+        display.show(Progress(1, 0, 2))
+        display.close()
+
+
+async def test_a_line_that_says_nothing_new_is_rare() -> None:
+    stream, clock = io.StringIO(), ManualClock()
+    display = PlainDisplay(stream, clock)
+    for _ in range(40):
+        await clock.advance(LINE_EVERY_S)
+        display.show(Progress(1, 17, 18))
+    assert len(stream.getvalue().splitlines()) == 3
 
 
 def test_elsewhere_there_are_plain_lines() -> None:
