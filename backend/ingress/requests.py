@@ -25,7 +25,7 @@ from backend.ingress.delivery import UNSENT_BYTES, Drains, deliver, say
 from backend.ingress.live import LiveRequest, LiveTable, Stage
 from backend.jobs import TAKEN_ENDING
 from backend.kinds.api import JobKind, Keys
-from backend.lock.batch import Batcher
+from backend.lock.batch import Batcher, rows
 from backend.lock.client import LockClient
 from gateway.api import Peer
 from wire.clock import Clock
@@ -57,7 +57,7 @@ SWEEP_S = 10.0
 RETRY_S = 1.0
 MAIL_AT_ONCE = 256
 MOST_ASKED = 256
-"""Questions of one client to the lock servers that are not answered yet; honest clients have a few."""
+"""Who has asked about so many requests and is not answered yet must wait; honest clients ask about a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Requests:
     ) -> None:
         self._settings, self._broker, self._cache, self._locks = settings, broker, cache, locks
         self._clock = clock
-        self._decisions: Batcher[Decision, Answer] = Batcher(locks.decide)
+        self._decisions: Batcher[Decision, Answer] = Batcher(locks.decide, rows)
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: Counter[bytes] = Counter()
         self.drains = Drains()
@@ -109,16 +109,16 @@ class Requests:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], client: bytes = b"") -> None:
-        """Do it in the background; `client` is whose question it is."""
+    def _spawn(self, work: Coroutine[Any, Any, None], client: bytes = b"", count: int = 1) -> None:
+        """Do it in the background; `client` is whose question it is, about `count` requests."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        self._asked[client] += 1
-        task.add_done_callback(partial(self._ended, client))
+        self._asked[client] += count
+        task.add_done_callback(partial(self._ended, client, count))
 
-    def _ended(self, client: bytes, task: asyncio.Task[None]) -> None:
+    def _ended(self, client: bytes, count: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._asked[client] -= 1
+        self._asked[client] -= count
         if not self._asked[client]:
             del self._asked[client]
         if not task.cancelled() and task.exception() is not None:
@@ -174,7 +174,7 @@ class Requests:
             return
         for request in new:
             self._live(who, request, stream=True, counts=False)
-        self._spawn(self._resume(who, wanted), who.client)
+        self._spawn(self._resume(who, wanted), who.client, len(wanted))
 
     def cancel(self, who: Speaker, request: str) -> None:
         """The client gives the request up."""

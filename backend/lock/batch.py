@@ -6,18 +6,44 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from wire.messages.lock import Acquire, Attach, Decision, Detach
+
 AskT = TypeVar("AskT")
 AnswerT = TypeVar("AnswerT")
 
 MOST = 1000
-"""Asks in one commit: bounds how long the last of them waits."""
+"""Rows in one commit, about: bounds how long the last of those who share it waits (P18)."""
+
+
+def rows(decision: Decision) -> int:
+    """About how many rows a decision touches."""
+    match decision:
+        case Acquire():
+            return 1 + len(decision.offers)
+        case Attach():
+            return len(decision.requests)
+        case Detach():
+            return len(decision.clients)
+    return 1
+
+
+def _one(ask: object) -> int:
+    return 1
 
 
 class Batcher(Generic[AskT, AnswerT]):
-    """Gathers asks for `commit`, which takes a list and answers each, or raises for all."""
+    """Gathers asks for `commit`, which takes a list and answers each, or raises for all.
 
-    def __init__(self, commit: Callable[[list[AskT]], Awaitable[list[AnswerT]]], most: int = MOST) -> None:
-        self._commit, self._most = commit, most
+    What one commit takes weighs at most `most`, unless a single call weighs more.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[list[AskT]], Awaitable[list[AnswerT]]],
+        weigh: Callable[[AskT], int] = _one,
+        most: int = MOST,
+    ) -> None:
+        self._commit, self._weigh, self._most = commit, weigh, most
         self._waiting: list[tuple[list[AskT], asyncio.Future[list[AnswerT]]]] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -38,11 +64,11 @@ class Batcher(Generic[AskT, AnswerT]):
 
     def _take(self) -> list[tuple[list[AskT], asyncio.Future[list[AnswerT]]]]:
         """Whole calls up to the bound, at least one."""
-        count = taken = 0
+        weight = taken = 0
         for asks, _ in self._waiting:
-            if taken and count + len(asks) > self._most:
+            weight += sum(map(self._weigh, asks))
+            if taken and weight > self._most:
                 break
-            count += len(asks)
             taken += 1
         batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return batch

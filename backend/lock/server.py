@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from backend.lock.batch import Batcher
+from backend.lock.batch import Batcher, rows
 from backend.store.port import Store
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
@@ -44,7 +44,7 @@ class LockServer:
     ) -> None:
         self._store, self._secret, self._clock = store, secret, clock
         self._host, self._port = host, port
-        self._decisions: Batcher[Decision, Answer] = Batcher(self._decide)
+        self._decisions: Batcher[Decision, Answer] = Batcher(self._decide, rows)
         self._beats: Batcher[LeaseBeat, LeaseAnswer] = Batcher(store.beat)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None

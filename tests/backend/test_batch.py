@@ -53,6 +53,15 @@ async def test_a_commit_is_bounded_but_never_splits_one_ask() -> None:
     assert store.commits == [[1], [2, 3, 4], [5], [6, 7, 8, 9]]
 
 
+async def test_what_weighs_more_counts_for_more() -> None:
+    store = Store()
+    batcher: Batcher[int, int] = Batcher(store.commit, weigh=lambda number: number, most=10)
+    tasks = await asked(batcher, store, [1], [9], [1], [1], [50], [8])
+    store.gate.set()
+    await asyncio.gather(*tasks)
+    assert store.commits == [[1], [9, 1], [1], [50], [8]]
+
+
 async def test_a_failed_commit_is_told_to_all_who_shared_it_and_the_next_one_works() -> None:
     store = Store()
     batcher = Batcher(store.commit)

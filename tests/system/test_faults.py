@@ -313,6 +313,18 @@ async def test_p10_acknowledging_what_is_not_finished_gives_it_up(cluster: Clust
         await until(lambda: cluster.master.running() == 0)
 
 
+async def test_i8_a_client_that_resumes_everything_again_and_again_harms_nobody(cluster: Cluster) -> None:
+    async with Talker(cluster.url) as client, Talker(cluster.url) as other:
+        await client.hello()
+        await other.hello()
+        ids = [f"r{number}" for number in range(900)]
+        for _ in range(300):
+            await client.say("resume", ids=ids)
+        await other.submit()
+        assert (await other.result())[0]["outcome"] == "done"
+        assert (await client.hear("error"))["code"] == "overloaded"
+
+
 @pytest.mark.parametrize("flood", ["resume", "ack", "cancel"])
 async def test_i8_a_flood_of_questions_is_answered_and_harms_nobody(cluster: Cluster, flood: str) -> None:
     async with Talker(cluster.url) as client, Talker(cluster.url) as other:
