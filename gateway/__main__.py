@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from discovery.registrar import Registrar
 from gateway import kernel
+from gateway.bearer import Bearer
 from gateway.metrics import GatewayCollector
 from gateway.options import Options, load_application, of_process, parse
 from gateway.prefork import Family
@@ -60,7 +61,10 @@ def serve(options: Options) -> int:
 def _server(options: Options) -> Server:
     keyring = Keyring.from_text(options.keys) if options.keys else None
     app = load_application(options.app)
-    return Server(app, options.settings, keyring=keyring, require_ticket=options.require_ticket)
+    bearer = None
+    if options.jwt_key:
+        bearer = Bearer(options.jwt_key, options.jwt_algorithms, options.jwt_audience, SYSTEM_CLOCK)
+    return Server(app, options.settings, keyring=keyring, require_ticket=options.require_ticket, bearer=bearer)
 
 
 def _stack(server: Server, options: Options) -> tuple[Stack, AdminHttp | None]:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 
 from gateway.admission import Addresses, Origins, Proxies
-from gateway.api import Application, Refusal, ticket_of
+from gateway.api import Application, Refusal, Request, ticket_of
+from gateway.bearer import Bearer
 from gateway.deflate import agree
 from gateway.handshake import (
     HEALTH_ANSWER,
@@ -41,11 +42,13 @@ class Door:
         links: Links,
         settings: Settings,
         booth: TicketBooth,
+        bearer: Bearer | None,
         receive: Callable[[int, bytes], None],
     ) -> None:
         self._links = links
         self._settings = settings
         self._booth = booth
+        self._bearer = bearer
         self._receive = receive
         self._heads: dict[int, bytes] = {}
         """What has come of a request that is not whole yet."""
@@ -58,6 +61,8 @@ class Door:
         self._origins = Origins(settings.allow_origins)
         self._named: dict[int, str] = {}
         """Client addresses that a PROXY protocol header named, while the handshake is under way."""
+        self._subjects: dict[int, str] = {}
+        """Who clients are by their bearer tokens, likewise."""
         self._turned_away = 0
         links.on_free.append(self._forget)
         self.is_shut = False
@@ -95,6 +100,7 @@ class Door:
             self._turned_away -= 1
         self._heads.pop(fd, None)
         self._named.pop(fd, None)
+        self._subjects.pop(fd, None)
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
@@ -174,6 +180,9 @@ class Door:
         refusal = self._booth.check(ticket_of(opening.target))
         if refusal is not None:
             return refusal, "ticket"
+        refusal = self._identify(fd, opening)
+        if refusal is not None:
+            return refusal, "bearer"
         refusal = self._ask_application(fd, opening)
         return (refusal, "application") if refusal is not None else None
 
@@ -185,6 +194,19 @@ class Door:
             return True
         return self._addresses.takes(fd, self._address(fd, opening))
 
+    def _identify(self, fd: int, opening: Opening) -> Refusal | None:
+        """Check the bearer token, where one is needed, and keep its subject until the connection is open."""
+        if self._bearer is None:
+            return None
+        found = self._bearer.check(opening.fields, opening.subprotocols)
+        if isinstance(found, Refusal):
+            return found
+        self._subjects[fd] = found
+        return None
+
+    def _request(self, fd: int, opening: Opening) -> Request:
+        return opening.request(self._address(fd, opening), self._subjects.get(fd, ""))
+
     def _busy(self, status: int, reason: str) -> Refusal:
         return Refusal(status, reason, retry_after_s=self._settings.retry_after_s)
 
@@ -192,7 +214,7 @@ class Door:
         if not self._app_admits:
             return None
         try:
-            return self._links.app.admit(opening.request(self._address(fd, opening)))
+            return self._links.app.admit(self._request(fd, opening))
         except Exception:
             self._links.counters.application_errors += 1
             log.exception("the application failed", extra={"action": "application_failed"})
@@ -211,12 +233,13 @@ class Door:
         links.counters.open_now += 1
         if not links.write(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
             return
-        links.opening = (fd, lambda: opening.request(self._address(fd, opening)))
+        links.opening = (fd, lambda: self._request(fd, opening))
         try:
             links.call(fd, links.app.on_open)
         finally:
             links.opening = None
             self._named.pop(fd, None)
+            self._subjects.pop(fd, None)
         if rest:
             self._receive(fd, rest)
 

@@ -38,6 +38,9 @@ class Options:
     keys: str
     secret: str
     require_ticket: bool
+    jwt_key: str
+    jwt_algorithms: tuple[str, ...]
+    jwt_audience: str
     processes: int
     log_level: str
     log_style: str
@@ -63,6 +66,11 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add(process, "keys", str, "", "signing keys of tickets, name:secret with commas between them, the newest first")
     _add(process, "secret", str, "", "shared secret of the system's own HTTP")
     _add(process, "require_ticket", bool, False, "nobody gets in without a ticket")
+    _add(
+        process, "jwt_key", str, "", "everybody needs a JSON Web Token signed with this: a secret, or a PEM public key"
+    )
+    _add(process, "jwt_algorithms", str, "HS256", "accepted signatures, with commas between them")
+    _add(process, "jwt_audience", str, "", "what the token's aud must name")
     _add(
         process, "processes", int, 1, "processes; each has a port of its own, counted up, unless --shared-port is given"
     )
@@ -106,6 +114,7 @@ def _options(given: dict[str, Any]) -> Options:
     settings = Settings(**{item.name: given.pop(item.name) for item in fields(Settings)})
     alone = given.pop("no_discovery")
     discovery = tuple(url.strip() for url in given.pop("discovery").split(",") if url.strip())
+    given["jwt_algorithms"] = tuple(name.strip() for name in given["jwt_algorithms"].split(",") if name.strip())
     if not given["app"]:
         raise Misuse("say which application to run: --app gateway.examples.echo:Echo")
     if not discovery and not alone:

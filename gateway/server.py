@@ -11,6 +11,7 @@ from discovery.registrar import Vitals, new_incarnation
 from gateway import frames
 from gateway.admission import Rate
 from gateway.api import Application, Frame, Message, Peer
+from gateway.bearer import Bearer
 from gateway.broadcast import Broadcast
 from gateway.counters import Counters
 from gateway.deadlines import Deadlines
@@ -37,7 +38,8 @@ log = logging.getLogger(__name__)
 class Server:
     """Holds connections for one application. Implements `api.Gateway` and `wire.service.Part`.
 
-    With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one. `sockets` are
+    With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one; with `bearer` everybody
+    needs a JSON Web Token. `sockets` are
     listening sockets made elsewhere; without them `start` makes them from the settings.
     """
 
@@ -50,6 +52,7 @@ class Server:
         incarnation: str = "",
         keyring: Keyring | None = None,
         require_ticket: bool = False,
+        bearer: Bearer | None = None,
         sockets: list[socket.socket] | None = None,
     ) -> None:
         self.settings = settings
@@ -64,7 +67,7 @@ class Server:
         self.links = Links(app, settings, self._tls or Plain(), self._poller, self.counters)
         self._talk = Talk(self.links, settings)
         self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
-        self._door = Door(self.links, settings, self._booth, self._talk.receive)
+        self._door = Door(self.links, settings, self._booth, bearer, self._talk.receive)
         self._talk.greet = self._door.on_readable
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)

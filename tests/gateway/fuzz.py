@@ -64,7 +64,7 @@ class Fuzz:
         self._links = Links(Mirror(), settings, Plain(), Poller(), self._counters)
         self._talk = Talk(self._links, settings)
         booth = TicketBooth(None, "fuzz", SYSTEM_CLOCK, required=False)
-        self._door = Door(self._links, settings, booth, self._talk.receive)
+        self._door = Door(self._links, settings, booth, None, self._talk.receive)
         self._talk.greet = self._door.on_readable
 
     def run(self, count: int) -> None:

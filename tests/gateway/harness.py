@@ -120,7 +120,9 @@ class House:
 
     async def serve(self, app: Application | None = None, *, clock: TickClock | None = None, **settings: Any) -> Server:
         more: dict[str, Any] = {
-            name: settings.pop(name) for name in ("keyring", "require_ticket", "incarnation") if name in settings
+            name: settings.pop(name)
+            for name in ("keyring", "require_ticket", "incarnation", "bearer")
+            if name in settings
         }
         if clock is not None:
             more["clock"] = clock
