@@ -305,4 +305,4 @@ class StoreModel(RuleBasedStateMachine):
 
 
 TestStoreModel = StoreModel.TestCase
-TestStoreModel.settings = settings(max_examples=120, stateful_step_count=40)
+TestStoreModel.settings = settings(max_examples=80, stateful_step_count=40)
