@@ -122,6 +122,9 @@ def single(data: bytes) -> str | bytes | None:
 
 _PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}
 """First byte of the frames that `plain` takes: final, no reserved bits."""
+_CLOSE_FRAME = 0x88
+_CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)))
+"""What may stand in a close frame (section 7.4, and the registry it began)."""
 _DEFLATED = {0xC1: _TEXT, 0xC2: _BINARY}
 """Those of compressed messages in one frame."""
 
@@ -129,13 +132,16 @@ _DEFLATED = {0xC1: _TEXT, 0xC2: _BINARY}
 def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[Event], int]:
     """Take ordinary whole frames off the front of `data`: their events, and how many bytes they were.
 
-    `deflated`: compression was agreed on.
+    `deflated`: compression was agreed on. After a close frame nothing counts any more, and all bytes are taken.
     """
     events: list[Event] = []
     at, size = 0, len(data)
     while at + 6 <= size:
         first = data[at]
         kind = _PLAIN.get(first) or (_DEFLATED.get(first) if deflated else None)
+        if first == _CLOSE_FRAME:
+            closed = _plain_close(data, at)
+            return ([*events, closed], size) if closed else (events, at)
         length = data[at + 1] - 0x80
         start = at + 6
         if length == 126 and start + 2 <= size:
@@ -159,6 +165,21 @@ def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[
         events.append((kind, payload))
         at = end
     return events, at
+
+
+def _plain_close(data: bytes, at: int) -> Event | None:
+    """The event of the close frame at `at`, when it is whole and right; None when it takes more to judge it."""
+    length = data[at + 1] - 0x80
+    body = unmask(data[at + 6 : at + 6 + length], data[at + 2 : at + 6]) if 0 <= length <= MAX_CONTROL_BYTES else b"?"
+    if len(body) != length:
+        return None
+    if not body:
+        return _CLOSE, (1005, "")
+    code = int.from_bytes(body[:2], "big")
+    try:
+        return (_CLOSE, (code, body[2:].decode())) if length >= 2 and code in _CLOSE_CODES else None
+    except UnicodeDecodeError:
+        return None
 
 
 class Parser:

@@ -210,19 +210,36 @@ class Links:
         self.say_goodbye(fd, SLOW.number, SLOW.reason)
         return False
 
-    def say_goodbye(self, fd: int, code: int, reason: str, *, final: bool = False) -> None:
-        """Close an open connection. `final`: the peer has said goodbye too, or will not be listened to."""
+    def say_goodbye(self, fd: int, code: int, reason: str) -> None:
+        """Close an open connection: send a close frame, and wait for the peer's."""
         self._leave(fd, CLOSING, code, reason)
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
-        data = frames.close_bytes(code, reason)
+        self._write_last(fd, frames.close_bytes(code, reason))
+
+    def fail_peer(self, fd: int, close: Close) -> None:
+        """The peer broke the protocol: say what was wrong, and do not listen to it any more (section 7.1.7)."""
+        self.say_goodbye(fd, close.number, close.reason)
+        if self.slots.state[fd] == CLOSING:
+            self.finish(fd)
+
+    def answer_goodbye(self, fd: int, code: int, reason: str) -> None:
+        """The peer has sent a close frame: answer with the same code, unless ours went first, and end (7.1.1)."""
+        if self.slots.state[fd] == OPEN:
+            self._leave(fd, CLOSING, code, reason)
+            self._write_last(fd, frames.close_bytes(code, reason))
+        if fd in self.outboxes:
+            self.finish(fd)
+        else:
+            self.drop(fd)
+
+    def _write_last(self, fd: int, data: bytes) -> None:
+        """Write a close frame; it has a place even in a full outbox."""
         outbox = self.outboxes.get(fd)
-        if outbox is not None:
+        if outbox is None:
+            self.write(fd, data)
+        else:
             outbox.put(data, self.wheel.now)
             self._watch(fd, outbox)
-        elif not self.write(fd, data):
-            return
-        if final:
-            self.finish(fd)
 
     def finish(self, fd: int) -> None:
         """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""

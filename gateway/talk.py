@@ -103,10 +103,12 @@ class Talk:
                 elif kind == _PING:
                     self._ping(fd, payload)
                 elif kind == _CLOSE:
-                    links.say_goodbye(fd, *payload, final=True)
+                    links.answer_goodbye(fd, *payload)
                 elif kind == _VIOLATION:
-                    links.say_goodbye(fd, payload.number, payload.reason, final=True)
-            elif state[fd] == CLOSING and kind in (_CLOSE, _VIOLATION):
+                    links.fail_peer(fd, payload)
+            elif state[fd] == CLOSING and kind == _CLOSE:
+                links.answer_goodbye(fd, *payload)
+            elif state[fd] == CLOSING and kind == _VIOLATION:
                 links.finish(fd)
             if state[fd] in (LINGERING, GONE):
                 return

@@ -131,8 +131,15 @@ class Tls:
         Plain.shut(fd)
 
     def close(self, fd: int) -> None:
-        self._sessions.pop(fd, None)
-        os.close(fd)
+        session = self._sessions.pop(fd, None)
+        try:
+            if session is not None:
+                session.say_end()
+                self._flush(fd, session)
+        except OSError:
+            pass  # the peer is gone already
+        finally:
+            os.close(fd)
 
     def _flush(self, fd: int, session: _Session) -> bool:
         """Hand what waits to the socket; True when nothing waits any more. Raises OSError."""

@@ -25,6 +25,8 @@ def receive(pieces: Iterable[bytes], max_bytes: int = MAX_BYTES, max_fragments: 
         if parser is None:
             taken, used = plain(piece, max_bytes)
             events += taken
+            if events and events[-1][0] == Kind.CLOSE:
+                return events
             rest = piece[used:]
             if not rest:
                 continue
