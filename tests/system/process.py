@@ -7,7 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-START_S = 30.0
+START_S = 90.0
+"""Python and its imports on a machine that is busy with other things."""
 COMMAND = "from roost.cli import main; main()"
 
 
