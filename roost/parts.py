@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,6 +18,7 @@ import typer
 from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.registry import load
+from backend.lock.server import LockServer
 from backend.store.port import StoreLimits
 from backend.wiring import IN_MEMORY, Engines, EngineUrls
 from discovery.server import Discovery
@@ -33,12 +35,29 @@ DISCOVERY_URL = "http://127.0.0.1:8000"
 EXIT_FAILED, EXIT_USAGE = 1, 2
 T = TypeVar("T")
 
+
+class Level(StrEnum):
+    """How serious a log line is."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Style(StrEnum):
+    """What a log line looks like."""
+
+    PLAIN = "plain"
+    JSON = "json"
+
+
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.", envvar="ROOST_HOST")]
 Replicas = Annotated[
     list[str], typer.Option("--discovery", help="Where discovery is; may be repeated.", envvar="ROOST_DISCOVERY")
 ]
-BrokerUrl = Annotated[str, typer.Option("--broker", help="memory:", envvar="ROOST_BROKER")]
-CacheUrl = Annotated[str, typer.Option("--cache", help="memory:", envvar="ROOST_CACHE")]
+BrokerUrl = Annotated[str, typer.Option("--broker", help="amqp://USER:PASSWORD@HOST:PORT/VHOST", envvar="ROOST_BROKER")]
+CacheUrl = Annotated[str, typer.Option("--cache", help="redis://HOST:PORT/NUMBER, or memory: for one of its own", envvar="ROOST_CACHE")]
 StoreUrl = Annotated[str, typer.Option("--store", help="sqlite:PATH", envvar="ROOST_STORE")]
 KindPaths = Annotated[
     list[str], typer.Option("--kind", help="Another kind of job, module:Class; may be repeated.", envvar="ROOST_KIND")
@@ -56,8 +75,10 @@ MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar=
 LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
 GatewayPort = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_GATEWAY_PORT")]
 PublicUrl = Annotated[str, typer.Option(help="How others reach it, when that differs.", envvar="ROOST_PUBLIC_URL")]
-LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.", envvar="ROOST_LOG_LEVEL")]
-LogStyle = Annotated[str, typer.Option(help="plain or json.", envvar="ROOST_LOG_STYLE")]
+LogLevel = Annotated[
+    Level, typer.Option(help="Least serious line shown.", envvar="ROOST_LOG_LEVEL", case_sensitive=False)
+]
+LogStyle = Annotated[Style, typer.Option(help="Of log lines.", envvar="ROOST_LOG_STYLE", case_sensitive=False)]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -79,8 +100,8 @@ def up(
     master_slots: MasterSlots = 64,
     worker_slots: WorkerSlots = 64,
     live_requests: LiveRequests = 1,
-    log_level: LogLevel = "info",
-    log_style: LogStyle = "plain",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run everything in one process, until Ctrl-C.
 
@@ -112,7 +133,8 @@ def up(
         typer.echo(f"  clients ask   {system.url}")
         typer.echo(f"  gateway       ws://{system.gateway.addresses[0]}")
         typer.echo(f"  jobs, results {kept}")
-        typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}    (Ctrl-C here ends it)")
+        typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}")
+        typer.echo("Ctrl-C here ends it.")
 
     _serve(system.stack, announce)
 
@@ -120,8 +142,8 @@ def up(
 def discovery(
     host: Host = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
-    log_level: LogLevel = "info",
-    log_style: LogStyle = "plain",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run one replica of discovery: who is alive, and which gateway has room."""
     set_up_logging(log_level, log_style)
@@ -141,8 +163,8 @@ def gateway(
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
     live_requests: LiveRequests = 1,
-    log_level: LogLevel = "info",
-    log_style: LogStyle = "plain",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run a gateway that speaks the job protocol."""
     set_up_logging(log_level, log_style)
@@ -159,13 +181,15 @@ def lock(
     discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
     store: StoreUrl = "sqlite:roost-jobs.db",
     live_requests: LiveRequests = 1,
-    log_level: LogLevel = "info",
-    log_style: LogStyle = "plain",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run a lock server: who may work on a job, and what is safe."""
     set_up_logging(log_level, log_style)
     site = _checked(lambda: _site(discovery_urls, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
-    _serve(Stack(lock_parts(site, host, port, public_url)), lambda: typer.echo(f"lock server on {host}:{port}"))
+    parts = lock_parts(site, host, port, public_url)
+    server = next(part for part in parts if isinstance(part, LockServer))
+    _serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
 
 
 def master(
@@ -174,8 +198,8 @@ def master(
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
     master_slots: MasterSlots = 64,
-    log_level: LogLevel = "info",
-    log_style: LogStyle = "plain",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run a master: splits jobs into tasks, level by level, and folds their results."""
     set_up_logging(log_level, log_style)
@@ -190,8 +214,8 @@ def worker(
     kind: KindPaths = [],  # noqa: B006
     worker_slots: WorkerSlots = 64,
     allow_private: AllowPrivate = [],  # noqa: B006
-    log_level: LogLevel = "info",
-    log_style: LogStyle = "plain",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run a worker: does tasks, and keeps nothing."""
     set_up_logging(log_level, log_style)
@@ -213,7 +237,7 @@ def _site(
     if shares and broker == IN_MEMORY:
         raise Misuse(
             "the broker memory: lives inside one process, so this part alone would hear of nothing: "
-            "run everything with `roost up`, or name a broker that processes share with --broker"
+            "run everything with `roost up`, or name one that processes share, --broker amqp://HOST"
         )
     limits, replicas = StoreLimits(live_requests=live_requests), separate(discovery_urls)
     return Site(
@@ -265,7 +289,9 @@ def _advice(problem: Exception) -> str:
     """What went wrong and, where it is known, what to do."""
     if not isinstance(problem, OSError) or not problem.strerror:
         return str(problem)
+    if not problem.strerror.startswith("cannot listen on ") or (problem.errno or 0) <= 0:
+        return problem.strerror
+    place = problem.strerror.partition(": ")[0]
     if problem.errno == errno.EADDRINUSE:
-        place = problem.strerror.partition(": ")[0]
         return f"{place}: a program does already; end it, or choose another port with --port or --gateway-port"
-    return problem.strerror
+    return f"{place}: {os.strerror(problem.errno or 0).lower()}"

@@ -128,6 +128,22 @@ async def test_the_folder_of_a_running_system_is_its_own_and_a_port_in_use_is_na
     await running.kill()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("up", "--log-level", "silly"), "'debug', 'info', 'warning', 'error'"),
+        (("up", "--host", "192.0.2.1"), "Error: cannot listen on 192.0.2.1:8000: cannot assign requested address\n"),
+    ],
+)
+async def test_a_serving_command_that_cannot_run_says_why(arguments: tuple[str, ...], advice: str) -> None:
+    environment = os.environ | {"COLUMNS": "300"}
+    process = await asyncio.create_subprocess_exec(*ROOST[:-1], *arguments, stdout=PIPE, stderr=PIPE, env=environment)
+    done = await finish(process)
+    assert done.code != 0
+    assert advice in done.err
+    assert "Traceback" not in done.err
+
+
 async def start_up(*arguments: str) -> Process:
     return await asyncio.create_subprocess_exec(*ROOST[:-1], "up", *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
 
