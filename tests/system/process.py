@@ -18,6 +18,7 @@ class UpProcess:
     def __init__(self, data: Path) -> None:
         self._data = data
         self.url = ""
+        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Returns when it says that it is up."""
@@ -32,7 +33,8 @@ class UpProcess:
         self.url = found[1].decode()
 
     async def kill(self) -> None:
-        """kill -9."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.communicate()
+        """kill -9; fine to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await process.communicate()

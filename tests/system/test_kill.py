@@ -13,8 +13,8 @@ ROUNDS = 3
 
 async def one_round(data: Path) -> None:
     process = UpProcess(data)
-    await process.start()
     try:
+        await process.start()
         async with Talker(process.url) as client:
             await client.hello()
             await client.submit(levels=4, width=3, stream=True, behave="slow")
@@ -36,4 +36,6 @@ async def one_round(data: Path) -> None:
 
 
 async def test_i1_a_job_survives_kill_9_and_its_result_comes_once(tmp_path: Path) -> None:
-    await asyncio.gather(*(one_round(tmp_path / str(number)) for number in range(ROUNDS)))
+    async with asyncio.TaskGroup() as rounds:
+        for number in range(ROUNDS):
+            rounds.create_task(one_round(tmp_path / str(number)))
