@@ -149,3 +149,5 @@ def _open_folder(folder: Path) -> tuple[str, Keyring]:
         return str(folder / "jobs.db"), Keyring.from_text(keys.read_text().strip())
     except OSError as problem:
         raise Misuse(f"cannot keep data in {folder}: {problem.strerror}") from problem
+    except Misuse as problem:
+        raise Misuse(f"cannot use the signing keys in {keys}: {problem}") from problem

@@ -126,6 +126,9 @@ async def test_the_folder_of_a_running_system_is_its_own_and_a_port_in_use_is_na
         await running.kill()
     await running.start()
     await running.kill()
+    (data / "keys").write_text("")
+    fourth = await finish(await start_up("--data", str(data), "--port", "0", "--gateway-port", "0"))
+    assert (fourth.code, f"cannot use the signing keys in {data / 'keys'}" in fourth.err) == (2, True), fourth.err
 
 
 @pytest.mark.parametrize(
