@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 
 import pytest
-import uvloop
 
 from tests.gateway.harness import House
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop that gateways run on."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
