@@ -57,7 +57,9 @@ Replicas = Annotated[
     list[str], typer.Option("--discovery", help="Where discovery is; may be repeated.", envvar="ROOST_DISCOVERY")
 ]
 BrokerUrl = Annotated[str, typer.Option("--broker", help="amqp://USER:PASSWORD@HOST:PORT/VHOST", envvar="ROOST_BROKER")]
-CacheUrl = Annotated[str, typer.Option("--cache", help="redis://HOST:PORT/NUMBER, or memory: for one of its own", envvar="ROOST_CACHE")]
+CacheUrl = Annotated[
+    str, typer.Option("--cache", help="redis://HOST:PORT/NUMBER, or memory: for one of its own", envvar="ROOST_CACHE")
+]
 StoreUrl = Annotated[str, typer.Option("--store", help="sqlite:PATH", envvar="ROOST_STORE")]
 KindPaths = Annotated[
     list[str], typer.Option("--kind", help="Another kind of job, module:Class; may be repeated.", envvar="ROOST_KIND")
