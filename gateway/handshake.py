@@ -25,7 +25,6 @@ from wsproto.utilities import RemoteProtocolError
 from gateway.api import Refusal, Request
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_END = re.compile(rb"\r?\n\r?\n")
 _HEALTH = re.compile(rb"GET /health(?:\?[!-~]*)? HTTP/1\.[01]\r?\n")
 _VERSION = re.compile(rb"[^\n]* HTTP/1\.1\r?\n")
 _ONCE = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version", b"origin"))
@@ -49,8 +48,11 @@ class Opening:
 
 def head_end(data: bytes, start: int = 0) -> int:
     """Where the request head in `data` ends, searched from `start`: the index after its empty line, or -1."""
-    found = _END.search(data, start)
-    return found.end() if found else -1
+    mixed = data.find(b"\n\r\n", start)
+    bare = data.find(b"\n\n", start, mixed if mixed >= 0 else len(data))
+    if bare >= 0:
+        return bare + 2
+    return mixed + 3 if mixed >= 0 else -1
 
 
 def is_health_check(head: bytes) -> bool:

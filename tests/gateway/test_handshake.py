@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -169,6 +170,12 @@ def test_the_ordinary_request_takes_the_byte_path() -> None:
 def test_the_end_of_the_head_is_found_where_it_is(cut: int, rest: bytes) -> None:
     data = (HEAD + rest)[:cut]
     assert head_end(data) == (len(HEAD) if cut >= len(HEAD) else -1)
+
+
+@given(st.lists(st.sampled_from((b"\r", b"\n", b"\r\n", b"a")), max_size=12).map(b"".join))
+def test_lines_may_end_with_or_without_a_carriage_return(data: bytes) -> None:
+    found = re.search(rb"\r?\n\r?\n", data)
+    assert head_end(data) == (found.end() if found else -1)
 
 
 def test_the_end_is_found_when_it_comes_byte_by_byte() -> None:
