@@ -49,7 +49,7 @@ class Opening:
 def head_end(data: bytes, start: int = 0) -> int:
     """Where the request head in `data` ends, searched from `start`: the index after its empty line, or -1."""
     mixed = data.find(b"\n\r\n", start)
-    bare = data.find(b"\n\n", start, mixed if mixed >= 0 else len(data))
+    bare = data.find(b"\n\n", start, mixed + 1 if mixed >= 0 else len(data))
     if bare >= 0:
         return bare + 2
     return mixed + 3 if mixed >= 0 else -1
