@@ -163,7 +163,7 @@ class Registrar:
             answer = await self._post(replica.beat_url, body, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError) as problem:
             replica.answers_now = False
-            return f"{replica.beat_url}: {problem or type(problem).__name__}"
+            return f"{replica.beat_url}: {str(problem) or type(problem).__name__}"
         replica.answer = answer
         replica.acknowledged = max(replica.acknowledged, sequence)
         replica.answers_now = True

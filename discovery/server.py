@@ -131,7 +131,9 @@ class Discovery:
         if not chosen:
             _TURNED_AWAY.inc()
             wait_s = self._crowd.refuse(now)
-            return refuse(503, ErrorCode.OVERLOADED, f"no gateway has room: ask again in {wait_s} s", wait_s)
+            known = self._table.addresses(ComponentKind.GATEWAY)
+            reason = "no gateway has room" if known else "no gateway is known here, or all of them are leaving"
+            return refuse(503, ErrorCode.OVERLOADED, f"{reason}: ask again in {wait_s} s", wait_s)
         serial = secrets.token_bytes(SERIAL_BYTES)
         self._table.reserve(serial, chosen[0], now)
         self._crowd.admit(now)

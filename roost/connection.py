@@ -54,7 +54,7 @@ class Connection:
         self._mover: asyncio.Task[Link | None] | None = None
         self._leaving: list[Link] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.problem = "no answer yet"
+        self.problem = f"no answer from {route} yet: is it up, and is it Roost?"
 
     async def run(self) -> None:
         """Stay connected until cancelled. Raises Closed when the gateway will not have this client back."""

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 import aiohttp
+import msgspec
 from aiohttp import WSMsgType
 from yarl import URL
 
@@ -47,6 +48,15 @@ _LAST = Resume([])
 """Put behind everything else, it ends the writing; never sent."""
 
 _OUTAGES = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+MAX_REFUSAL_CHARS = 200
+
+
+class _Refusal(msgspec.Struct):
+    """The part of an error answer that is for people."""
+
+    message: str
 
 
 class NoWay(RoostError):
@@ -130,6 +140,9 @@ class Route:
         if not self._urls:
             raise BadInput(ErrorCode.BAD_URL, "name the URL of at least one discovery server")
 
+    def __str__(self) -> str:
+        return ", ".join(str(url) for url in self._urls)
+
     async def open(self) -> Link:
         """A link to a gateway with room. Raises NoWay."""
         problem = NoWay("nobody was asked")
@@ -185,7 +198,7 @@ class Route:
             async with self._http.get(url / "v1" / "gateway", timeout=timeout) as response:
                 body = await response.read()
                 if response.status == 503:
-                    raise NoWay("no gateway has room", _retry_after(response.headers))
+                    raise NoWay(_refusal(body), _retry_after(response.headers))
                 if response.status != 200:
                     raise NoWay(f"{url} answered {response.status}: is this Roost's discovery?")
                 assignment = read_assignment(body)
@@ -194,6 +207,14 @@ class Route:
         except (*_OUTAGES, ValueError) as problem:
             raise NoWay(f"cannot reach discovery at {url}: {_reason(problem)}") from problem
         return [Choice(assignment.url, assignment.ticket), *assignment.alternates]
+
+
+def _refusal(body: bytes) -> str:
+    """Discovery's own sentence, where it sent one."""
+    try:
+        return msgspec.json.decode(body, type=_Refusal).message[:MAX_REFUSAL_CHARS]
+    except msgspec.DecodeError:
+        return "no gateway has room"
 
 
 def _checked(text: str) -> URL:
@@ -214,6 +235,8 @@ def _retry_after(headers: Mapping[str, str] | None) -> float | None:
 def _reason(problem: BaseException) -> str:
     if isinstance(problem, TimeoutError):
         return "no answer in time"
+    if isinstance(problem, aiohttp.ClientSSLError):
+        return "no TLS there: write http:// instead of https://, or check its certificate"
     number = getattr(problem, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number).lower()

@@ -86,7 +86,7 @@ class LockClient:
                 self._preferred = number
                 return answer
             except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as problem:
-                reason = f"{addresses[number]}: {problem or type(problem).__name__}"
+                reason = f"{addresses[number]}: {str(problem) or type(problem).__name__}"
         raise Unavailable("lock server", reason)
 
     async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:

@@ -33,6 +33,8 @@ OFFERS_AT_ONCE = 200
 NONCE_S = 4.0
 """A nonce is repeated for so long, less than the trust it starts; then a new one is taken (P8)."""
 NONCE_BYTES = 16
+OUTAGE_FROM = 3
+"""So many unanswered requests one after another are an outage."""
 
 
 def _without_time(offer: Offer) -> Offer:
@@ -59,7 +61,7 @@ class Intake:
         self._free_slots, self._running, self._on_grant = free_slots, running, on_grant
         self._offers: list[tuple[Delivery, Offer]] = []
         self._wake = asyncio.Event()
-        self._away = False
+        self._missed_count = 0
         self.is_open = True
 
     async def on_delivery(self, delivery: Delivery) -> None:
@@ -135,8 +137,9 @@ class Intake:
         return Acquire(self._name, secrets.token_bytes(NONCE_BYTES), slots, offers, self._running())
 
     def _note(self, away: bool, reason: str = "") -> None:
-        if away and not self._away:
+        """One answer missed is a busy moment; only an outage is worth a line, and its end."""
+        if away and self._missed_count + 1 == OUTAGE_FROM:
             log.warning("no lock server answers", extra={"action": "locks_away", "reason": reason})
-        if self._away and not away:
+        if self._missed_count >= OUTAGE_FROM and not away:
             log.warning("a lock server answers again", extra={"action": "locks_back"})
-        self._away = away
+        self._missed_count = self._missed_count + 1 if away else 0
