@@ -62,7 +62,7 @@ async def test_without_room_the_answer_is_503_with_a_time_to_come_back(http: aio
         assert 1 <= int(response.headers["Retry-After"]) <= 60
         problem = await response.json()
     assert problem["code"] == "overloaded"
-    assert "no gateway has room" in problem["message"]
+    assert "no gateway is known here" in problem["message"]
 
 
 async def test_a_beat_is_answered_with_its_sequence_the_interval_and_the_live_lock_servers(
