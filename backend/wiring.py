@@ -3,17 +3,20 @@
 ============  ==================  ============================
 what          embedded            real
 ============  ==================  ============================
-``broker``    ``memory:``         ``amqp://…``
-``cache``     ``memory:``         ``redis://…``
-``store``     ``sqlite:PATH``     ``postgresql://…``
+``broker``    ``memory:``         ``amqp://…``, ``amqps://…``
+``cache``     ``memory:``         ``redis://…``, ``rediss://…``
+``store``     ``sqlite:PATH``
 ============  ==================  ============================
 
-Embedded broker and cache live in one process: parts that are to share them are made from one `Engines`.
+Embedded broker and cache live in one process: parts that are to share them are made from one `Engines`. Of the real
+ones each part gets connections of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from backend.broker.memory import MemoryBroker
 from backend.broker.port import Broker
@@ -25,6 +28,7 @@ from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse
 
 IN_MEMORY = "memory:"
+BROKERS, CACHES = ("amqp", "amqps"), ("redis", "rediss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +45,52 @@ class Engines:
 
     def __init__(self, urls: EngineUrls, limits: StoreLimits, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limits, self._clock = limits, clock
-        if urls.broker != IN_MEMORY:
-            raise _unknown("broker", urls.broker, IN_MEMORY)
-        if urls.cache != IN_MEMORY:
-            raise _unknown("cache", urls.cache, IN_MEMORY)
+        self._new_broker = self._broker_maker(urls.broker)
+        self._new_cache = self._cache_maker(urls.cache)
         scheme, _, path = urls.store.partition(":")
         if scheme != "sqlite" or not path:
             raise _unknown("store", urls.store, "sqlite:PATH, sqlite::memory:")
         self._store_path = path
-        self._memory_broker = MemoryBroker(clock)
-        self._cache = MemoryCache(clock=clock)
 
     def broker(self) -> Broker:
         """A connection of its own for one part."""
-        return self._memory_broker.connect()
+        return self._new_broker()
 
     def cache(self) -> Cache:
-        """The cache that the parts share."""
-        return self._cache
+        """The cache for one part; all see the same content."""
+        return self._new_cache()
 
     def store(self) -> Store:
         """A store for one lock server."""
         return SqliteStore(self._store_path, self._limits, self._clock)
+
+    def _broker_maker(self, url: str) -> Callable[[], Broker]:
+        if url == IN_MEMORY:
+            return MemoryBroker(self._clock).connect
+        if not _names_host(url, BROKERS):
+            raise _unknown("broker", url, "memory:, amqp://USER:PASSWORD@HOST:PORT/VHOST")
+        from backend.broker.rabbitmq import RabbitBroker  # with its driver, which takes a while to import
+
+        return lambda: RabbitBroker(url, self._clock)
+
+    def _cache_maker(self, url: str) -> Callable[[], Cache]:
+        if url == IN_MEMORY:
+            shared = MemoryCache(clock=self._clock)
+            return lambda: shared
+        if not _names_host(url, CACHES):
+            raise _unknown("cache", url, "memory:, redis://HOST:PORT/NUMBER")
+        from backend.cache.redis import RedisCache
+
+        return lambda: RedisCache(url, self._clock)
+
+
+def _names_host(url: str, schemes: tuple[str, ...]) -> bool:
+    """Whether it is a URL of one of these schemes, with a host and, if any, a port."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _unknown(what: str, url: str, known: str) -> Misuse:

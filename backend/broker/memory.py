@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from backend.broker.handling import Handling
 from backend.broker.port import Handler, QueueSpec
 from backend.broker.queue import Consumer, Handover
 from backend.broker.queues import Queues
@@ -124,22 +125,7 @@ class MemorySubscription:
         self._connection.subscriptions.discard(self)
 
     def _run(self, handover: Handover) -> None:
-        task = asyncio.get_running_loop().create_task(self._handle(handover))
-        self._connection.handling.add(task)
-        task.add_done_callback(self._connection.handling.discard)
-
-    async def _handle(self, handover: Handover) -> None:
-        if not handover.is_unsettled():
-            return
-        delivery = MemoryDelivery(self._server, handover)
-        try:
-            await self._handler(delivery)
-        except Exception:
-            log.exception("message handler failed", extra={"action": "handler_failed", "queue": delivery.queue})
-            delivery.give_back()
-        except BaseException:
-            delivery.give_back()
-            raise
+        self._connection.handling.start(self._handler, MemoryDelivery(self._server, handover), handover.is_unsettled)
 
 
 class MemoryListener:
@@ -182,7 +168,7 @@ class MemoryConnection:
     def __init__(self, server: MemoryBroker) -> None:
         self.server = server
         self.subscriptions: set[MemorySubscription | MemoryListener] = set()
-        self.handling: set[asyncio.Task[None]] = set()
+        self.handling = Handling()
         self._open = False
 
     async def start(self) -> None:
@@ -227,10 +213,7 @@ class MemoryConnection:
         for subscription in list(self.subscriptions):
             subscription.end()
         self.server.closed(self)
-        running = self.handling - {asyncio.current_task()}  # a handler may stop its own connection
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await self.handling.stop()
 
     def _check_open(self) -> None:
         if not self._open:

@@ -9,6 +9,7 @@ import pytest
 from backend.broker.port import QueueSpec
 from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
+from tests import services
 from wire.errors import Misuse
 
 
@@ -22,7 +23,12 @@ def engines(**urls: str) -> Engines:
         ("broker", "memory"),
         ("broker", "kafka://secret:password@host"),
         ("broker", ""),
+        ("broker", "amqp://user:password@"),
+        ("broker", "amqp://user:password@host:port/"),
+        ("broker", "redis://user:password@host"),
         ("cache", "disk:"),
+        ("cache", "redis://:password@/0"),
+        ("cache", "redis://:password@host:99999/0"),
         ("store", "sqlite:"),
         ("store", "sqlite"),
         ("store", "mysql://secret:password@host/db"),
@@ -49,6 +55,23 @@ async def test_parts_of_one_process_share_its_broker_and_cache() -> None:
     await both.cache().put(b"key", b"value", 10.0)
     assert await both.cache().get(b"key") == b"value"
     assert await engines().cache().get(b"key") is None
+
+
+async def test_parts_of_several_processes_share_the_broker_and_the_cache_that_the_urls_name() -> None:
+    urls = {"broker": services.rabbitmq().url, "cache": services.redis().url}
+    here, there = engines(**urls), engines(**urls)
+    spec = QueueSpec("test.wiring", expires_s=60.0)
+    first, second, kept, seen = here.broker(), there.broker(), here.cache(), there.cache()
+    for engine in (first, second, kept, seen):
+        await engine.start()
+    await first.declare(spec)
+    await first.publish(spec.name, b"hello")
+    assert await second.depth(spec.name) == 1
+    await kept.put(b"test.wiring", b"value", 10.0)
+    assert await seen.get(b"test.wiring") == b"value"
+    assert here.cache() is not kept, "whoever stops its own leaves others theirs"
+    for engine in (first, second, kept, seen):
+        await engine.stop()
 
 
 async def test_the_store_is_the_file_that_the_url_names(tmp_path: Path) -> None:

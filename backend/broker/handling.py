@@ -1,0 +1,43 @@
+"""Handlers at work: each delivery's handler is a task of its own, and one that fails gives its message back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from backend.broker.port import Delivery, Handler
+
+log = logging.getLogger(__name__)
+
+
+class Handling:
+    """The handlers that run on behalf of one connection."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, handler: Handler, delivery: Delivery, is_held: Callable[[], bool]) -> None:
+        """Hand the delivery over, unless it is no longer in hand by the time that its turn comes."""
+        task = asyncio.get_running_loop().create_task(self._handle(handler, delivery, is_held))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Cancel those that run, but not the one that asks for it."""
+        running = self._tasks - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _handle(self, handler: Handler, delivery: Delivery, is_held: Callable[[], bool]) -> None:
+        if not is_held():
+            return
+        try:
+            await handler(delivery)
+        except Exception:
+            log.exception("message handler failed", extra={"action": "handler_failed", "queue": delivery.queue})
+            delivery.give_back()
+        except BaseException:
+            delivery.give_back()
+            raise

@@ -1,0 +1,126 @@
+"""One channel that consumes one queue, for as long as the channel lives.
+
+What is asked of it happens in the order it was asked, one thing after the other: so a message acknowledged after the
+consumer was told to stop makes no room for another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
+
+from backend.broker.rabbitmq_link import ANSWER_S, CLOSE_S, close, translated
+from wire.errors import Misuse, Unavailable
+
+log = logging.getLogger(__name__)
+
+Order = Callable[[], Awaitable[Any]]
+Receive = Callable[["Attachment", AbstractIncomingMessage], None]
+
+
+class Attachment:
+    """Consumes, while `wanted`, until `ended` is set; by then what it held is the broker's again, and it is void."""
+
+    def __init__(
+        self, channel: AbstractChannel, queue: AbstractQueue, receive: Receive, no_ack: bool, wanted: bool
+    ) -> None:
+        self._channel, self._queue, self._receive, self._no_ack = channel, queue, receive, no_ack
+        self._orders: deque[Order] = deque()
+        self._ordered, self._flushed = asyncio.Event(), asyncio.Event()
+        self._tag: str | None = None
+        self._is_closing = False
+        self.wanted = wanted
+        self.ended = asyncio.Event()
+        self.queue = queue.name
+        self.held: set[int] = set()
+        self.heard_count = 0
+        self._worker = asyncio.create_task(self._work())
+
+    async def begin(self) -> None:
+        """Consume. Raises Unavailable."""
+        self._channel.close_callbacks.add(lambda *_: self.ended.set())
+        underlay = await self._channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
+        with translated():
+            await self._adjust()
+
+    def want(self, wanted: bool) -> None:
+        """Take messages from now on, or none."""
+        self.wanted = wanted
+        self._order(self._adjust)
+
+    def holds(self, message: AbstractIncomingMessage) -> bool:
+        """Whether settling the message would still mean something."""
+        return message.delivery_tag in self.held and not self._is_void()
+
+    def settle(self, message: AbstractIncomingMessage, how: Order) -> None:
+        """Settle a message that is in hand; nothing for any other."""
+        if self.holds(message) and message.delivery_tag is not None:
+            self.held.discard(message.delivery_tag)
+            self._order(how)
+
+    async def end(self) -> None:
+        """Take nothing more, do what was ordered before, give back the rest."""
+        if not self._is_void():
+            self._is_closing = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    self._order(self._flush)
+                    await self._flushed.wait()
+        self.ended.set()
+        self._worker.cancel()
+        await asyncio.gather(self._worker, return_exceptions=True)
+        await close(self._channel)
+
+    def _is_void(self) -> bool:
+        return self._is_closing or self.ended.is_set()
+
+    def _order(self, what: Order) -> None:
+        self._orders.append(what)
+        self._ordered.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._ordered.wait()
+            self._ordered.clear()
+            while self._orders:
+                await self._do(self._orders.popleft())
+
+    async def _do(self, what: Order) -> None:
+        try:
+            with translated():
+                async with asyncio.timeout(ANSWER_S):
+                    await what()
+        except (Unavailable, Misuse) as problem:
+            log.debug("channel void", extra={"action": "channel_void", "reason": str(problem)})
+            self.ended.set()
+            self._flushed.set()
+        except Exception:
+            log.exception("channel failed", extra={"action": "channel_failed", "queue": self.queue})
+            self.ended.set()
+            self._flushed.set()
+
+    async def _flush(self) -> None:
+        self._flushed.set()
+
+    async def _adjust(self) -> None:
+        """Consume, or stop consuming, as is wanted by now."""
+        if self.wanted and self._tag is None:
+            self._tag = await self._queue.consume(self._on_message, no_ack=self._no_ack, timeout=ANSWER_S)
+        elif not self.wanted and self._tag is not None:
+            tag, self._tag = self._tag, None
+            await self._queue.cancel(tag)
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        if self._is_void():
+            return
+        self.heard_count += 1
+        if not self._no_ack and message.delivery_tag is not None:
+            self.held.add(message.delivery_tag)
+        self._receive(self, message)

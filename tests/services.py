@@ -1,0 +1,236 @@
+"""Private instances of the real engines, for tests: free ports on 127.0.0.1, temporary folders, gone with the test run.
+
+Each is started when a test first asks for it, and then shared by all tests of the run. They come from Debian's packages
+(`tools/setup-tests`); an instance of the system is never touched. Where a package is missing its tests are skipped, but
+with ``CI=true`` they fail. `tests.warden` ends everything, however the run ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+START_S = 90.0
+"""RabbitMQ needs 5 to 10 s on a quiet machine."""
+LOOPBACK = "127.0.0.1"
+RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
+
+
+class Warden:
+    """The process that clears up after this one."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("warden.py"))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        atexit.register(self._end)
+
+    def tell(self, what: str, value: object) -> None:
+        """One of the lines that `tests.warden` understands."""
+        assert self._process.stdin is not None
+        print(what, value, file=self._process.stdin, flush=True)
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@cache
+def warden() -> Warden:
+    """The one of this test run."""
+    return Warden()
+
+
+class Service:
+    """A server process in a folder of its own, that can be killed and started again at the same port."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"roost-{name}-"))
+        warden().tell("folder", self.folder)
+        self.port = free_port()
+        self._name = name
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """What to run."""
+        raise NotImplementedError
+
+    def variables(self) -> Mapping[str, str]:
+        """The environment, beside what this process has."""
+        return {}
+
+    def answers(self) -> bool:
+        """Whether a client would be served. Raises OSError while nobody listens."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Return when it serves; fail when it does not."""
+        self._process = self.spawn(self.command())
+        deadline = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(OSError):
+                if self.answers():
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{self._name} did not start:\n{self._log().read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        warden().tell("ended", self._process.pid)  # its number may soon be another's
+
+    def freeze(self) -> None:
+        """Connections stay open, nothing answers, until `thaw`."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
+        """A process in a group of its own, which the warden knows of."""
+        with self._log().open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**os.environ, **self.variables()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        warden().tell("group", process.pid)
+        return process
+
+    def _log(self) -> Path:
+        return self.folder / "output.log"
+
+
+class RabbitMq(Service):
+    """One node, run directly, with a name server (epmd) of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("rabbitmq")
+        self._dist_port, self._epmd_port = free_port(), free_port()
+        self.url = f"amqp://guest:guest@{LOOPBACK}:{self.port}/"
+        (self.folder / "enabled_plugins").write_text("[].")
+        (self.folder / "rabbitmq.conf").write_text("disk_free_limit.absolute = 1MB\nlog.console = false\n")
+        self._names = self.spawn(["epmd", "-port", str(self._epmd_port), "-address", LOOPBACK])
+
+    def command(self) -> list[str]:
+        return [str(RABBITMQ_BIN / "rabbitmq-server")]
+
+    def variables(self) -> Mapping[str, str]:
+        return {
+            "HOME": str(self.folder),
+            "ERL_EPMD_ADDRESS": LOOPBACK,
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_LOGS": str(self.folder / "node.log"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_NODENAME": f"roost{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            # Without busy waiting, so that an idle node takes nothing from the tests.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} "
+            "+sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+    def has_on_disk(self, queue: str) -> bool:
+        """Whether a new quorum queue would outlive a kill of the node.
+
+        Its name is written about a second after it was declared. Killed before that, the node comes back with a member
+        that has forgotten who it is, and the queue never has a leader again (rabbitmq-server issue 15725; 3.10.8).
+        """
+        names = (self.folder / "data").glob("*/quorum/*/names.dets")
+        return any(queue.encode() in file.read_bytes() for file in names)
+
+    def answers(self) -> bool:
+        return say(self.port, b"AMQP\x00\x00\x09\x01").startswith(b"\x01\x00\x00")
+
+
+class Redis(Service):
+    """One server that writes nothing to disk."""
+
+    def __init__(self) -> None:
+        super().__init__("redis")
+        self.url = f"redis://{LOOPBACK}:{self.port}/0"
+
+    def command(self) -> list[str]:
+        settings = {"port": str(self.port), "bind": LOOPBACK, "save": "", "dir": str(self.folder)}
+        return ["redis-server", *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+    def answers(self) -> bool:
+        return say(self.port, b"PING\r\n") == b"+PONG\r\n"
+
+
+S = TypeVar("S", bound=Service)
+
+
+@cache
+def rabbitmq() -> RabbitMq:
+    """The run's RabbitMQ."""
+    need((RABBITMQ_BIN / "rabbitmq-server").exists(), "rabbitmq-server")
+    return started(RabbitMq)
+
+
+@cache
+def redis() -> Redis:
+    """The run's Redis."""
+    need(Path("/usr/bin/redis-server").exists(), "redis-server")
+    return started(Redis)
+
+
+def started(make: Callable[[], S]) -> S:
+    """A new one that serves."""
+    service = make()
+    service.start()
+    return service
+
+
+def need(is_there: bool, package: str) -> None:
+    """Skip the test, or in CI fail it, without what the package brings."""
+    if not is_there:
+        text = f"needs a Debian package; as root: apt-get install --no-install-recommends {package}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def say(port: int, words: bytes) -> bytes:
+    """The beginning of the answer to these first words. Raises OSError when nobody answers."""
+    with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
+        connection.sendall(words)
+        return connection.recv(100)

@@ -1,0 +1,37 @@
+"""Ends what a test run started, also when the run itself was killed: ``python warden.py``.
+
+It reads lines from standard input, which only the run holds open: ``group NUMBER`` is a process group to kill, unless
+``ended NUMBER`` follows, ``folder PATH`` a folder to remove. At the end of input it does so and is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+
+
+def main() -> None:
+    """Wait for the end of input, then clear up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run; its end is heard of through standard input
+    groups: set[int] = set()
+    folders: set[str] = set()
+    for line in sys.stdin:
+        what, _, value = line.rstrip("\n").partition(" ")
+        if what == "folder":
+            folders.add(value)
+        elif what == "group":
+            groups.add(int(value))
+        else:
+            groups.discard(int(value))
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
