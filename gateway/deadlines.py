@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from gateway import keepalive
 from gateway.door import Door
 from gateway.frames import ping_bytes
-from gateway.keepalive import Rhythm, Verdict, judge
+from gateway.keepalive import Asked, Rhythm, judge
 from gateway.links import Links
 from gateway.settings import Settings
 from gateway.slots import CLOSING, GREETING, LINGERING, OPEN
@@ -16,6 +17,7 @@ from wire.codes import IDLE, NO_PONG, POLICY
 log = logging.getLogger(__name__)
 
 _PING = ping_bytes()
+_SOON = ticks(1.0)
 
 
 class Deadlines:
@@ -23,9 +25,11 @@ class Deadlines:
 
     def __init__(self, links: Links, door: Door, settings: Settings) -> None:
         self._links = links
+        self._slots = links.slots
         self._door = door
         self._rhythm = Rhythm.of(settings)
         self._message_ticks = ticks(settings.max_message_s)
+        self._asked = Asked(self._rhythm.pong)
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
 
     def turn(self) -> None:
@@ -36,41 +40,50 @@ class Deadlines:
             except Exception:  # a bug of ours; the others' deadlines are kept
                 log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
                 self._links.drop(fd)
+        links, slots = self._links, self._slots
+        for fd in self._asked.silent(links.wheel.now, slots.heard, slots.pinged):
+            if slots.state[fd] == OPEN and fd not in links.outboxes:
+                links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)
 
     def _due(self, fd: int) -> None:
-        state = self._links.slots.state[fd]
-        if state == OPEN:
-            self._open(fd)
-        elif state == GREETING:
-            self._door.too_late(fd)
-        elif state in (CLOSING, LINGERING):
-            self._links.drop(fd)
-
-    def _open(self, fd: int) -> None:
-        links, slots, wheel = self._links, self._links.slots, self._links.wheel
-        outbox = links.outboxes.get(fd)
-        if outbox is not None:
-            too_old = outbox.oldest() + self._max_outbox_age
-            if wheel.now >= too_old:
-                links.too_slow(fd)
-            else:
-                wheel.put(fd, too_old)  # no ping: it would wait behind what the peer does not take
+        links, slots = self._links, self._slots
+        if slots.state[fd] != OPEN or fd in links.outboxes or fd in links.parsers:
+            self._unusual(fd)
             return
-        parser = links.parsers.get(fd)
-        if parser is not None and wheel.now >= parser.begun + self._message_ticks:
-            links.say_goodbye(fd, POLICY.number, "the message did not come to an end in time")
-            return
+        now, pinged = links.wheel.now, slots.pinged
         verdict, again = judge(
-            fd, slots.heard[fd], slots.active[fd], slots.pinged[fd], slots.holds[fd] > 0, wheel.now, self._rhythm
+            fd, slots.heard[fd], slots.active[fd], pinged[fd], slots.holds[fd] > 0, now, self._rhythm
         )
-        if verdict is Verdict.IDLE:
+        if verdict is keepalive.IDLE:
             links.say_goodbye(fd, IDLE.number, IDLE.reason)
             return
-        if verdict is Verdict.NO_PONG:
-            links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)
-            return
-        wheel.put(fd, again if parser is None else min(again, parser.begun + self._message_ticks))
-        if verdict is Verdict.PING:
-            slots.pinged[fd] = wheel.now
+        links.wheel.put(fd, again)
+        if verdict is keepalive.PING:
+            pinged[fd] = now
             links.counters.pings += 1
+            self._asked.note(fd, now)
             links.write(fd, _PING)
+
+    def _unusual(self, fd: int) -> None:
+        """A deadline of a connection that is not open, does not take what it is sent, or is in the middle of a message.
+
+        None of them is pinged: a ping would wait behind what the peer does not take, and a peer that sends is alive.
+        """
+        links, now = self._links, self._links.wheel.now
+        state, outbox = links.slots.state[fd], links.outboxes.get(fd)
+        if state == GREETING:
+            self._door.too_late(fd)
+        elif state in (CLOSING, LINGERING):
+            links.drop(fd)
+        elif state == OPEN and outbox is not None:
+            too_old = outbox.oldest() + self._max_outbox_age
+            if now >= too_old:
+                links.too_slow(fd)
+            else:
+                links.wheel.put(fd, too_old)
+        elif state == OPEN:
+            too_long = links.parsers[fd].begun + self._message_ticks
+            if now >= too_long:
+                links.say_goodbye(fd, POLICY.number, "the message did not come to an end in time")
+            else:
+                links.wheel.put(fd, min(too_long, now + _SOON))

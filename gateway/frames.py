@@ -120,6 +120,11 @@ def single(data: bytes) -> str | bytes | None:
         return None
 
 
+def is_empty_pong(data: bytes) -> bool:
+    """Whether `data` is exactly what every ping of ours brings, a pong without payload; it asks for nothing."""
+    return len(data) == 6 and data[0] == 0x8A and data[1] == 0x80
+
+
 _PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}
 """First byte of the frames that `plain` takes: final, no reserved bits."""
 _CLOSE_FRAME = 0x88

@@ -12,6 +12,9 @@ exactly once every `ping` ticks, at its own moment; a busy one never.
 
 from __future__ import annotations
 
+from array import array
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -24,7 +27,6 @@ class Verdict(Enum):
 
     NOTHING = "nothing"
     PING = "ping"
-    NO_PONG = "no pong"
     IDLE = "idle"
 
 
@@ -42,6 +44,9 @@ class Rhythm:
         return cls(ping=ping + ping % 2, pong=ticks(settings.pong_within_s), idle=ticks(settings.idle_close_s))
 
 
+NOTHING, PING, IDLE = Verdict.NOTHING, Verdict.PING, Verdict.IDLE
+"""Looked up once: an enum's attributes are slow, and this is asked thousands of times a second."""
+
 FAR = 0xFFFFFFFF
 """No deadline."""
 
@@ -53,20 +58,51 @@ def ping_at(fd: int, heard: int, pinged: int, rhythm: Rhythm) -> int:
     if not pinged:
         return heard + 1 + (fd - heard - 1) % rhythm.ping
     half = rhythm.ping // 2
+    if 0 <= heard - pinged < half:
+        return pinged + rhythm.ping  # the usual case, a shorter way to the same tick
     earliest = heard + half + 1
     return earliest + (fd - earliest) % half
 
 
 def judge(fd: int, heard: int, active: int, pinged: int, held: bool, now: int, rhythm: Rhythm) -> tuple[Verdict, int]:
-    """What an open connection is due for at tick `now`, and the tick at which to ask again."""
+    """What an open connection is due for at tick `now`, and the tick at which to ask again.
+
+    After a ping that is a whole period later: a connection that was heard in between is not pinged any sooner. Whether
+    it was heard is for `Asked` to find out.
+    """
     idle_at = active + rhythm.idle if rhythm.idle and not held else FAR
     if now >= idle_at:
-        return Verdict.IDLE, FAR
-    if heard < pinged:
-        if now >= pinged + rhythm.pong:
-            return Verdict.NO_PONG, FAR
-        return Verdict.NOTHING, min(pinged + rhythm.pong, idle_at)
+        return IDLE, FAR
     next_ping = ping_at(fd, heard, pinged, rhythm)
     if now >= next_ping:
-        return Verdict.PING, min(now + rhythm.pong, idle_at)
-    return Verdict.NOTHING, min(next_ping, idle_at)
+        return PING, min(now + rhythm.ping, idle_at)
+    return NOTHING, min(next_ping, idle_at)
+
+
+class Asked:
+    """Who was pinged in which tick, for as long as an answer may take: 4 bytes for each.
+
+    All who were pinged in one tick are looked at together, in a bare loop, rather than each on the wheel again: nearly
+    all of them have answered.
+    """
+
+    def __init__(self, pong: int) -> None:
+        self._pong = pong
+        self._ticks: deque[tuple[int, array[int]]] = deque()
+
+    def note(self, fd: int, now: int) -> None:
+        """`fd` is pinged in tick `now`."""
+        if not self._ticks or self._ticks[-1][0] != now:
+            self._ticks.append((now, array("I")))
+        self._ticks[-1][1].append(fd)
+
+    def silent(self, now: int, heard: Sequence[int], pinged: Sequence[int]) -> list[int]:
+        """Those whose time for an answer ends with tick `now`, and who have not been heard since their ping.
+
+        A descriptor that has a new tenant by now is none of them: its last ping was in another tick, or never.
+        """
+        found: list[int] = []
+        while self._ticks and self._ticks[0][0] + self._pong <= now:
+            tick, fds = self._ticks.popleft()
+            found += [fd for fd in fds if heard[fd] < tick == pinged[fd]]
+        return found

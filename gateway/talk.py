@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from gateway.admission import Rate
 from gateway.api import Message, Peer
-from gateway.frames import MAX_CONTROL_BYTES, Event, Kind, Parser, plain, pong_bytes, single
+from gateway.frames import MAX_CONTROL_BYTES, Event, Kind, Parser, is_empty_pong, plain, pong_bytes, single
 from gateway.links import Links
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FREE, GONE, GREETING, LINGERING, OPEN, WINDOW_SHIFT
@@ -64,7 +64,8 @@ class Talk:
         links.counters.bytes_in += len(data)
         if state != LINGERING:
             self._heard[fd] = links.wheel.now
-            self.receive(fd, data)
+            if fd in links.parsers or not is_empty_pong(data):
+                self.receive(fd, data)
 
     def receive(self, fd: int, data: bytes) -> None:
         """Act on bytes that came from the peer."""

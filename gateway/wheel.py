@@ -37,7 +37,11 @@ class Wheel:
         """Set the one deadline of `fd`; one that has passed falls due in the next tick."""
         if fd >= len(self.due):
             self.due.frombytes(bytes(4 * (max(fd + 1, 1024) + len(self.due) // 8 - len(self.due))))
-        tick = min(max(tick, self.now + 1), self.now + SIZE - 1)
+        now = self.now
+        if tick <= now:
+            tick = now + 1
+        elif tick >= now + SIZE:
+            tick = now + SIZE - 1
         if self.due[fd] != tick:
             self.due[fd] = tick
             self._buckets[tick % SIZE].append(fd)

@@ -9,7 +9,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from gateway import frames
-from gateway.frames import Event, Kind, Parser, plain, single
+from gateway.frames import Event, Kind, Parser, is_empty_pong, plain, single
 from tests.gateway.bytes_of import MASK, close, frame, odd_frames, split_streams, text, whole_messages
 from wire.codes import Close
 
@@ -99,6 +99,18 @@ def test_what_the_shortest_path_takes_the_byte_path_takes_too(data: bytes) -> No
     if message is not None:
         kind = Kind.TEXT if isinstance(message, str) else Kind.BINARY
         assert plain(data, 125) == ([(kind, message)], len(data))
+
+
+@given(st.one_of(whole_messages, odd_frames, st.binary(max_size=8)))
+def test_what_passes_for_an_empty_pong_is_one(data: bytes) -> None:
+    if is_empty_pong(data):
+        assert plain(data, 125) == ([(Kind.PONG, b"")], len(data))
+
+
+def test_an_empty_pong_passes_for_one() -> None:
+    assert is_empty_pong(frame(10, b""))
+    assert not is_empty_pong(frame(10, b"x"))
+    assert not is_empty_pong(frame(10, b"") * 2)
 
 
 def test_a_small_frame_takes_the_shortest_path() -> None:
