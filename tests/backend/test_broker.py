@@ -8,16 +8,28 @@ from collections.abc import AsyncIterator
 import pytest
 
 from backend.broker.memory import MemoryBroker
-from backend.broker.port import Delivery, QueueSpec
+from backend.broker.port import Broker, Delivery, QueueSpec
+from backend.broker.rabbitmq import RabbitBroker
+from tests import services
 from tests.backend.contract_broker import BrokerContract, BrokerEngine, Inbox
 from tests.clock import ManualClock
 from wire.errors import Misuse, Unavailable
 
 
-@pytest.fixture(params=["memory"])
+class RabbitEngine:
+    """Connections to the RabbitMQ of this test run."""
+
+    def __init__(self) -> None:
+        self._url = services.rabbitmq().url
+
+    def connect(self) -> Broker:
+        return RabbitBroker(self._url)
+
+
+@pytest.fixture(params=[MemoryBroker, RabbitEngine], ids=["memory", "rabbitmq"])
 async def engine(request: pytest.FixtureRequest) -> BrokerEngine:
-    engines = {"memory": MemoryBroker}
-    return engines[request.param]()
+    made: BrokerEngine = request.param()
+    return made
 
 
 class TestContract(BrokerContract):

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from backend.cache.lru import ENTRY_BYTES, Lru
 from backend.cache.memory import MemoryCache
 from backend.cache.port import Cache
+from backend.cache.redis import RedisCache
+from tests import services
 from tests.backend.contract_cache import CacheContract, CacheEngine
 from tests.clock import ManualClock
 
@@ -23,10 +25,20 @@ class MemoryEngine:
         return self._cache
 
 
-@pytest.fixture(params=["memory"])
+class RedisEngine:
+    """Connections to the Redis of this test run."""
+
+    def __init__(self) -> None:
+        self._url = services.redis().url
+
+    def connect(self) -> Cache:
+        return RedisCache(self._url)
+
+
+@pytest.fixture(params=[MemoryEngine, RedisEngine], ids=["memory", "redis"])
 async def engine(request: pytest.FixtureRequest) -> CacheEngine:
-    engines = {"memory": MemoryEngine}
-    return engines[request.param]()
+    made: CacheEngine = request.param()
+    return made
 
 
 class TestContract(CacheContract):

@@ -1,0 +1,127 @@
+"""Every part as a process of its own, as an operator starts it, over a real RabbitMQ and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+import roost
+from tests import services, sites
+from tests.backend.contract_broker import until
+from tests.system.talk import PATIENCE_S, Talker
+
+ROOT = Path(__file__).parent.parent.parent
+COMMAND = str(Path(sys.executable).with_name("roost"))
+SECRETS = {"ROOST_KEYS": "test:0123456789abcdef0123456789abcdef", "ROOST_SECRET": "a secret of these tests"}
+STEPS = ("--kind", "tests.system.steps:Steps")
+LEVELS = (1, 111, 1057)
+"""Of the PostgreSQL manual."""
+
+
+@dataclass
+class Process:
+    """A running part; `said` is its first line, `complaints` what it wrote to standard error."""
+
+    child: asyncio.subprocess.Process
+    said: str = ""
+    complaints: list[str] = field(default_factory=list)
+
+    async def terminate(self) -> int:
+        """Its exit code after SIGTERM."""
+        self.child.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.child.wait()
+
+
+@asynccontextmanager
+async def part(*arguments: str) -> AsyncIterator[Process]:
+    """Run ``roost ARGUMENTS`` until it says that it serves."""
+    child = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **SECRETS, "PYTHONPATH": str(ROOT)},
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    process = Process(child)
+    listening = asyncio.create_task(_listen(child.stderr, process.complaints))
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            process.said = (await child.stdout.readline()).decode().strip()
+        assert process.said, "".join(process.complaints)
+        yield process
+    finally:
+        if child.returncode is None:
+            child.kill()
+        await child.wait()
+        await listening
+
+
+async def _listen(stream: asyncio.StreamReader, lines: list[str]) -> None:
+    while line := await stream.readline():
+        lines.append(line.decode())
+
+
+@dataclass
+class Site:
+    """All parts, by name, in the order they were started."""
+
+    discovery_url: str
+    parts: dict[str, Process]
+
+    def complaints(self) -> str:
+        return "".join(f"{name}: {line}" for name, process in self.parts.items() for line in process.complaints)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    engines = ("--broker", services.rabbitmq().url, "--cache", services.redis().url)
+    async with AsyncExitStack() as stack:
+        discovery = await stack.enter_async_context(part("discovery", "--port", "0"))
+        url = re.findall(r"http://\S+", discovery.said)[0]
+        known = ("--discovery", url)
+        commands = {
+            "lock": ("lock", "--port", "0", "--store", f"sqlite:{tmp_path}/jobs.db", *known),
+            "master": ("master", *known, *engines, *STEPS),
+            "worker": ("worker", "--allow-private", "127.0.0.0/8", *known, *engines, *STEPS),
+            "gateway": ("gateway", "--gateway-port", "0", *known, *engines, *STEPS),
+        }
+        starting = (stack.enter_async_context(part(*command)) for command in commands.values())
+        parts = dict(zip(commands, [await process for process in starting], strict=True))
+        await until(lambda: has_gateway(url))
+        yield Site(url, {"discovery": discovery, **parts})
+
+
+async def has_gateway(url: str) -> bool:
+    async with aiohttp.ClientSession() as http, http.get(url + "/v1/gateway") as answer:
+        return answer.status == 200
+
+
+async def test_jobs_and_crawls_come_back_from_parts_in_processes_of_their_own_and_sigterm_ends_each(
+    site: Site,
+) -> None:
+    async with Talker(site.discovery_url) as talker:
+        await talker.hello()
+        await talker.submit("steps", levels=3, width=20, bytes=1000)
+        result, parts = await talker.result()
+        assert (result["outcome"], [len(level) for level in parts]) == ("done", [20, 20, 20])
+    with sites.serve(sites.POSTGRESQL) as manual:
+        async with roost.connect(site.discovery_url) as client:
+            crawl = await client.crawl(f"{manual}index.html", depth=2)
+        assert tuple(map(len, sites.own_levels(crawl.levels, manual))) == LEVELS
+    for name in reversed(site.parts):
+        assert await site.parts[name].terminate() == 0, f"{name}: {site.complaints()}"
+    assert "Traceback" not in site.complaints()
+    assert " ERROR " not in site.complaints()
