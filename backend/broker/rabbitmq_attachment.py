@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
@@ -20,6 +21,8 @@ from wire.errors import Misuse, Unavailable
 
 log = logging.getLogger(__name__)
 
+ORDERS_AT_ONCE = 100
+"""So many share one time limit; it costs more than what it limits."""
 Order = Callable[[], Awaitable[Any]]
 Receive = Callable[["Attachment", AbstractIncomingMessage], None]
 
@@ -40,15 +43,16 @@ class Attachment:
         self.queue = queue.name
         self.held: set[int] = set()
         self.heard_count = 0
-        self._worker = asyncio.create_task(self._work())
+        self._worker: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Consume. Raises Unavailable."""
-        self._channel.close_callbacks.add(lambda *_: self.ended.set())
-        underlay = await self._channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
         with translated():
+            self._wire = await self._channel.get_underlay_channel()
+            self._channel.close_callbacks.add(lambda *_: self.ended.set())
+            self._wire.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
             await self._adjust()
+        self._worker = asyncio.create_task(self._work())
 
     def want(self, wanted: bool) -> None:
         """Take messages from now on, or none."""
@@ -59,27 +63,40 @@ class Attachment:
         """Whether settling the message would still mean something."""
         return message.delivery_tag in self.held and not self._is_void()
 
-    def settle(self, message: AbstractIncomingMessage, how: Order) -> None:
-        """Settle a message that is in hand; nothing for any other."""
-        if self.holds(message) and message.delivery_tag is not None:
-            self.held.discard(message.delivery_tag)
-            self._order(how)
+    def acknowledge(self, message: AbstractIncomingMessage) -> None:
+        """The message is done with, when it is still in hand."""
+        if self.holds(message):
+            tag = self._let_go(message)
+            self._order(partial(self._wire.basic_ack, tag, wait=False))
+
+    def give_back(self, message: AbstractIncomingMessage) -> None:
+        """Somebody should have the message again, when it is still in hand."""
+        if self.holds(message):
+            tag = self._let_go(message)
+            # Not nack: from 4.3 that counts against no delivery limit, and a broken message would go round for ever.
+            self._order(partial(self._wire.basic_reject, tag, requeue=True, wait=False))
 
     async def end(self) -> None:
         """Take nothing more, do what was ordered before, give back the rest."""
-        if not self._is_void():
+        if self._worker is not None and not self._is_void():
             self._is_closing = True
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     self._order(self._flush)
                     await self._flushed.wait()
         self.ended.set()
-        self._worker.cancel()
-        await asyncio.gather(self._worker, return_exceptions=True)
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.gather(self._worker, return_exceptions=True)
         await close(self._channel)
 
     def _is_void(self) -> bool:
         return self._is_closing or self.ended.is_set()
+
+    def _let_go(self, message: AbstractIncomingMessage) -> int:
+        assert message.delivery_tag is not None
+        self.held.discard(message.delivery_tag)
+        return message.delivery_tag
 
     def _order(self, what: Order) -> None:
         self._orders.append(what)
@@ -90,13 +107,14 @@ class Attachment:
             await self._ordered.wait()
             self._ordered.clear()
             while self._orders:
-                await self._do(self._orders.popleft())
+                await self._do_some()
 
-    async def _do(self, what: Order) -> None:
+    async def _do_some(self) -> None:
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S):
-                    await what()
+                    for _ in range(min(ORDERS_AT_ONCE, len(self._orders))):
+                        await self._orders.popleft()()
         except (Unavailable, Misuse) as problem:
             log.debug("channel void", extra={"action": "channel_void", "reason": str(problem)})
             self.ended.set()

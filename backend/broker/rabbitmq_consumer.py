@@ -155,11 +155,10 @@ class RabbitDelivery:
         self.redelivered = bool(message.redelivered)
 
     def acknowledge(self) -> None:
-        self._attachment.settle(self._message, self._message.ack)
+        self._attachment.acknowledge(self._message)
 
     def give_back(self) -> None:
-        # Not nack: from 4.3 that counts against no delivery limit, and a broken message would go round for ever.
-        self._attachment.settle(self._message, partial(self._message.reject, requeue=True))
+        self._attachment.give_back(self._message)
 
 
 def receive_with(handler: Handler, handling: Handling) -> Receive:

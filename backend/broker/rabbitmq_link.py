@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed
+from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, InvalidFrameError
 from pamqp.exceptions import PAMQPException
 from yarl import URL
 
@@ -66,12 +66,14 @@ def translated(what: str = BROKER) -> Iterator[None]:
 def _reason(problem: BaseException) -> str:
     if isinstance(problem, TimeoutError):
         return "it does not answer"
+    if isinstance(problem, InvalidFrameError):  # how the driver tells of a close where it expects consent
+        return "it refused the connection: is there such a virtual host, and may this user enter it?"
     return str(problem) or type(problem).__name__
 
 
 async def close(what: AbstractChannel | AbstractConnection) -> None:
     """Close a channel or connection, however it is; do not wait long for a broker that says nothing."""
-    with suppress(*OUTAGES):
+    with suppress(Unavailable, Misuse), translated():
         async with asyncio.timeout(CLOSE_S):
             await what.close()
 
@@ -96,7 +98,7 @@ class Link:
     async def channel(self, confirms: bool = False) -> AbstractChannel:
         """A new channel; with `confirms`, one whose publishing tells what became of it. Raises Unavailable."""
         if self._connection is None or self._lost.is_set():
-            raise Unavailable(BROKER, "there is no connection to it at the moment")
+            raise Unavailable(BROKER, "not connected at the moment")
         with translated():
             async with asyncio.timeout(ANSWER_S):
                 return await self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms)

@@ -15,9 +15,9 @@ from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from backend.broker.rabbitmq_link import ANSWER_S, Link, translated
+from backend.broker.rabbitmq_link import ANSWER_S, BROKER, Link, translated
 from backend.broker.rabbitmq_queues import check_name
-from wire.errors import Misuse, Unavailable
+from wire.errors import Misuse, RoostError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -44,22 +44,13 @@ class Publisher:
         check_name(queue)
         if len(body) > BODY_BYTES:
             raise Misuse(f"a message of {len(body)} bytes for {queue}, over the {BODY_BYTES} that RabbitMQ takes")
-        async with self._window:
-            channel = await self._confirmed.channel()
-            await self._send(channel, queue, _message(body))
-
-    async def _send(self, channel: AbstractChannel, queue: str, message: Message) -> None:
         try:
             with translated():
-                await channel.default_exchange.publish(message, queue, mandatory=True, timeout=ANSWER_S)
-        except Unavailable as problem:
-            if isinstance(problem.__cause__, PublishError):
-                raise Unavailable(f"queue {queue}", "it does not exist") from problem
-            if isinstance(problem.__cause__, DeliveryError):
-                raise Unavailable(f"queue {queue}", "it is full", FULL_RETRY_S) from problem
-            raise
-        except Misuse as problem:  # the channel was closed over another's message
-            raise Unavailable(f"queue {queue}", str(problem)) from problem
+                async with asyncio.timeout(ANSWER_S), self._window:
+                    channel = await self._confirmed.channel()
+                    await channel.default_exchange.publish(_message(body), queue, mandatory=True)
+        except (Unavailable, Misuse) as problem:
+            raise _refusal(queue, problem) from problem
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
         """As `Broker.broadcast`."""
@@ -77,20 +68,35 @@ class Publisher:
             log.debug("broadcast lost", extra={"action": "broadcast_lost", "fanout": fanout, "reason": problem.reason})
 
 
+def _refusal(queue: str, problem: RoostError) -> Unavailable:
+    """What the publisher is told: a message for nobody, a full queue, or an outage, of whatever kind."""
+    cause = problem.__cause__
+    if isinstance(cause, PublishError):
+        return Unavailable(f"queue {queue}", "it does not exist")
+    if isinstance(cause, DeliveryError):
+        return Unavailable(f"queue {queue}", "it is full", FULL_RETRY_S)
+    if isinstance(problem, Unavailable) and not isinstance(cause, ConnectionError):
+        return problem
+    return Unavailable(BROKER, "the connection was lost")  # or the channel, over somebody else's message
+
+
 class Lane:
-    """A channel that is opened when it is needed, and again after it was closed."""
+    """A channel that is opened when it is needed, and again after it was closed; whoever needs it waits together."""
 
     def __init__(self, link: Link, confirms: bool) -> None:
         self._link, self._confirms = link, confirms
-        self._opening = asyncio.Lock()
-        self._channel: AbstractChannel | None = None
+        self._opening: asyncio.Task[AbstractChannel] | None = None
 
     async def channel(self) -> AbstractChannel:
         """An open channel, the same for everybody. Raises Unavailable."""
-        async with self._opening:
-            if self._channel is None or self._channel.is_closed:
-                self._channel = await self._link.channel(self._confirms)
-            return self._channel
+        opening = self._opening
+        if opening is None or (opening.done() and not _is_usable(opening)):
+            opening = self._opening = asyncio.create_task(self._link.channel(self._confirms))
+        return await asyncio.shield(opening)
+
+
+def _is_usable(opened: asyncio.Task[AbstractChannel]) -> bool:
+    return not opened.cancelled() and opened.exception() is None and not opened.result().is_closed
 
 
 async def declare_fanout(channel: AbstractChannel, fanout: str) -> None:

@@ -14,7 +14,7 @@ from backend.broker import topology
 from backend.broker.port import QueueSpec
 from backend.broker.rabbitmq import RabbitBroker
 from backend.broker.rabbitmq_attachment import Attachment
-from backend.broker.rabbitmq_publisher import BODY_BYTES
+from backend.broker.rabbitmq_publisher import BODY_BYTES, WINDOW
 from backend.broker.rabbitmq_queues import NO_DELIVERY_LIMIT, arguments, death_queue
 from tests import services
 from tests.backend.contract_broker import Inbox, publish, until, until_depth
@@ -116,13 +116,13 @@ async def test_a_broker_that_does_not_answer_is_unavailable_and_nobody_hangs(
     node.freeze()
     try:
         outcomes = await asyncio.gather(
-            broker.publish(queue, b"silence"),
+            *(broker.publish(queue, b"silence") for _ in range(2 * WINDOW)),
             broker.depth(queue),
             broker.declare(QueueSpec(queue)),
             late.start(),
             return_exceptions=True,
         )
-        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 4
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * (2 * WINDOW + 3)
         async with asyncio.timeout(15):
             await broker.stop()
     finally:
@@ -236,7 +236,8 @@ async def test_a_name_that_rabbitmq_would_not_take_is_misuse(broker: RabbitBroke
 async def test_nobody_there_or_a_wrong_password_is_unavailable_and_the_password_stays_secret(
     node: services.RabbitMq,
 ) -> None:
-    for url in (f"amqp://127.0.0.1:{services.free_port()}/", node.url.replace("guest@", "hunter2@")):
+    nobody = f"amqp://127.0.0.1:{services.free_port()}/"
+    for url in (nobody, node.url.replace("guest@", "hunter2@"), f"{node.url}no-such-vhost"):
         broker = RabbitBroker(url)
         with pytest.raises(Unavailable) as refusal:
             await broker.start()
