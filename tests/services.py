@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -204,7 +205,7 @@ def rabbitmq() -> RabbitMq:
 @cache
 def redis() -> Redis:
     """The run's Redis."""
-    need(Path("/usr/bin/redis-server").exists(), "redis-server")
+    need(shutil.which("redis-server") is not None, "redis-server")
     return started(Redis)
 
 

@@ -42,7 +42,7 @@ class Attachment:
         self.ended = asyncio.Event()
         self.queue = queue.name
         self.held: set[int] = set()
-        self.heard_count = 0
+        self.life_signs = 0
         self._worker: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -57,6 +57,7 @@ class Attachment:
     def want(self, wanted: bool) -> None:
         """Take messages from now on, or none."""
         self.wanted = wanted
+        self.life_signs += 1  # nobody can have heard anything in a pause
         self._order(self._adjust)
 
     def holds(self, message: AbstractIncomingMessage) -> bool:
@@ -138,7 +139,7 @@ class Attachment:
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         if self._is_void():
             return
-        self.heard_count += 1
+        self.life_signs += 1
         if not self._no_ack and message.delivery_tag is not None:
             self.held.add(message.delivery_tag)
         self._receive(self, message)

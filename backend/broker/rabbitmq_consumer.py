@@ -92,12 +92,12 @@ class Attached:
 
     async def _until_useless(self, attachment: Attachment) -> None:
         while True:
-            heard, had_room = attachment.heard_count, self._has_room(attachment)
+            life, had_room = attachment.life_signs, self._has_room(attachment)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._deaf_s):
                     await attachment.ended.wait()
                     return
-            is_idle = had_room and heard == attachment.heard_count and self._has_room(attachment)
+            is_idle = had_room and life == attachment.life_signs and self._has_room(attachment)
             if is_idle and await self._is_backlog(attachment):
                 log.warning("deaf consumer", extra={"action": "consumer_deaf", "queue": attachment.queue})
                 return
@@ -131,11 +131,7 @@ class Attached:
                     queue = await self._prepare(channel)
             attachment = Attachment(channel, queue, self._receive, self._no_ack, wanted=not self._is_paused)
             self._now = attachment
-            try:
-                await attachment.begin()
-            except BaseException:
-                await attachment.end()
-                raise
+            await attachment.begin()
         except BaseException:
             await close(channel)
             raise
