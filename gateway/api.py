@@ -71,8 +71,9 @@ class Request:
 
 def ticket_of(target: str) -> str | None:
     """The ``ticket`` in a request target's query, where there is one; the last one wins."""
-    query = target.partition("?")[2]
-    return parse_qs(query, keep_blank_values=True).get("ticket", [None])[-1] if "ticket=" in query else None
+    if "ticket=" not in target:
+        return None
+    return parse_qs(target.partition("?")[2], keep_blank_values=True).get("ticket", [None])[-1]
 
 
 @dataclass(frozen=True, slots=True)

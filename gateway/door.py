@@ -55,6 +55,7 @@ class Door:
         self._handshake_ticks = ticks(settings.handshake_s)
         self._rhythm = Rhythm.of(settings)
         app = links.app
+        self._app_opens = getattr(type(app), "on_open", None) is not Application.on_open
         self._app_admits = getattr(type(app), "admit", None) is not Application.admit
         self._addresses = Addresses(settings.max_per_address, count_loopback=settings.count_loopback)
         self._proxies = Proxies(settings.trusted_proxies)
@@ -158,14 +159,15 @@ class Door:
         if isinstance(opening, Refusal):
             self.refuse(fd, opening, "bad_request")
             return
-        refused = self._check(fd, opening)
+        ticket = ticket_of(opening.target)
+        refused = self._check(fd, opening, ticket)
         if refused is not None:
             self.refuse(fd, *refused)
             return
-        self._booth.redeem(ticket_of(opening.target))
+        self._booth.redeem(ticket)
         self._accept(fd, opening, rest)
 
-    def _check(self, fd: int, opening: Opening) -> tuple[Refusal, str] | None:
+    def _check(self, fd: int, opening: Opening, ticket: str | None) -> tuple[Refusal, str] | None:
         """Why a valid request is not to become a connection, in an answer and in a word for the metrics."""
         flags = self._links.slots.flags[fd]
         if flags & TURNED_AWAY:
@@ -177,7 +179,7 @@ class Door:
         refusal = self._origins.check(opening.fields)
         if refusal is not None:
             return refusal, "origin"
-        refusal = self._booth.check(ticket_of(opening.target))
+        refusal = self._booth.check(ticket)
         if refusal is not None:
             return refusal, "ticket"
         refusal = self._identify(fd, opening)
@@ -233,13 +235,12 @@ class Door:
         links.counters.open_now += 1
         if not links.write(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
             return
-        links.opening = (fd, lambda: self._request(fd, opening))
-        try:
+        if self._app_opens:
+            links.opening = (fd, lambda: self._request(fd, opening))
             links.call(fd, links.app.on_open)
-        finally:
             links.opening = None
-            self._named.pop(fd, None)
-            self._subjects.pop(fd, None)
+        self._named.pop(fd, None)
+        self._subjects.pop(fd, None)
         if rest:
             self._receive(fd, rest)
 

@@ -13,8 +13,8 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from wsproto.connection import ConnectionType
 from wsproto.events import RejectConnection
@@ -30,8 +30,7 @@ _VERSION = re.compile(rb"[^\n]* HTTP/1\.1\r?\n")
 _ONCE = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version", b"origin"))
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """A valid upgrade request. `fields` have names in lower case."""
 
     target: str
@@ -169,6 +168,8 @@ def _refusal(problem: RemoteProtocolError, head: bytes) -> Refusal:
 
 def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str | None:
     """The first of `preferred` that the client offers, or None."""
+    if not offered:
+        return None
     return next((name for name in preferred if name in offered), None)
 
 

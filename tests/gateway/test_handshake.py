@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import pytest
@@ -159,7 +158,7 @@ def test_what_the_byte_path_takes_wsproto_takes_and_sees_the_same(head: bytes) -
     if opening is not None:
         judged = judge(head)
         assert isinstance(judged, Opening)
-        assert dataclasses.asdict(opening) == dataclasses.asdict(judged)
+        assert opening == judged
 
 
 def test_the_ordinary_request_takes_the_byte_path() -> None:
