@@ -22,6 +22,7 @@ from backend.lock.server import LockServer
 from backend.store.port import StoreLimits
 from backend.wiring import IN_MEMORY, Engines, EngineUrls
 from discovery.server import Discovery
+from gateway import kernel
 from gateway.settings import Settings
 from roost.up import LOOPBACK, System, UpSettings
 from roost.version import VERSION
@@ -173,6 +174,7 @@ def gateway(
     settings = Settings(host=host, port=gateway_port)
     site = _checked(lambda: _site(discovery_urls, broker, cache, kind, live_requests))
     parts, server = _checked(lambda: gateway_parts(site, settings, public_url, require_ticket))
+    kernel.warn(settings.backlog, server.capacity)
     _serve(Stack(parts), lambda: typer.echo(f"gateway on ws://{server.addresses[0]}"))
 
 
