@@ -152,10 +152,11 @@ async def test_a_consumer_without_room_or_paused_is_not_deaf(
     sleeper = await broker.consume(queue, paused, 5)
     (await paused.next()).acknowledge()
     sleeper.pause()
-    await publish(broker, queue, b"waits too")
+    await publish(broker, queue, *[b"waits too"] * 10)  # a few may overtake the pause
     await asyncio.sleep(0.7)  # three looks of the watchdog: nothing else tells that nothing happens
     assert actions(caplog, "consumer_deaf") == 0
-    assert (busy.bodies(), paused.bodies()) == ([b"in hand"], [b"waits"])
+    assert await broker.depth(queue) >= 5
+    assert busy.bodies() == [b"in hand"]
 
 
 async def test_a_consumer_survives_the_loss_of_its_queue(

@@ -1,0 +1,48 @@
+"""What the tests start is gone when they are, and what they lack is said."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.backend.contract_broker import until
+
+ROOT = Path(__file__).parent.parent
+KILLED = """
+import os, signal
+from tests import services
+redis = services.redis()
+print(redis.port, redis.folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_a_killed_test_run_leaves_no_server_and_no_folder() -> None:
+    services.redis()  # or be skipped here
+    command = partial(subprocess.run, [sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, check=False)
+    port, folder = (await asyncio.to_thread(command)).stdout.decode().split()
+
+    def is_gone() -> bool:
+        try:
+            services.say(int(port), b"PING\r\n")
+        except OSError:
+            return not Path(folder).exists()
+        return False
+
+    await until(is_gone)
+
+
+def test_what_is_missing_is_skipped_but_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    services.need(True, "package-x")
+    with pytest.raises(pytest.skip.Exception, match="package-x"):
+        services.need(False, "package-x")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="package-x"):
+        services.need(False, "package-x")
