@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,8 +23,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 async def test_a_killed_test_run_leaves_no_server_and_no_folder() -> None:
     services.redis()  # or be skipped here
-    command = partial(subprocess.run, [sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, check=False)
-    port, folder = (await asyncio.to_thread(command)).stdout.decode().split()
+    run = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    port, folder = (await run.communicate())[0].decode().split()
 
     def is_gone() -> bool:
         try:
