@@ -99,19 +99,25 @@ def unmask(payload: bytes, key: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
 
 
+REPEAT = [int.from_bytes(b"\x01\0\0\0" * -(-size // 4), "little") for size in range(MAX_CONTROL_BYTES + 1)]
+"""Times this, a masking key (little-endian) covers so many bytes, and up to three more."""
+CUT = [(1 << 8 * size) - 1 for size in range(MAX_CONTROL_BYTES + 1)]
+
+
 def single(data: bytes) -> str | bytes | None:
     """The message, when `data` is exactly one small, whole, plain data frame; None when it is anything else.
 
     Most reads are just this, and so it comes first.
     """
     size = len(data) - 6
-    if size < 0 or size > 125 or data[1] != size | 0x80:
+    if size < 0 or size > MAX_CONTROL_BYTES or data[1] != size + 0x80:
         return None
     first = data[0]
     if first != 0x81 and first != 0x82:
         return None
-    mask = data[2:6] * 32
-    payload = (int.from_bytes(data[6:], "big") ^ int.from_bytes(mask[:size], "big")).to_bytes(size, "big")
+    frame = int.from_bytes(data, "little")
+    masked, mask = frame >> 48, (frame >> 16 & 0xFFFFFFFF) * REPEAT[size]
+    payload = (masked ^ (mask & CUT[size] if size % 4 else mask)).to_bytes(size, "little")
     if first == 0x82:
         return payload
     try:

@@ -40,6 +40,9 @@ LOST = 1006
 READ_PAUSE_BYTES = 64 * 1024
 """Who has this much unread from us is not listened to: its requests would only add to what it does not read."""
 
+GATHER_BYTES = 16 * 1024
+"""A message as long as this, or after so much, waits for no other."""
+
 _ENDINGS_A_TURN = 512
 
 
@@ -51,6 +54,7 @@ class Links:
     ) -> None:
         self.app = app
         self.slots = Slots()
+        self._state, self._generation = self.slots.state, self.slots.generation
         self._flags, self._active = self.slots.flags, self.slots.active
         self.wheel = Wheel()
         self.poller = poller
@@ -59,6 +63,8 @@ class Links:
         transport.on_stuck = self._stuck
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
+        self._gathered: dict[int, bytes] | None = None
+        """Between `gather` and `release`, what small messages wait; only of open connections."""
         self.parsers: dict[int, Parser] = {}
         self.opening: tuple[int, Callable[[], Request]] | None = None
         """The connection whose `on_open` runs, and what makes its request."""
@@ -78,15 +84,26 @@ class Links:
     # What a Peer can do.
 
     def send(self, fd: int, generation: int, message: Message) -> bool:
-        if not self.slots.is_open(fd, generation):
+        try:
+            if self._generation[fd] != generation or self._state[fd] != OPEN or fd < 0:
+                return False
+        except IndexError:
             return False
-        if self._flags[fd] >= 1 << WINDOW_SHIFT and len(message) >= self._compress_from_bytes:
+        if len(message) >= self._compress_from_bytes and self._flags[fd] >= 1 << WINDOW_SHIFT:
             data = self._deflate(message, self._flags[fd] >> WINDOW_SHIFT)
         else:
             data = encode(message)
         self.counters.messages_out += 1
         self._active[fd] = self.wheel.now
-        return self.write(fd, data)
+        gathered = self._gathered
+        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
+            return self.write(fd, data)
+        if fd in gathered:
+            if len(gathered[fd]) > GATHER_BYTES:
+                return self.write(fd, data)
+            data = gathered[fd] + data
+        gathered[fd] = data
+        return True
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
@@ -123,13 +140,40 @@ class Links:
         return self.opening[1]()
 
     def unsent_bytes(self, fd: int, generation: int) -> int:
+        if not self.slots.is_open(fd, generation):
+            return 0
         outbox = self.outboxes.get(fd)
-        return outbox.byte_count if outbox and self.slots.is_open(fd, generation) else 0
+        gathered = len(self._gathered.get(fd, b"")) if self._gathered else 0
+        return gathered + (outbox.byte_count if outbox else 0)
 
     # Bytes out.
 
+    def gather(self) -> None:
+        """Until `release`, let small messages wait, so that many are written one after the other.
+
+        The kernel's way of a write is long and takes ours out of the processor's cache: many in a row take less time
+        than as many by turns with our work. And several messages to one peer share a write.
+        """
+        self._gathered = {}
+
+    def release(self) -> None:
+        """Write what was gathered."""
+        gathered, self._gathered = self._gathered, None
+        write, total = self._write, 0
+        for fd, data in (gathered or {}).items():
+            try:
+                sent = write(fd, data)
+            except OSError:
+                sent = 0
+            total += sent
+            if sent < len(data):
+                self.write(fd, data[sent:])
+        self.counters.bytes_out += total
+
     def write(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
+        if self._gathered and fd in self._gathered:
+            data = self._gathered.pop(fd) + data
         if fd in self.outboxes:
             return self._put(fd, self.outboxes[fd], data)
         try:
@@ -239,7 +283,7 @@ class Links:
         if outbox is None:
             self.write(fd, data)
         else:
-            outbox.put(data, self.wheel.now)
+            outbox.put(self._gathered.pop(fd, b"") + data if self._gathered else data, self.wheel.now)
             self._watch(fd, outbox)
 
     def finish(self, fd: int) -> None:
@@ -264,6 +308,9 @@ class Links:
             return
         if state == OPEN:
             self._leave(fd, GONE, LOST, "")
+            if self._gathered and fd in self._gathered:
+                with contextlib.suppress(OSError):
+                    self._write(fd, self._gathered.pop(fd))
         self.slots.state[fd] = GONE
         self.poller.remove(fd)
         self.wheel.remove(fd)

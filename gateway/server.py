@@ -85,7 +85,7 @@ class Server:
         settings = self.settings
         sockets = self._sockets or bind(settings.host, settings.port, settings.backlog, shared=settings.shared_port)
         self._broadcast.start(loop)
-        self._poller.start(loop, self._talk.on_readable, self.links.on_writable, self.links.drop)
+        self._poller.start(loop, self._talk.serve)
         self.ticker.start(loop)
         self._listener.start(loop, sockets)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from gateway.admission import Rate
 from gateway.api import Message, Peer
-from gateway.frames import MAX_CONTROL_BYTES, Event, Kind, Parser, is_empty_pong, plain, pong_bytes, single
+from gateway.frames import CUT, MAX_CONTROL_BYTES, REPEAT, Event, Kind, Parser, is_empty_pong, plain, pong_bytes, single
 from gateway.links import Links
+from gateway.poller import READ, WRITE, Ready
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FREE, GONE, GREETING, LINGERING, OPEN, WINDOW_SHIFT
 from gateway.wheel import ticks
 from wire.codes import POLICY
+
+log = logging.getLogger(__name__)
 
 BURST_S = 2.0
 """Seconds' worth of messages, or of pings, that a client may send at once."""
@@ -32,40 +36,98 @@ class Talk:
         self.greet: Callable[[int], None] = links.drop
         """Reads connections whose handshake is under way."""
         self._links = links
-        self._state, self._heard, self._flags = links.slots.state, links.slots.heard, links.slots.flags
+        slots = links.slots
+        self._state, self._flags, self._generation = slots.state, slots.flags, slots.generation
+        self._heard, self._active = slots.heard, slots.active
         self._read = links.transport.read
         self._first_read_bytes = links.transport.first_read_bytes
         self._on_message = links.app.on_message
         self._max_message_bytes = settings.max_message_bytes
         self._is_single_allowed = settings.max_message_bytes >= MAX_CONTROL_BYTES
+        self._quick_bytes = MAX_CONTROL_BYTES if self._is_single_allowed and not settings.max_messages_per_s else -1
         self._max_fragments = settings.max_fragments
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
         self._pings = Rate(settings.max_pings_per_s, BURST_S)
         links.on_free += [self._messages.forget, self._pings.forget]
 
+    def serve(self, ready: Iterable[Ready]) -> None:
+        """Read each of these descriptors once and act on it; answers are sent when all have had their turn.
+
+        A read that is exactly one small, plain message takes a path without calls of our own, or with as few as can
+        be: what `frames.single` does is written out here, which saves a twentieth of all that an echo costs.
+        """
+        links, counters, now = self._links, self._links.counters, self._links.wheel.now
+        states, generations, heard, active = self._state, self._generation, self._heard, self._active
+        read, size, parsers, on_message = self._read, self._first_read_bytes, links.parsers, self._on_message
+        int_of, new, limit = int.from_bytes, object.__new__, self._quick_bytes
+        links.gather()
+        for fd, events in ready:
+            try:
+                if events != READ or states[fd] != OPEN or fd in parsers:
+                    self._on_unusual(fd, events)
+                    continue
+                try:
+                    data = read(fd, size)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                length = len(data) - 6
+                if not (0 <= length <= limit and data[1] == length + 0x80 and (data[0] == 0x82 or data[0] == 0x81)):
+                    self._hear(fd, data)
+                    continue
+                frame = int_of(data, "little")
+                mask = (frame >> 16 & 0xFFFFFFFF) * REPEAT[length]
+                payload = (frame >> 48 ^ (mask & CUT[length] if length % 4 else mask)).to_bytes(length, "little")
+                message = payload if data[0] == 0x82 else payload.decode()
+                counters.bytes_in += length + 6
+                counters.messages_in += 1
+                heard[fd] = active[fd] = now
+                peer = new(Peer)
+                peer._links, peer.fd, peer.generation = links, fd, generations[fd]
+                try:
+                    on_message(peer, message)
+                except Exception:
+                    links.fail(fd)
+            except UnicodeDecodeError:
+                self._hear(fd, data)
+            except Exception:  # a bug of ours; without an end the descriptor would be reported again for ever
+                log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
+                links.drop(fd)
+        links.release()
+
+    def _on_unusual(self, fd: int, events: int) -> None:
+        """A descriptor that has room again, that is not open, or that is in the middle of a message."""
+        if events & WRITE:
+            self._links.on_writable(fd)
+        if events & ~WRITE:
+            self.on_readable(fd)
+
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
-        links, state = self._links, self._state[fd]
-        if state != OPEN:
-            if state == GREETING:
-                self.greet(fd)
+        state = self._state[fd]
+        if state == GREETING:
+            self.greet(fd)
+        elif state not in (FREE, GONE):
+            try:
+                data = self._read(fd, self._first_read_bytes)
+            except BlockingIOError:
                 return
-            if state in (FREE, GONE):
-                return
-        try:
-            data = self._read(fd, self._first_read_bytes)
-            if len(data) == self._first_read_bytes:
-                data = self._read_on(fd, data)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
+            except OSError:
+                data = b""
+            self._hear(fd, data)
+
+    def _hear(self, fd: int, data: bytes) -> None:
+        """Act on what a first read gave; nothing is the end."""
+        links = self._links
+        if len(data) == self._first_read_bytes:
+            data = self._read_on(fd, data)
         if not data:
             links.drop(fd)
             return
         links.counters.bytes_in += len(data)
-        if state != LINGERING:
+        if self._state[fd] != LINGERING:
             self._heard[fd] = links.wheel.now
             if fd in links.parsers or not is_empty_pong(data):
                 self.receive(fd, data)
@@ -134,8 +196,12 @@ class Talk:
         links.slots.active[fd] = now
         if fd in links.parsers:
             links.parsers[fd].begun = now
+        self._call(fd, message)
+
+    def _call(self, fd: int, message: Message) -> None:
+        links = self._links
         try:
-            self._on_message(Peer(links, fd, links.slots.generation[fd]), message)
+            self._on_message(Peer(links, fd, self._generation[fd]), message)
         except Exception:
             links.fail(fd)
 

@@ -1,0 +1,125 @@
+"""Small messages that an application sends while a turn is worked off wait for its end, and nobody can tell."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from gateway.api import Message, Peer
+from gateway.frames import encode
+from tests.gateway.bytes_of import frame, text
+from tests.gateway.harness import House, Recorder, until
+from wire.codes import APPLICATION_ERROR, NORMAL
+
+
+class Answering(Recorder):
+    """Does what a test says with each message."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def on_message(self, peer: Peer, message: Message) -> None:
+        self.answer(self, peer, message)
+
+
+async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house: House) -> None:
+    server = await house.serve()
+    client = await house.open(server)
+    before = server.counters.bytes_out
+    written: list[bytes] = []
+    really = server.links._write
+    server.links._write = lambda fd, data: written.append(bytes(data)) or really(fd, data)  # type: ignore[func-returns-value]
+    await client.write(b"".join(text(f"message {number}") for number in range(30)))
+    assert [await client.hear() for _ in range(30)] == [f"message {number}" for number in range(30)]
+    assert len(written) == 1
+    assert server.counters.bytes_out - before == len(written[0])
+
+
+async def test_small_and_large_messages_frames_and_the_close_keep_their_order(house: House) -> None:
+    large = "x" * 300_000
+
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        assert app.gateway is not None
+        assert peer.send("small")
+        assert peer.send(large)
+        assert peer.send("after")
+        assert peer.send_frame(app.gateway.encode("frame"))
+        assert peer.send("last")
+        peer.close(NORMAL)
+        assert not peer.send("too late")
+
+    server = await house.serve(Answering(answer))
+    client = await house.open(server)
+    await client.say("go")
+    assert [await client.hear() for _ in range(5)] == ["small", large, "after", "frame", "last"]
+    assert (await client.closed())[0] == NORMAL.number
+
+
+async def test_a_pong_does_not_overtake_the_answer_before_it(house: House) -> None:
+    server = await house.serve()
+    client = await house.open(server)
+    await client.write(text("first") + frame(9, b"ping") + text("second"))
+    expected = encode("first") + b"\x8a\x04ping" + encode("second")
+    data = b""
+    while len(data) < len(expected):
+        data += await client.read()
+    assert data == expected
+
+
+async def test_what_was_sent_before_the_application_failed_arrives(house: House) -> None:
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        peer.send("almost")
+        raise ValueError("a bug of the application")
+
+    server = await house.serve(Answering(answer))
+    client = await house.open(server)
+    await client.say("go")
+    assert await client.hear() == "almost"
+    assert (await client.closed())[0] == APPLICATION_ERROR.number
+
+
+async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(house: House) -> None:
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        for other in app.peers:
+            other.send(message)
+
+    app = Answering(answer)
+    server = await house.serve(app)
+    speaker, leaver = await house.open(server), await house.open(server)
+    speaker.raw.send(text("goodbye"))  # both are ready before the gateway looks
+    leaver.raw.shutdown(socket.SHUT_WR)
+    assert await leaver.read_all() == encode("goodbye")
+    assert await speaker.hear() == "goodbye"
+    await until(lambda: len(app.closes()) == 1)
+
+
+async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house: House) -> None:
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        assert peer.send(str(message) + " " + "x" * 10_000)
+
+    server = await house.serve(Answering(answer))
+    client = await house.open(server, receive_buffer=4096)
+    while not server.links.outboxes:
+        said = server.counters.messages_in
+        await client.say(str(said))
+        await until(lambda said=said: server.counters.messages_in > said)  # type: ignore[misc]
+    count = server.counters.messages_in
+    heard = [await client.hear() for _ in range(count)]
+    assert [int(str(message).split()[0]) for message in heard] == list(range(count))
+
+
+async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: House) -> None:
+    unsent: list[int] = []
+
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        peer.send("four")
+        unsent.append(peer.unsent_bytes)
+
+    app = Answering(answer)
+    server = await house.serve(app)
+    client = await house.open(server)
+    await client.say("go")
+    assert await client.hear() == "four"
+    await until(lambda: app.peers[0].unsent_bytes == 0)
+    assert unsent == [len(encode("four"))]
