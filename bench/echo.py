@@ -2,15 +2,18 @@
 
 Each server runs alone for some seconds with the same light load (`bench.load`). The server has one processor and the
 load has the others. Where a server was not busy all the time, the load or the machine was the limit, and its rate
-says less than its processor time per message.
+says less than its processor time per message. Then all servers run together, each with a load of its own: they share
+one processor, its caches and whatever else goes on, and their processor times compare to a few per cent even on a
+machine that is not idle.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
-from subprocess import Popen
+from typing import Self
 
 from bench import processes, servers
 from bench.load import MAX_BYTES
@@ -38,11 +41,18 @@ def run(options: argparse.Namespace) -> Report:
     names = options.only.split(",")
     missing = servers.what_is_missing(names)
     present = [name for name in names if name not in missing]
-    report.add_rounds(take_turns(present, options.rounds, lambda name: _round(name, options)))
+    alone = take_turns(present, options.rounds, lambda name: _alone(name, options))
+    together = _together(present, options)
+    report.add_rounds(
+        {name: [{**a, **b} for a, b in zip(alone[name], together[name], strict=True)] for name in present}
+    )
+    others = max(row["others busy %"] for rows in report.rounds.values() for row in rows)
     report.remarks += [f"left out: {name}: {why}" for name, why in missing.items()]
     report.remarks += [
         f"medians of {options.rounds} rounds of {options.seconds:g} s that took turns; CPU is the server's",
+        "together: all servers at once on one processor, so that whatever disturbs one disturbs all",
         f"load: {_load_count()} process(es) beside the server's processor, one message in flight on each connection",
+        f"others busy: what processes beside server and load used of the machine; at most {others:.0f} % in a round",
     ]
     return report
 
@@ -51,38 +61,74 @@ def _load_count() -> int:
     return len(processes.LOAD_CPUS)
 
 
-def _round(name: str, options: argparse.Namespace) -> Row:
-    with servers.running(name) as server, ExitStack() as stack:
-        base = server.look()
-        loads = [stack.enter_context(_load(server, options, index)) for index in range(_load_count())]
-        for load in loads:
-            assert processes.said(load) == "ready"
-        _run(loads, WARM_UP_S)
-        before = server.look()
-        count, seconds, load_s = _run(loads, options.seconds)
-        after = server.look()
-    cpu = after.cpu.since(before.cpu)
+def _alone(name: str, options: argparse.Namespace) -> Row:
+    with _Talk(name, options, _load_count()) as talk:
+        talk.begin(WARM_UP_S)
+        talk.end()
+        base_s = processes.machine_cpu_s()
+        talk.begin(options.seconds)
+        count, cpu, load_s = talk.end()
+        others_s = processes.machine_cpu_s() - base_s - cpu.total_s - load_s
+        own = talk.server.look().own_bytes
     return {
-        "messages/s": count / seconds,
+        "messages/s": count / options.seconds,
         "CPU µs each": cpu.total_s / count * 1e6,
         "of it kernel": cpu.kernel_s / count * 1e6,
-        "server busy %": cpu.total_s / seconds * 100,
-        "load busy %": load_s / seconds / len(loads) * 100,
-        "own KiB": after.own_bytes / 1024,
-        "more KiB": (after.own_bytes - base.own_bytes) / 1024,
+        "server busy %": cpu.total_s / options.seconds * 100,
+        "load busy %": load_s / options.seconds / _load_count() * 100,
+        "others busy %": max(others_s, 0) / options.seconds / processes.CPU_COUNT * 100,
+        "own KiB": own / 1024,
     }
 
 
-def _load(server: servers.Server, options: argparse.Namespace, index: int) -> processes.Running:
-    share = options.connections // _load_count() + (index < options.connections % _load_count())
-    numbers = (server.port, share, options.bytes)
-    return processes.running([sys.executable, "-m", "bench.load", *map(str, numbers)])
+def _together(names: Sequence[str], options: argparse.Namespace) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        talks = [stack.enter_context(_Talk(name, options, 1)) for name in names]
+        for turn in range(options.rounds + 1):  # the first warms up
+            for talk in talks:
+                talk.begin(options.seconds if turn else WARM_UP_S)
+            for talk in talks:
+                count, cpu, _ = talk.end()
+                if turn:
+                    found[talk.name].append({"together CPU µs each": cpu.total_s / count * 1e6})
+    return found
 
 
-def _run(loads: list[Popen[str]], seconds: float) -> tuple[int, float, float]:
-    """Messages of all loads, the longest time, and the processor time of all."""
-    for load in loads:
-        processes.order(load, f"run {seconds}")
-    answers = [[float(word) for word in processes.said(load).split()] for load in loads]
-    counts, times, busy = zip(*answers, strict=True)
-    return int(sum(counts)), max(times), sum(busy)
+class _Talk:
+    """A server, and those who talk to it."""
+
+    def __init__(self, name: str, options: argparse.Namespace, load_count: int) -> None:
+        self.name = name
+        self._options = options
+        self._load_count = load_count
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.server = stack.enter_context(servers.running(self.name))
+            self._loads = [stack.enter_context(self._load(index)) for index in range(self._load_count)]
+            for load in self._loads:
+                assert processes.said(load) == "ready"
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _load(self, index: int) -> processes.Running:
+        connections, count = self._options.connections, self._load_count
+        share = connections // count + (index < connections % count)
+        numbers = (self.server.port, share, self._options.bytes)
+        return processes.running([sys.executable, "-m", "bench.load", *map(str, numbers)])
+
+    def begin(self, seconds: float) -> None:
+        """Let the load run for so long."""
+        self._before = self.server.look().cpu
+        for load in self._loads:
+            processes.order(load, f"run {seconds}")
+
+    def end(self) -> tuple[int, processes.Cpu, float]:
+        """Messages echoed, the server's processor time, that of the load; when it is over."""
+        answers = [[float(word) for word in processes.said(load).split()] for load in self._loads]
+        cpu = self.server.look().cpu.since(self._before)
+        return int(sum(count for count, _, _ in answers)), cpu, sum(busy_s for _, _, busy_s in answers)

@@ -42,8 +42,10 @@ class Echoes:
         received = 0
         while now < begun + seconds:
             for _ in range(20):
-                for fd, _ in poll(1.0):
+                ready = poll(1.0)
+                for fd, _ in ready:
                     received += len(read(fd, 256))
+                for fd, _ in ready:
                     write(fd, message)
             now = clock()
         counted = received // self._answer_bytes

@@ -13,6 +13,8 @@ from pathlib import Path
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CPUS = sorted(os.sched_getaffinity(0))
 
+CPU_COUNT = len(_CPUS)
+
 SERVER_CPUS = frozenset(_CPUS[:1])
 """A server under measurement has this one."""
 
@@ -72,6 +74,12 @@ def kernel_bytes() -> int:
     """Memory of the kernel's own objects, sockets among them; of the whole machine."""
     meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     return int(meminfo["Slab"].split()[0]) * 1024
+
+
+def machine_cpu_s() -> float:
+    """Processor time that was used since the machine started, by whomever."""
+    user, nice, system, _, _, *interrupts = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    return sum(int(ticks) for ticks in (user, nice, system, *interrupts)) / _TICKS_PER_S
 
 
 def cpu(pid: int) -> Cpu:
