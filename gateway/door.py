@@ -233,7 +233,7 @@ class Door:
         links.wheel.put(fd, judge(fd, now, now, 0, False, now, self._rhythm)[1])
         links.counters.opened += 1
         links.counters.open_now += 1
-        if not links.write(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
+        if not links.post(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
             return
         if self._app_opens:
             links.opening = (fd, lambda: self._request(fd, opening))

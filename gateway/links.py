@@ -96,12 +96,8 @@ class Links:
         self.counters.messages_out += 1
         self._active[fd] = self.wheel.now
         gathered = self._gathered
-        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
-            return self.write(fd, data)
-        if fd in gathered:
-            if len(gathered[fd]) > GATHER_BYTES:
-                return self.write(fd, data)
-            data = gathered[fd] + data
+        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes or fd in gathered:
+            return self.post(fd, data)
         gathered[fd] = data
         return True
 
@@ -169,6 +165,18 @@ class Links:
             if sent < len(data):
                 self.write(fd, data[sent:])
         self.counters.bytes_out += total
+
+    def post(self, fd: int, data: bytes) -> bool:
+        """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
+        gathered = self._gathered
+        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
+            return self.write(fd, data)
+        if fd in gathered:
+            if len(gathered[fd]) > GATHER_BYTES:
+                return self.write(fd, data)
+            data = gathered[fd] + data
+        gathered[fd] = data
+        return True
 
     def write(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Callable
 
@@ -129,7 +130,8 @@ class Listener:
                 self._rest(TICK_S)
                 return
             try:
-                client, address = listening.accept()
+                # `accept` without the object that it makes of the descriptor: 5 of 80 µs
+                fd, address = listening._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
             except OSError as problem:
@@ -137,5 +139,5 @@ class Listener:
                     self._pause(problem.strerror or "out of resources")
                     return
                 continue  # the client was gone before we came to it
-            client.setblocking(False)
-            self._on_accept(client.detach(), address[0])
+            os.set_blocking(fd, False)
+            self._on_accept(fd, address[0])

@@ -36,6 +36,15 @@ async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house
     assert server.counters.bytes_out - before == len(written[0])
 
 
+async def test_a_greeting_shares_the_write_of_the_handshakes_answer(house: House) -> None:
+    app = Recorder()
+    app.on["open"] = lambda peer: peer.send("welcome")
+    server = await house.serve(app)
+    client = await house.connect(server)
+    await client.write(client.upgrade_bytes())
+    assert (await client.read()).endswith(b"\r\n\r\n" + encode("welcome"))
+
+
 async def test_small_and_large_messages_frames_and_the_close_keep_their_order(house: House) -> None:
     large = "x" * 300_000
 
