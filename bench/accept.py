@@ -1,11 +1,14 @@
 """``python -m bench accept``: processor time of the server for each accepted connection, ours and others'.
 
-A connection is all of it: connect, upgrade, and the closing handshake. Clients come 100 at a time.
+A connection is all of it: connect, upgrade, and the closing handshake. Clients come 100 at a time. Each server is
+measured alone, in turns, and then all together, as in `bench.echo`.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from bench import crowds, servers
 from bench.report import Report
@@ -28,16 +31,21 @@ def run(options: argparse.Namespace) -> Report:
     names = options.only.split(",")
     missing = servers.what_is_missing(names)
     present = [name for name in names if name not in missing]
-    report.add_rounds(take_turns(present, options.rounds, lambda name: _round(name, options.count)))
+    alone = take_turns(present, options.rounds, lambda name: _alone(name, options.count))
+    together = _together(present, options.rounds, max(options.count // 4, 1))
+    report.add_rounds(
+        {name: [{**a, **b} for a, b in zip(alone[name], together[name], strict=True)] for name in present}
+    )
     report.remarks += [f"left out: {name}: {why}" for name, why in missing.items()]
     report.remarks += [
         f"medians of {options.rounds} rounds that took turns; connect, upgrade and closing handshake",
         "own B left each: what the server's memory has grown by, for each connection that came and went",
+        "together: a quarter as many of all servers at once on one processor; whatever disturbs one disturbs all",
     ]
     return report
 
 
-def _round(name: str, count: int) -> Row:
+def _alone(name: str, count: int) -> Row:
     with servers.running(name) as server, crowds.one(server.port, crowds.WARM_UP_FIRST) as crowd:
         crowd.churn(WARM_UP_COUNT)
         before = server.look()
@@ -51,3 +59,23 @@ def _round(name: str, count: int) -> Row:
         "own KiB": after.own_bytes / 1024,
         "own B left each": (after.own_bytes - before.own_bytes) / count,
     }
+
+
+def _together(names: Sequence[str], rounds: int, count: int) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        running = [stack.enter_context(servers.running(name)) for name in names]
+        throng = [
+            stack.enter_context(crowds.one(server.port, index * crowds.ADDRESSES_EACH))
+            for index, server in enumerate(running)
+        ]
+        for turn in range(rounds + 1):  # the first warms up
+            before = [server.look().cpu for server in running]
+            for crowd in throng:
+                crowd.begin_churn(count if turn else WARM_UP_COUNT)
+            for server, crowd, then in zip(running, throng, before, strict=True):
+                crowd.end_churn()
+                if turn:
+                    cost_us = server.look().cpu.since(then).total_s / count * 1e6
+                    found[server.name].append({"together CPU µs each": cost_us})
+    return found

@@ -17,6 +17,10 @@ WARM_UP_FIRST = 1 << 23
 """Addresses of its own for a warm-up, or later clients would meet what lingers of its connections (TIME_WAIT)."""
 
 
+ADDRESSES_EACH = 1 << 20
+"""Where several servers run at once, the clients of each have so many addresses of their own."""
+
+
 @dataclass(frozen=True)
 class Crowd:
     """One load process."""
@@ -29,7 +33,16 @@ class Crowd:
 
     def churn(self, count: int) -> float:
         """Open and close so many, some at a time; the seconds that took."""
-        return float(processes.tell(self.process, f"churn {count}").split()[-1])
+        self.begin_churn(count)
+        return self.end_churn()
+
+    def begin_churn(self, count: int) -> None:
+        """Begin with that; `end_churn` is to follow."""
+        processes.order(self.process, f"churn {count}")
+
+    def end_churn(self) -> float:
+        """Wait for the end; the seconds it took."""
+        return float(processes.said(self.process).split()[-1])
 
     def close(self) -> None:
         """Close all."""

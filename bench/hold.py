@@ -20,8 +20,6 @@ from bench.rounds import Row
 
 WARM_UP_COUNT = 200
 DEFAULT = (servers.OURS, servers.OUR_JOBS, *servers.PEERS)
-ADDRESSES_EACH = 1 << 20
-"""Every server's clients have addresses of their own."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +72,7 @@ class _Holding:
         self.name, self._count = name, count
         self._server = stack.enter_context(servers.running(name))
         self._hello = name == servers.OUR_JOBS
-        first = index * ADDRESSES_EACH
+        first = index * crowds.ADDRESSES_EACH
         self._throng = stack.enter_context(crowds.throng(self._server.port, count, first, hello=self._hello))
         self.row: dict[str, float] = {}
         self._warm_up()
