@@ -35,7 +35,6 @@ JOB_REQUEST = REQUEST[:-2] + b"Sec-WebSocket-Protocol: roost.v1\r\n\r\n"
 _NO_KEY = bytes(4)
 _HELLO = b'{"type":"hello","epoch":1}'
 HELLO = bytes((0x81, 0x80 | len(_HELLO))) + _NO_KEY + _HELLO
-PING = b"\x89\x00"
 PONG = b"\x8a\x80" + _NO_KEY
 CLOSE = b"\x88\x82" + _NO_KEY + b"\x03\xe8"
 
@@ -43,6 +42,18 @@ CLOSE = b"\x88\x82" + _NO_KEY + b"\x03\xe8"
 def address(index: int) -> str:
     """The loopback address of the client with this number: 16 million different ones."""
     return f"127.{1 + (index >> 16) % 254}.{index >> 8 & 255}.{index & 255}"
+
+
+def frame_kinds(data: bytes) -> list[int]:
+    """The first byte of each frame of a server (unmasked, under 64 KiB) in `data`."""
+    kinds, at = [], 0
+    while at + 2 <= len(data):
+        kinds.append(data[at])
+        length, at = data[at + 1], at + 2
+        if length == 126:
+            length, at = int.from_bytes(data[at : at + 2], "big"), at + 2
+        at += length
+    return kinds
 
 
 class Crowd:
@@ -107,12 +118,8 @@ class Crowd:
             self._drop(fd)
         elif fd in self._opening:
             self._hear_answer(fd, self._opening[fd] + data)
-        elif fd in self._greeting and data[0] == 0x81:
-            self._greeting.discard(fd)
-            if data.endswith(PING):
-                self._hear_frame(fd, PING)
         else:
-            self._hear_frame(fd, data)
+            self._hear_frames(fd, data)
 
     def _hear_answer(self, fd: int, data: bytes) -> None:
         head, end, rest = data.partition(b"\r\n\r\n")
@@ -125,15 +132,18 @@ class Crowd:
         if self._hello:
             self._greeting.add(fd)
             os.write(fd, HELLO)
-        if rest:  # a first ping may share the read
-            self._hear_frame(fd, rest)
+        self._hear_frames(fd, rest)
 
-    def _hear_frame(self, fd: int, frame: bytes) -> None:
-        if frame[0] == 0x89:
-            os.write(fd, PONG)
-            self.pings += 1
-        elif frame[0] == 0x88 and not self._is_closing:
-            os.write(fd, CLOSE)
+    def _hear_frames(self, fd: int, data: bytes) -> None:
+        """Whole frames, of which several may share a read: a ping comes when it comes."""
+        for kind in frame_kinds(data):
+            if kind == 0x89:
+                os.write(fd, PONG)
+                self.pings += 1
+            elif kind == 0x81:
+                self._greeting.discard(fd)
+            elif kind == 0x88 and not self._is_closing:
+                os.write(fd, CLOSE)
 
     def _drop(self, fd: int) -> None:
         if not self._is_closing:

@@ -7,14 +7,21 @@ import sys
 import pytest
 
 from bench import crowds, gateways, processes, servers
-from bench.crowd import address
+from bench.crowd import address, frame_kinds
 from bench.processes import Cpu
+from gateway.frames import close_bytes, encode, ping_bytes
 
 
 def test_every_client_of_a_crowd_has_an_address_of_its_own() -> None:
     numbers = [*range(70_000), *range(crowds.WARM_UP_FIRST, crowds.WARM_UP_FIRST + 1000)]
     assert len({address(number) for number in numbers}) == len(numbers)
     assert address(0) == "127.1.0.0"
+
+
+def test_frames_that_share_a_read_are_told_apart() -> None:
+    data = encode("short") + ping_bytes() + encode("x" * 200) + ping_bytes(b"with a payload") + close_bytes(1000)
+    assert frame_kinds(data) == [0x81, 0x89, 0x81, 0x89, 0x88]
+    assert frame_kinds(b"") == []
 
 
 def test_a_crowd_opens_hears_pings_and_leaves_without_losing_anybody() -> None:
