@@ -26,6 +26,8 @@ BATCH_COUNT = 100
 """Connections that are being opened at one time: below any listener's backlog."""
 
 PATIENCE_S = 60.0
+SAID_COUNT = 3
+"""Losses that are told one by one; all are counted."""
 
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: bench.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -148,8 +150,9 @@ class Crowd:
     def _drop(self, fd: int) -> None:
         if not self._is_closing:
             self.lost += 1
-            what = self._opening.get(fd, b"open")
-            print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
+            if self.lost <= SAID_COUNT:
+                what = self._opening.get(fd, b"open")
+                print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
         self._opening.pop(fd, None)
         self._greeting.discard(fd)
         self._sockets.pop(fd).close()
