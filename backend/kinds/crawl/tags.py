@@ -8,8 +8,9 @@ unclosed ``<font color=1><p><font color=2><p>...`` lexbor's tree builder ran 63 
 a page of the PostgreSQL manual, against 126). What a tree would change: links that the tree builder clones
 or moves when tags are badly nested appear once, where they were written; CDATA in SVG is taken for a comment.
 
-All patterns are possessive, so none backtracks, and the repetition is bounded, so that the lock of the
-interpreter is given up now and then when a thread does this work.
+All patterns are possessive or atomic, so none backtracks. A group is atomic and never repeated possessively, because
+CPython before 3.11.5 matches that wrongly (gh-106052). The repetition is bounded, so that the lock of the interpreter
+is given up now and then when a thread does this work.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from html.entities import html5
 
 _WS = r"\t\n\f\r "
 _VALUE = rf"""(?:"[^"]*+"?|'[^']*+'?|(?!["'])[^{_WS}>]*+)"""
-_ATTRIBUTE = rf"""[^{_WS}/>][^{_WS}/>=]*+(?:[{_WS}]*+=[{_WS}]*+{_VALUE})?+"""
-_ATTRIBUTES = rf"(?:[{_WS}/]++|{_ATTRIBUTE})*+"
+_ATTRIBUTE = rf"""[^{_WS}/>][^{_WS}/>=]*+(?>(?:[{_WS}]*+=[{_WS}]*+{_VALUE})?)"""
+_ATTRIBUTES = rf"(?>(?:[{_WS}/]++|{_ATTRIBUTE})*)"
 _NAME = rf"[a-zA-Z][^{_WS}/>]*+"
 
 _RAW_TEXT = ("script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea")
@@ -36,7 +37,7 @@ _SKIPPED = "|".join(
         r"[^<]++",
         # the usual end tag, the usual start tag: the other lines would take them too, more slowly
         r"</[a-su-z][a-z0-9]*+>",
-        r"""<[c-hj-moqruvwyz][a-z0-9]*+(?:[ \n][a-z]++="[^"]*+")*+>""",
+        r"""<[c-hj-moqruvwyz][a-z0-9]*+(?>(?:[ \n][a-z]++="[^"]*+")*)>""",
         rf"<(?!(?i:{'|'.join(_WANTED)}){_END}){_NAME}{_ATTRIBUTES}>",
         rf"</(?!(?i:template){_END}){_NAME}{_ATTRIBUTES}>",
         r"<!--(?:-?>|.*?--!?>)",
@@ -44,7 +45,7 @@ _SKIPPED = "|".join(
         r"<(?![a-zA-Z!?/])",
     )
 )
-_NEXT = re.compile(rf"(?:{_SKIPPED}){{0,1000}}+(?:<(/?)({_NAME})({_ATTRIBUTES})>)?+", re.S)
+_NEXT = re.compile(rf"(?>(?:{_SKIPPED}){{0,1000}})(?:<(/?)({_NAME})({_ATTRIBUTES})>)?", re.S)
 _RAW_TEXT_END = {name: re.compile(rf"</{name}{_END}", re.I) for name in _RAW_TEXT}
 _SCRIPT_MARK = re.compile(rf"<!--(?:-?>)?|-->|<(/?)script{_END}", re.I)
 _REFERENCE = re.compile(r"&(?:#[xX][0-9a-fA-F]++;?|#[0-9]++;?|[a-zA-Z0-9]++;?)")
@@ -86,7 +87,7 @@ def attribute(text: str, name: str) -> str | None:
 @cache
 def _pattern_of(name: str) -> re.Pattern[str]:
     this = rf"(?i:{name})(?![^{_WS}/>=])"
-    return re.compile(rf"(?:[{_WS}/]++|(?!{this}){_ATTRIBUTE})*+{this}(?:[{_WS}]*+=[{_WS}]*+({_VALUE}))?+")
+    return re.compile(rf"(?>(?:[{_WS}/]++|(?!{this}){_ATTRIBUTE})*){this}(?:[{_WS}]*+=[{_WS}]*+({_VALUE}))?")
 
 
 def _raw_text_end(html: str, position: int, name: str) -> int:
