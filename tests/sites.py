@@ -22,6 +22,14 @@ POSTGRESQL = _DOC / "postgresql-doc-15/html"
 SQLITE = _DOC / "sqlite3"
 """From the packages postgresql-doc-15 and sqlite3-doc (`tools/setup-tests`); their start pages are ``index.html``."""
 
+
+def level_sizes(folder: Path, depth: int = 2) -> tuple[int, ...]:
+    """URLs in each level by `breadth_first`: they differ a little from one update of a package to the next."""
+    sizes = tuple(map(len, breadth_first(folder, "index.html", depth)))
+    assert sum(sizes) > 500, f"{folder} is not the whole site"
+    return sizes
+
+
 _HOST = "http://site.test/"
 
 

@@ -42,12 +42,10 @@ async def crawl(spec: CrawlSpec, at_a_time: int = 16) -> CrawlResult:
     return read_result(plan.summary(Outcome.DONE, 1.0), plan.parts())
 
 
-@pytest.mark.parametrize(
-    ("folder", "sizes"), [(POSTGRESQL, [1, 111, 1057]), (SQLITE, [1, 39, 542])], ids=["postgresql", "sqlite"]
-)
-async def test_levels_equal_a_search_over_the_files(folder: Path, sizes: list[int]) -> None:
+@pytest.mark.parametrize("folder", [POSTGRESQL, SQLITE], ids=["postgresql", "sqlite"])
+async def test_levels_equal_a_search_over_the_files(folder: Path) -> None:
     expected = breadth_first(folder, "index.html", 2)
-    assert [len(level) for level in expected] == sizes
+    assert len(expected[2]) > 500
     with serve(folder) as site:
         result = await crawl(CrawlSpec(site + "index.html", depth=2))
     assert own_levels(result.levels, site) == expected

@@ -63,7 +63,7 @@ _SHORT_ISO = re.compile(r"^iso8859(?=\d)")
 _HEADER_CHARSET = re.compile(r"""charset\s*=\s*["']?([^\s;"',]+)""", re.I)
 _XML_DECLARATION = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 _META = re.compile(
-    rb"""<!--(?:-?>|.*?(?:-->|\Z))|<meta(?=[\s/])((?:[^>"']++|"[^"]*+"|'[^']*+')*+)|<[a-z/!?][^>]*+""", re.I | re.S
+    rb"""<!--(?:-?>|.*?(?:-->|\Z))|<meta(?=[\s/])((?>(?:[^>"']++|"[^"]*+"|'[^']*+')*))|<[a-z/!?][^>]*+""", re.I | re.S
 )
 _META_ATTRIBUTE = re.compile(rb"""([^\s/>=]++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s>]*+))?""")
 _CONTENT_CHARSET = re.compile(rb"""charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;"']+))""", re.I)

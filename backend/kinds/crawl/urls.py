@@ -18,7 +18,7 @@ MAX_URL_CHARS = 8000
 """RFC 9110 section 4.1 asks for support of at least 8000 octets; nobody needs more."""
 
 _WEB = ("http://", "https://")
-_PLAIN = re.compile(r"(?:[\w~-][\w.~-]*+/)*+[\w~-][\w.~-]*+", re.A)
+_PLAIN = re.compile(r"(?>(?:[\w~-][\w.~-]*+/)*)[\w~-][\w.~-]*+", re.A)
 """A relative path in which there is nothing to resolve, to escape or to drop."""
 _PORT = re.compile(r":\d+$")
 
