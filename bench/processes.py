@@ -54,15 +54,19 @@ def look(pid: int) -> Figures:
 
 
 def own_bytes(pid: int) -> int:
-    """Memory that this process has written and shares with nobody (private dirty pages).
+    """Memory that this process has written: its anonymous pages, in RAM or swapped out, and its huge pages.
 
-    Unlike USS and PSS it does not change when another process that uses the same libraries comes or goes.
+    Heap, stacks, anonymous mappings, and the pages of a private file mapping that were written to (each then has a copy
+    of its own) count; pages of files and of shared memory do not, whether clean or dirty. So the figure does not move
+    when another process maps or unmaps the same libraries. "Private_Dirty" does: a page of a file that is not on the
+    disk yet counts there as long as nobody else maps the file. Nor does it move when the process forks, since pages
+    that are still shared with a child count in full, in both.
     """
     sizes = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, size, _ = line.split()
         sizes[name.rstrip(":")] = int(size) * 1024
-    return sizes["Private_Dirty"] + sizes["Private_Hugetlb"]
+    return sizes["Anonymous"] + sizes["Swap"] + sizes["Private_Hugetlb"]
 
 
 def resident_bytes(pid: int) -> int:
