@@ -23,6 +23,7 @@ with open(sys.argv[1], "rb") as file:
 
 FORK_AND_WAIT = """
 import os, sys
+own = bytearray(b"x" * (8 << 20))
 print("alone", flush=True)
 sys.stdin.readline()
 reader, writer = os.pipe()
@@ -69,7 +70,7 @@ def test_what_is_own_does_not_move_when_the_process_forks() -> None:
     with processes.running([sys.executable, "-c", FORK_AND_WAIT]) as forking:
         assert processes.said(forking) == "alone"
         before = processes.own_bytes(forking.pid)
-        assert before > 4 * SLACK_BYTES
+        assert before > 8 * MIB
         for event in ("forked", "child has ended"):
             assert processes.tell(forking, "go on") == event
             assert abs(processes.own_bytes(forking.pid) - before) < SLACK_BYTES
