@@ -14,6 +14,7 @@ BENCHES = {
     "echo": "messages per second, beside other servers",
     "accept": "processor time for an accepted connection, beside other servers",
     "keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
+    "wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
 }
 
 

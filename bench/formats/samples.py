@@ -1,0 +1,155 @@
+"""Real messages of this system as plain Python values, before any format has seen them; the same at every run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+TASKS = "64 tasks, a message each"
+RESULT = "task result with 100 links"
+OFFER = "offer"
+BEATS = "64 lease beats in one message"
+PART = "result part of 1,000 URLs"
+PACKED_PART = "the same part, zstd"
+
+_WORDS = (
+    "about account api archive article author blog build catalog category changes chapter concept config contact"
+    " context database design download error events example feature filter forum function gallery guide history"
+    " index install introduction journal language library license list manual member message module network news"
+    " object operator option overview package page performance plan policy post press privacy product project"
+    " protocol query reference release replication report research resource review role schema search security"
+    " server service session setting statement status storage story support syntax system table thread tool"
+    " topic trigger tutorial type update upgrade user value version view window"
+)
+
+_HOST = "www.example.org"
+
+
+class TaskRow(NamedTuple):
+    """One page to fetch, as a master hands it to a worker."""
+
+    job: int
+    token: int
+    task: int
+    kind: str
+    url: str
+    scope: str
+    home: str
+    reply_to: str
+    deadline_s: float
+
+
+class ResultRow(NamedTuple):
+    """A fetched page and its links."""
+
+    job: int
+    token: int
+    task: int
+    url: str
+    status: int
+    links: list[str]
+
+
+class OfferRow(NamedTuple):
+    """An accepted request, on its way from a gateway to the store; from `url` to `max_seconds` the crawl asked for."""
+
+    client: bytes
+    request: str
+    gateway: str
+    epoch: int
+    kind: str
+    url: str
+    depth: int
+    scope: str
+    max_pages: int
+    max_age_s: float
+    max_seconds: float
+    run_key: bytes
+    priority: int
+    stream: bool
+
+
+class BeatRow(NamedTuple):
+    """A master still holds a job; pages done and known are its progress."""
+
+    job: int
+    token: int
+    level: int
+    growth: int
+    done: int
+    known: int
+
+
+class PartRow(NamedTuple):
+    """A part of a result on its way to the store."""
+
+    job: int
+    token: int
+    seq: int
+    level: int
+    urls: list[str]
+
+
+class Form(NamedTuple):
+    """One message in one format.
+
+    `encode` makes the format's own objects from the values, then bytes; `decode` makes bytes into objects whose
+    every field is a Python value.
+    """
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+Forms = dict[str, Form]
+"""By the name of the sample."""
+
+
+def samples() -> dict[str, Any]:
+    """The values of each sample."""
+    draw = random.Random(4)
+    urls = _urls(draw, 1000)
+    master, gateway = draw.randbytes(8).hex(), draw.randbytes(8).hex()
+    reply_to = f"reply.{master}"
+    part = PartRow(48_213, 7_002_411, 2, 2, urls)
+    return {
+        TASKS: [
+            TaskRow(48_213, 7_002_411, 112 + number, "crawl", url, "host", "example.org", reply_to, 60.0)
+            for number, url in enumerate(urls[:64])
+        ],
+        RESULT: ResultRow(48_213, 7_002_411, 131, urls[19], 200, urls[:100]),
+        OFFER: OfferRow(
+            client=draw.randbytes(16),
+            request=draw.randbytes(8).hex(),
+            gateway=gateway,
+            epoch=1_795_000_000_123,
+            kind="crawl",
+            url=f"https://{_HOST}/docs/",
+            depth=2,
+            scope="host",
+            max_pages=10_000,
+            max_age_s=300.0,
+            max_seconds=3600.0,
+            run_key=draw.randbytes(16),
+            priority=0,
+            stream=True,
+        ),
+        BEATS: [
+            BeatRow(48_213 + number, 7_002_411 + number, 2, draw.randrange(10_000), draw.randrange(500), 1057)
+            for number in range(64)
+        ],
+        PART: part,
+        PACKED_PART: part,
+    }
+
+
+def _urls(draw: random.Random, count: int) -> list[str]:
+    """Distinct addresses of one site in the order in which pages name them: neighbours look alike."""
+    words, found = _WORDS.split(), dict[str, None]()
+    while len(found) < count:
+        folder = "/".join(draw.sample(words, draw.randint(1, 2)))
+        for _ in range(draw.randint(1, 12)):
+            page = "-".join(draw.sample(words, draw.randint(1, 3)))
+            found[f"https://{_HOST}/{folder}/{page}.html"] = None
+    return list(found)[:count]
