@@ -1,78 +1,76 @@
-"""Very many silent clients in one process: ``python -m bench.crowd PORT FIRST [hello]``.
+"""Very many silent clients in one process: ``python -m bench.crowd PORT FIRST [hello] [tls]``.
 
 It is commanded by lines on standard input. FIRST is the number of the first client's address; with ``hello`` clients
-speak the job protocol, and count as open when they have been welcomed.
+speak the job protocol, and count as open when they have been welcomed; with ``tls`` they connect over TLS, and trust
+any certificate.
 
 ``open N``   open N more WebSocket connections, each from an address of its own; answers ``opened TOTAL SECONDS``
 ``churn N``  open and close N connections, 100 at a time; answers ``churned N SECONDS``
 ``stats``    answers ``held TOTAL pings COUNT lost COUNT``
 ``close``    close all; answers ``closed``
+``farewells`` answers how the server has ended connections so far, as JSON (`bench.farewells`)
 
 It uses bare sockets and one epoll set, so that the load is light: no parser, no object of its own for a connection
-but the socket. Pings are answered, all other input is thrown away.
+but the socket. Pings and close frames are answered, all other input is thrown away.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import resource
 import select
 import socket
+import ssl
 import sys
 import time
+
+from bench.client import (
+    CLOSE,
+    CLOSE_KIND,
+    HELLO,
+    JOB_REQUEST,
+    PING_KIND,
+    PONG,
+    TEXT_KIND,
+    address,
+    call,
+    frames,
+    trusting,
+)
+from bench.client import REQUEST as REQUEST  # for bench.load, too
+from bench.farewells import Farewells
 
 BATCH_COUNT = 100
 """Connections that are being opened at one time: below any listener's backlog."""
 
 PATIENCE_S = 60.0
+READ_BYTES = 16 * 1024
+"""What fits into a TLS record: with smaller reads, part of one could wait where epoll does not see it."""
+
 SAID_COUNT = 3
 """Losses that are told one by one; all are counted."""
-
-REQUEST = (
-    b"GET / HTTP/1.1\r\nHost: bench.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-JOB_REQUEST = REQUEST[:-2] + b"Sec-WebSocket-Protocol: roost.v1\r\n\r\n"
-_NO_KEY = bytes(4)
-_HELLO = b'{"type":"hello","epoch":1}'
-HELLO = bytes((0x81, 0x80 | len(_HELLO))) + _NO_KEY + _HELLO
-PONG = b"\x8a\x80" + _NO_KEY
-CLOSE = b"\x88\x82" + _NO_KEY + b"\x03\xe8"
-
-
-def address(index: int) -> str:
-    """The loopback address of the client with this number: 16 million different ones."""
-    return f"127.{1 + (index >> 16) % 254}.{index >> 8 & 255}.{index & 255}"
-
-
-def frame_kinds(data: bytes) -> list[int]:
-    """The first byte of each frame of a server (unmasked, under 64 KiB) in `data`."""
-    kinds, at = [], 0
-    while at + 2 <= len(data):
-        kinds.append(data[at])
-        length, at = data[at + 1], at + 2
-        if length == 126:
-            length, at = int.from_bytes(data[at : at + 2], "big"), at + 2
-        at += length
-    return kinds
 
 
 class Crowd:
     """The connections, by descriptor."""
 
-    def __init__(self, port: int, first: int, *, hello: bool = False) -> None:
-        self._target = ("127.0.0.1", port)
+    def __init__(self, port: int, first: int, *, hello: bool = False, tls: bool = False) -> None:
+        self._port = port
         self._next = first
         self._hello = hello
+        self._tls = trusting() if tls else None
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
+        self._shaking: dict[int, ssl.SSLSocket] = {}
+        """Those in their TLS handshake."""
         self._opening: dict[int, bytes] = {}
         """What has come of the answer."""
         self._greeting: set[int] = set()
         """Those that have said hello."""
+        self._dismissed: set[int] = set()
+        """Those that the server has sent a close frame."""
         self._is_closing = False
         self.pings = self.lost = 0
+        self.farewells = Farewells()
 
     def open(self, count: int) -> None:
         """Open `count` more. Raises TimeoutError when that stalls."""
@@ -89,13 +87,8 @@ class Crowd:
                 raise TimeoutError(f"{len(self._opening) + len(self._greeting)} connections do not open")
 
     def _begin(self) -> None:
-        raw = socket.socket()
-        raw.setblocking(False)
-        raw.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
-        raw.bind((address(self._next), 0))
+        raw = call(self._port, address(self._next))
         self._next += 1
-        if raw.connect_ex(self._target) not in (0, errno.EINPROGRESS):
-            raise ConnectionError("the server does not listen")
         self._sockets[raw.fileno()] = raw
         self._opening[raw.fileno()] = b""
         self._epoll.register(raw.fileno(), select.EPOLLOUT)
@@ -106,16 +99,43 @@ class Crowd:
             if fd not in self._sockets:
                 continue
             if events & select.EPOLLOUT:
-                self._sockets[fd].send(JOB_REQUEST if self._hello else REQUEST)
                 self._epoll.modify(fd, select.EPOLLIN)
+                self._speak(fd)
+            elif fd in self._shaking:
+                self._shake(fd)
             else:
                 self._hear(fd)
 
+    def _speak(self, fd: int) -> None:
+        """It is connected."""
+        if self._tls is None:
+            self._request(fd)
+            return
+        self._shaking[fd] = self._sockets[fd] = self._tls.wrap_socket(self._sockets[fd], do_handshake_on_connect=False)
+        self._shake(fd)
+
+    def _shake(self, fd: int) -> None:
+        try:
+            self._shaking[fd].do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except OSError:
+            self._drop(fd, is_reset=True)
+            return
+        del self._shaking[fd]
+        self._request(fd)
+
+    def _request(self, fd: int) -> None:
+        self._sockets[fd].send(JOB_REQUEST if self._hello else REQUEST)
+
     def _hear(self, fd: int) -> None:
         try:
-            data = os.read(fd, 4096)
+            data = self._sockets[fd].recv(READ_BYTES)
+        except ssl.SSLWantReadError:  # a record that is not all there, or one for TLS itself
+            return
         except OSError:
-            data = b""
+            self._drop(fd, is_reset=True)
+            return
         if not data:
             self._drop(fd)
         elif fd in self._opening:
@@ -133,29 +153,40 @@ class Crowd:
         del self._opening[fd]
         if self._hello:
             self._greeting.add(fd)
-            os.write(fd, HELLO)
+            self._sockets[fd].send(HELLO)
         self._hear_frames(fd, rest)
 
     def _hear_frames(self, fd: int, data: bytes) -> None:
         """Whole frames, of which several may share a read: a ping comes when it comes."""
-        for kind in frame_kinds(data):
-            if kind == 0x89:
-                os.write(fd, PONG)
+        for kind, payload in frames(data):
+            if kind == PING_KIND:
+                self._sockets[fd].send(PONG)
                 self.pings += 1
-            elif kind == 0x81:
+            elif kind == TEXT_KIND:
                 self._greeting.discard(fd)
-            elif kind == 0x88 and not self._is_closing:
-                os.write(fd, CLOSE)
+            elif kind == CLOSE_KIND and not self._is_closing:
+                self.farewells.hear(payload, time.monotonic())
+                self._dismissed.add(fd)
+                self._sockets[fd].send(CLOSE)
 
-    def _drop(self, fd: int) -> None:
+    def _drop(self, fd: int, *, is_reset: bool = False) -> None:
         if not self._is_closing:
-            self.lost += 1
-            if self.lost <= SAID_COUNT:
-                what = self._opening.get(fd, b"open")
-                print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
+            self._lose(fd, is_reset)
+        self._shaking.pop(fd, None)
         self._opening.pop(fd, None)
         self._greeting.discard(fd)
+        self._dismissed.discard(fd)
         self._sockets.pop(fd).close()
+
+    def _lose(self, fd: int, is_reset: bool) -> None:
+        self.lost += 1
+        self.farewells.resets += is_reset
+        if fd in self._dismissed:
+            return
+        self.farewells.silent += 1
+        if self.farewells.silent <= SAID_COUNT:
+            what = self._opening.get(fd, b"open")
+            print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
 
     def close(self) -> None:
         """Say goodbye on every connection, and wait until the server has closed each. Raises TimeoutError."""
@@ -191,6 +222,8 @@ def obey(crowd: Crowd, words: list[str]) -> str:
     if words[0] == "close":
         crowd.close()
         return "closed"
+    if words[0] == "farewells":
+        return crowd.farewells.as_json()
     return f"held {len(crowd)} pings {crowd.pings} lost {crowd.lost}"
 
 
@@ -198,7 +231,7 @@ def main() -> None:
     """Obey lines until standard input ends."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    crowd = Crowd(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:])
+    crowd = Crowd(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:], tls="tls" in sys.argv[3:])
     commands = select.poll()
     commands.register(0, select.POLLIN)
     while True:

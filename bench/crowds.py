@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from subprocess import Popen
 
 from bench import processes
+from bench.farewells import Farewells
 
 CROWD_COUNT = 15_000
 """Clients in one load process, whose descriptors may be limited to 20,000."""
@@ -16,9 +17,11 @@ CROWD_COUNT = 15_000
 WARM_UP_FIRST = 1 << 23
 """Addresses of its own for a warm-up, or later clients would meet what lingers of its connections (TIME_WAIT)."""
 
-
 ADDRESSES_EACH = 1 << 20
 """Where several servers run at once, the clients of each have so many addresses of their own."""
+
+PROCESS_ADDRESSES = 1 << 16
+"""Of these, one load process may use so many."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,19 @@ class Crowd:
         words = processes.tell(self.process, "stats").split()
         return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
+    def farewells(self) -> Farewells:
+        """How the server has ended connections so far."""
+        return Farewells.from_json(processes.tell(self.process, "farewells"))
+
 
 @contextmanager
-def one(port: int, first: int, *, hello: bool = False) -> Iterator[Crowd]:
-    """A process whose clients have addresses from number `first` on; with `hello` they speak the job protocol."""
-    command = [sys.executable, "-m", "bench.crowd", str(port), str(first), *(["hello"] if hello else [])]
-    with processes.running(command) as process:
+def one(port: int, first: int, *, hello: bool = False, tls: bool = False) -> Iterator[Crowd]:
+    """A process whose clients have addresses from number `first` on.
+
+    With `hello` they speak the job protocol, with `tls` they connect over TLS.
+    """
+    manners = [*(["hello"] if hello else []), *(["tls"] if tls else [])]
+    with processes.running([sys.executable, "-m", "bench.crowd", str(port), str(first), *manners]) as process:
         yield Crowd(process)
 
 
@@ -82,13 +92,17 @@ class Throng:
         each = [crowd.stats() for crowd, _ in self._crowds]
         return {name: sum(stats[name] for stats in each) for name in each[0]}
 
+    def farewells(self) -> Farewells:
+        """All of theirs."""
+        return Farewells.sum(crowd.farewells() for crowd, _ in self._crowds)
+
 
 @contextmanager
-def throng(port: int, count: int, first: int = 0, *, hello: bool = False) -> Iterator[Throng]:
-    """`count` clients to be, none connected yet."""
+def throng(port: int, count: int, first: int = 0, *, hello: bool = False, tls: bool = False) -> Iterator[Throng]:
+    """`count` clients to be, none connected yet. Each time they open they have new addresses."""
     with ExitStack() as stack:
         parts = []
-        for start in range(0, count, CROWD_COUNT):
-            crowd = stack.enter_context(one(port, first + start, hello=hello))
+        for index, start in enumerate(range(0, count, CROWD_COUNT)):
+            crowd = stack.enter_context(one(port, first + index * PROCESS_ADDRESSES, hello=hello, tls=tls))
             parts.append((crowd, min(CROWD_COUNT, count - start)))
         yield Throng(parts)

@@ -4,7 +4,11 @@ All servers of a round hold their connections at the same time, each client at a
 started and warmed up (its code paths run once, so that what is made lazily counts as base), its clients connect, one
 server's after another's, and stay silent. After a pause of more than one ping period the memory of the server's
 process, less the base, is divided by the number of connections. Of ours, tasks and allocated blocks (every Python
-object has at least one, timers included) are counted before and after: a connection owns none. At the end all leave.
+object has at least one, timers included) are counted before and after: a connection owns none.
+
+At the end all leave, and what the process then has more than at the base is divided by their number, too. A second
+crowd of the same size, from other addresses, comes and goes: what stays after the first and does not grow with the
+second is kept for whoever comes next; what grows again is lost.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ from bench.report import Report
 from bench.rounds import Row
 
 WARM_UP_COUNT = 200
-DEFAULT = (servers.OURS, servers.OUR_JOBS, *servers.PEERS)
+BREATH_S = 1.0
+"""After all have left, before it is measured what stays: a server may clean up a moment later."""
+
+DEFAULT = (*servers.ALL_OURS, *servers.PEERS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +53,11 @@ def run(options: argparse.Namespace) -> Report:
     report.remarks += [f"left out: {name}: {why}" for name, why in missing.items()]
     report.remarks += [
         f"medians of {options.rounds} rounds; measured {options.settle_s:g} s after the last connection opened",
-        "own: memory a process has written and shares with nobody; kernel: slab memory of the whole machine while "
-        "the connections opened, both ends of each and the epoll entries included",
+        "own: memory a process has written (anonymous pages), RSS: all it has in RAM, shared libraries included; "
+        "kernel: slab memory of the whole machine while the connections opened, both ends of each and the epoll "
+        "entries included",
+        "left: what stays, for each connection of one crowd, when all have left; left twice: when a second crowd of "
+        "the same size has come and gone as well (what leaks doubles)",
     ]
     return report
 
@@ -61,8 +71,12 @@ def _round(names: list[str], options: argparse.Namespace) -> list[tuple[str, Row
         for one in holding:
             one.settled()
         for one in holding:
-            one.close()
-        return [(one.name, one.row, one.remark()) for one in holding]
+            one.close(" left")
+        for one in holding:
+            one.open_again()
+        for one in holding:
+            one.close(" left twice")
+        return [one.result() for one in holding]
 
 
 class _Holding:
@@ -71,16 +85,18 @@ class _Holding:
     def __init__(self, stack: ExitStack, name: str, index: int, count: int) -> None:
         self.name, self._count = name, count
         self._server = stack.enter_context(servers.running(name))
-        self._hello = name == servers.OUR_JOBS
+        self._hello, self._tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
         first = index * crowds.ADDRESSES_EACH
-        self._throng = stack.enter_context(crowds.throng(self._server.port, count, first, hello=self._hello))
-        self.row: dict[str, float] = {}
+        self._throng = stack.enter_context(
+            crowds.throng(self._server.port, count, first, hello=self._hello, tls=self._tls)
+        )
+        self._row: dict[str, float] = {}
         self._warm_up()
         self._blocks: list[dict[str, int]] = []
 
     def _warm_up(self) -> None:
         """Let every code path run once: opening, closing, two scrapes."""
-        with crowds.one(self._server.port, crowds.WARM_UP_FIRST, hello=self._hello) as crowd:
+        with crowds.one(self._server.port, crowds.WARM_UP_FIRST, hello=self._hello, tls=self._tls) as crowd:
             crowd.open(WARM_UP_COUNT)
             self._metrics()
             crowd.close()
@@ -94,36 +110,48 @@ class _Holding:
         """Open all connections."""
         self._blocks.append(self._metrics())
         self._base = self._server.look()
-        self.row["open s"] = self._throng.open()
+        self._row["open s"] = self._throng.open()
         now = self._server.look()
-        self.row["open CPU µs each"] = now.cpu.since(self._base.cpu).total_s / self._count * 1e6
-        self.row["kernel B each"] = (now.kernel_bytes - self._base.kernel_bytes) / self._count
+        self._row["open CPU µs each"] = now.cpu.since(self._base.cpu).total_s / self._count * 1e6
+        self._row["kernel B each"] = (now.kernel_bytes - self._base.kernel_bytes) / self._count
 
     def settled(self) -> None:
         """All are silent."""
         self._blocks.append(self._metrics())
-        now = self._server.look()
-        self.row["own B each"] = (now.own_bytes - self._base.own_bytes) / self._count
-        self.row["RSS B each"] = (now.resident_bytes - self._base.resident_bytes) / self._count
+        self._weigh(" each")
         self._stats = self._throng.stats()
 
-    def close(self) -> None:
-        """All leave."""
+    def open_again(self) -> None:
+        """A second crowd comes."""
+        self._throng.open()
+
+    def close(self, when: str) -> None:
+        """All leave; `when` names the columns."""
         self._throng.close()
         self._blocks.append(self._metrics())
-        now = self._server.look()
-        self.row["own B each, all left"] = (now.own_bytes - self._base.own_bytes) / self._count
-        self.row["lost"] = self._stats["lost"]
+        time.sleep(BREATH_S)
+        self._weigh(when)
 
-    def remark(self) -> str:
+    def _weigh(self, when: str) -> None:
+        now = self._server.look()
+        self._row[f"own B{when}"] = (now.own_bytes - self._base.own_bytes) / self._count
+        self._row[f"RSS B{when}"] = (now.resident_bytes - self._base.resident_bytes) / self._count
+
+    def result(self) -> tuple[str, Row, str]:
+        """Name, figures, remark."""
+        self._row["lost"] = self._throng.stats()["lost"]
+        return self.name, self._row, self._remark()
+
+    def _remark(self) -> str:
         """What a gateway says of itself."""
         if self._server.gateway is None:
             return ""
-        base, held, left = self._blocks
+        base, held, left, again = self._blocks
         return (
             f"{self.name}: {_signed(held, base, 'open_connections')} open, {self._stats['pings']:,} pings; "
             f"blocks {_signed(held, base, 'python_blocks')}, tasks {_signed(held, base, 'tasks')} while held; "
-            f"blocks {_signed(left, base, 'python_blocks')}, tasks {_signed(left, base, 'tasks')} when all had left"
+            f"blocks {_signed(left, base, 'python_blocks')}, tasks {_signed(left, base, 'tasks')} when all had left; "
+            f"blocks {_signed(again, left, 'python_blocks')} by the second crowd"
         )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench import gateways, processes
+from bench import certificates, gateways, processes
 from bench.gateways import Gateway
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,10 @@ OURS = "roost"
 OUR_JOBS = "roost-jobs"
 """The job protocol (`backend.ingress`) on the gateway, the rest of the system in the same process."""
 
+OUR_TLS = "roost-tls"
+"""The bare gateway, over TLS."""
+
+ALL_OURS = (OURS, OUR_JOBS, OUR_TLS)
 PEERS = ("picows", "gorilla", "aiohttp", "websockets", "wsproto")
 
 
@@ -41,15 +46,17 @@ class Server:
 
 def what_is_missing(names: Sequence[str]) -> dict[str, str]:
     """Why servers cannot be measured here, by name; builds what has to be built. SystemExit for an unknown name."""
-    unknown = [name for name in names if name not in (OURS, OUR_JOBS, *PEERS)]
+    unknown = [name for name in names if name not in (*ALL_OURS, *PEERS)]
     if unknown:
-        raise SystemExit(f"no such server: {', '.join(unknown)}; there are {', '.join((OURS, OUR_JOBS, *PEERS))}")
+        raise SystemExit(f"no such server: {', '.join(unknown)}; there are {', '.join((*ALL_OURS, *PEERS))}")
     reasons = {}
     for name in names:
         if name == "gorilla":
             reason = _build_gorilla()
         elif name in PEERS and find_spec(name) is None:
             reason = "not installed: make setup, or pip install --constraint constraints.txt --editable '.[bench]'"
+        elif name == OUR_TLS and shutil.which("openssl") is None:
+            reason = "no openssl command to make a certificate with: apt-get install openssl"
         else:
             reason = ""
         if reason:
@@ -61,13 +68,26 @@ def what_is_missing(names: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def running(name: str) -> Iterator[Server]:
     """The server of this name, started; `what_is_missing` has nothing against it."""
-    if name in (OURS, OUR_JOBS):
-        with gateways.gateway() if name == OURS else gateways.job_gateway() as gateway:
+    if name in ALL_OURS:
+        with _ours(name) as gateway:
             yield Server(name, gateway.process.pid, gateway.port, gateway)
         return
     command = [str(GORILLA)] if name == "gorilla" else [sys.executable, str(ROOT / f"bench/peers/{name}_echo.py")]
     with processes.running(command, processes.SERVER_CPUS) as process:
         yield Server(name, process.pid, int(processes.said(process).split()[1]))
+
+
+@contextmanager
+def _ours(name: str) -> Iterator[Gateway]:
+    with ExitStack() as stack:
+        if name == OUR_JOBS:
+            yield stack.enter_context(gateways.job_gateway())
+        elif name == OUR_TLS:
+            certificate, key = stack.enter_context(certificates.self_signed())
+            options = ("--tls-cert", certificate, "--tls-key", key)
+            yield stack.enter_context(gateways.gateway(gateways.ECHO, *options))
+        else:
+            yield stack.enter_context(gateways.gateway())
 
 
 def _build_gorilla() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
 from bench import crowds, gateways, processes, servers
-from bench.crowd import address, frame_kinds
+from bench.client import CLOSE_KIND, PING_KIND, TEXT_KIND, address, frames
 from bench.processes import Cpu
 from gateway.frames import close_bytes, encode, ping_bytes
 
@@ -20,8 +21,10 @@ def test_every_client_of_a_crowd_has_an_address_of_its_own() -> None:
 
 def test_frames_that_share_a_read_are_told_apart() -> None:
     data = encode("short") + ping_bytes() + encode("x" * 200) + ping_bytes(b"with a payload") + close_bytes(1000)
-    assert frame_kinds(data) == [0x81, 0x89, 0x81, 0x89, 0x88]
-    assert frame_kinds(b"") == []
+    found = list(frames(data))
+    assert [kind for kind, _ in found] == [TEXT_KIND, PING_KIND, TEXT_KIND, PING_KIND, CLOSE_KIND]
+    assert [payload for _, payload in found] == [b"short", b"", b"x" * 200, b"with a payload", b"\x03\xe8"]
+    assert list(frames(b"")) == []
 
 
 def test_a_crowd_opens_hears_pings_and_leaves_without_losing_anybody() -> None:
@@ -43,6 +46,49 @@ def test_clients_that_say_hello_are_open_when_they_are_welcome() -> None:
         crowd.open(50)
         assert gateway.metrics()["messages_out_total"] == 50
         crowd.close()
+
+
+def test_a_crowd_over_tls_does_all_that_a_plain_one_does() -> None:
+    with servers.running(servers.OUR_TLS) as server, crowds.one(server.port, 0, tls=True) as crowd:
+        assert server.gateway is not None
+        crowd.open(120)
+        assert server.gateway.metrics()["open_connections"] == 120
+        crowd.close()
+        crowd.churn(150)
+        metrics = server.gateway.metrics()
+        assert (metrics["opened_total"], metrics["open_connections"]) == (270, 0)
+        assert crowd.stats() == {"held": 0, "pings": 0, "lost": 0}
+
+
+def test_a_second_crowd_comes_from_addresses_that_the_first_did_not_use() -> None:
+    assert crowds.PROCESS_ADDRESSES >= 2 * crowds.CROWD_COUNT
+    assert crowds.ADDRESSES_EACH * len((*servers.ALL_OURS, *servers.PEERS)) <= crowds.WARM_UP_FIRST
+
+
+def test_how_each_client_was_sent_away_is_counted() -> None:
+    with gateways.gateway(gateways.ECHO, "--drain-s", "0.5") as gateway, crowds.throng(gateway.port, 150) as throng:
+        throng.open()
+        since_s = time.monotonic()
+        gateway.process.terminate()
+        gateway.process.wait(timeout=30)
+        while throng.stats()["held"]:
+            pass
+        farewells = throng.farewells()
+        assert farewells.codes == {1012: 150}
+        assert (farewells.resets, farewells.silent) == (0, 0)
+        assert len(farewells.times_s) == 150
+        assert since_s < min(farewells.times_s) <= max(farewells.times_s) < time.monotonic()
+
+
+def test_clients_of_a_gateway_that_is_killed_hear_no_farewell() -> None:
+    with gateways.gateway() as gateway, crowds.throng(gateway.port, 50) as throng:
+        throng.open()
+        gateway.process.kill()
+        gateway.process.wait(timeout=30)
+        while throng.stats()["held"]:
+            pass
+        farewells = throng.farewells()
+        assert (farewells.codes, farewells.silent) == ({}, 50)
 
 
 def test_a_churn_opens_and_closes_as_many_as_it_says() -> None:
