@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +15,13 @@ BENCHES = {
     "echo": "messages per second, beside other servers",
     "accept": "processor time for an accepted connection, beside other servers",
     "keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
+    "leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
     "wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one benchmark and publish what it found."""
+    """Run one benchmark and publish what it found; status 1 when that is not what had to be shown."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, text in BENCHES.items():
@@ -29,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         import_module(f"bench.{name}").add_options(options)
     given = parser.parse_args(arguments)
-    import_module(f"bench.{given.name}").run(given).publish(given.json)
+    report = import_module(f"bench.{given.name}").run(given)
+    report.publish(given.json)
+    if report.has_failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,24 @@ from bench.rounds import Row, medians
 class Report:
     """A table of rows, each a dict with the same keys, and remarks about how it was measured.
 
-    `rounds` has the figures of every round, of which the rows are the medians, by row.
+    `rounds` has the figures of every round, of which the rows are the medians, by row. `goals` are what had to be
+    shown, and whether it was; a report without any cannot fail.
     """
 
     title: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     rounds: dict[str, Sequence[Row]] = field(default_factory=dict)
+    goals: dict[str, bool] = field(default_factory=dict)
+
+    def require(self, goal: str, is_met: bool) -> None:
+        """Judge a goal; one that is named twice has to be met twice."""
+        self.goals[goal] = is_met and self.goals.get(goal, True)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a goal was missed."""
+        return not all(self.goals.values())
 
     def add_rounds(self, found: Mapping[str, Sequence[Row]], first: str = "server") -> None:
         """A row for each name, the medians of its rounds; `first` is the heading of the names."""
@@ -32,13 +43,19 @@ class Report:
             self.rows.append({first: name, **medians(rows)})
 
     def markdown(self) -> str:
-        """Heading, table, remarks."""
+        """Heading, table, remarks, verdict."""
         if not self.rows:
-            return f"## {self.title}\n\nnothing measured\n"
+            return "\n".join([f"## {self.title}", "", "nothing measured", "", *self._verdict()])
         names = list(self.rows[0])
         lines = [f"## {self.title}", "", _line(names), _line(["---", *["---:"] * (len(names) - 1)])]
         lines += [_line([_cell(row.get(name)) for name in names]) for row in self.rows]
-        return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks), ""])
+        return "\n".join([*lines, "", *(f"- {remark}" for remark in self.remarks), "", *self._verdict()])
+
+    def _verdict(self) -> list[str]:
+        if not self.goals:
+            return []
+        lines = [f"- {'met' if is_met else 'MISSED'}: {goal}" for goal, is_met in self.goals.items()]
+        return [f"verdict: {'FAILED' if self.has_failed else 'passed'}", "", *lines, ""]
 
     def as_json(self) -> str:
         """The same as one JSON object, with the machine it was measured on."""
@@ -49,6 +66,7 @@ class Report:
             "rows": self.rows,
             "remarks": self.remarks,
             "rounds": self.rounds,
+            "goals": self.goals,
         }
         return json.dumps(found, indent=2)
 

@@ -27,3 +27,28 @@ def test_a_report_has_the_medians_in_its_table_and_every_round_in_its_json(
 
 def test_a_report_of_nothing_says_so() -> None:
     assert "nothing measured" in Report("Echo").markdown()
+
+
+def test_a_missed_goal_fails_the_report_and_is_named() -> None:
+    report = Report("Leave", rows=[{"server": "ours"}])
+    report.require("nobody is reset", True)
+    assert "verdict: passed" in report.markdown()
+    report.require("all within the window", False)
+    assert report.has_failed
+    assert "verdict: FAILED" in report.markdown()
+    assert "- met: nobody is reset\n- MISSED: all within the window\n" in report.markdown()
+    assert json.loads(report.as_json())["goals"] == {"nobody is reset": True, "all within the window": False}
+
+
+def test_a_goal_once_missed_stays_missed() -> None:
+    report = Report("Leave")
+    report.require("nobody is reset", False)
+    report.require("nobody is reset", True)
+    assert report.has_failed
+    assert "verdict: FAILED" in report.markdown()
+
+
+def test_a_report_without_goals_cannot_fail_and_has_no_verdict() -> None:
+    report = Report("Echo", rows=[{"server": "ours"}])
+    assert not report.has_failed
+    assert "verdict" not in report.markdown()
