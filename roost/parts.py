@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from prometheus_client import REGISTRY
 
 from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
 from backend.kinds.crawl.options import CrawlOptions
@@ -23,12 +24,13 @@ from backend.store.port import StoreLimits
 from backend.wiring import IN_MEMORY, Engines, EngineUrls
 from discovery.server import Discovery
 from gateway import kernel
+from gateway.metrics import GatewayCollector
 from gateway.settings import Settings
 from roost.up import LOOPBACK, System, UpSettings
 from roost.version import VERSION
 from wire.errors import BadInput, Misuse, Unavailable
 from wire.internal import InternalSecret
-from wire.service import Stack, run
+from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
 
@@ -78,6 +80,16 @@ MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar=
 LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
 GatewayPort = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_GATEWAY_PORT")]
 PublicUrl = Annotated[str, typer.Option(help="How others reach it, when that differs.", envvar="ROOST_PUBLIC_URL")]
+AdminHost = Annotated[str, typer.Option(help="Address of the admin port.", envvar="ROOST_ADMIN_HOST")]
+AdminPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65535,
+        help="Port of /health, /ready and /metrics; without it there are none.",
+        envvar="ROOST_ADMIN_PORT",
+    ),
+]
 LogLevel = Annotated[
     Level, typer.Option(help="Least serious line shown.", envvar="ROOST_LOG_LEVEL", case_sensitive=False)
 ]
@@ -166,6 +178,8 @@ def gateway(
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
     live_requests: LiveRequests = 1,
+    admin_host: AdminHost = LOOPBACK,
+    admin_port: AdminPort = None,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
@@ -175,7 +189,8 @@ def gateway(
     site = _checked(lambda: _site(discovery_urls, broker, cache, kind, live_requests))
     parts, server = _checked(lambda: gateway_parts(site, settings, public_url, require_ticket))
     kernel.warn(settings.backlog, server.capacity)
-    _serve(Stack(parts), lambda: typer.echo(f"gateway on ws://{server.addresses[0]}"))
+    REGISTRY.register(GatewayCollector(server))
+    _serve(_stack(parts, admin_host, admin_port), lambda: typer.echo(f"gateway on ws://{server.addresses[0]}"))
 
 
 def lock(
@@ -202,13 +217,16 @@ def master(
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
     master_slots: MasterSlots = 64,
+    admin_host: AdminHost = LOOPBACK,
+    admin_port: AdminPort = None,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run a master: splits jobs into tasks, level by level, and folds their results."""
     set_up_logging(log_level, log_style)
     site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
-    _serve(Stack(master_parts(site, master_slots)), lambda: typer.echo(f"master with {master_slots} slots"))
+    stack = _stack(master_parts(site, master_slots), admin_host, admin_port)
+    _serve(stack, lambda: typer.echo(f"master with {master_slots} slots"))
 
 
 def worker(
@@ -218,6 +236,8 @@ def worker(
     kind: KindPaths = [],  # noqa: B006
     worker_slots: WorkerSlots = 64,
     allow_private: AllowPrivate = [],  # noqa: B006
+    admin_host: AdminHost = LOOPBACK,
+    admin_port: AdminPort = None,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
@@ -225,8 +245,8 @@ def worker(
     set_up_logging(log_level, log_style)
     site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
     options = _checked(lambda: {"crawl": CrawlOptions(allow_private=tuple(separate(allow_private)))})
-    parts = worker_parts(site, worker_slots, options)
-    _serve(Stack(parts), lambda: typer.echo(f"worker with {worker_slots} slots"))
+    stack = _stack(worker_parts(site, worker_slots, options), admin_host, admin_port)
+    _serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
 
 
 def _site(
@@ -253,6 +273,14 @@ def _site(
         secret=_secret(),
         version=VERSION,
     )
+
+
+def _stack(parts: list[Part], admin_host: str, admin_port: int | None) -> Stack:
+    """The parts, behind an admin port where one is wanted: the first to start, so that it tells of the others."""
+    if admin_port is None:
+        return Stack(parts)
+    stack = Stack([AdminHttp(admin_host, admin_port, lambda: stack.ready), *parts])
+    return stack
 
 
 def _keys() -> Keyring:
