@@ -47,7 +47,8 @@ Event = tuple[int, Any]
 _TEXT, _BINARY, _CLOSE, _PING, _PONG, _VIOLATION = (int(kind) for kind in Kind)
 
 
-_TEXT_HEADS, _BINARY_HEADS = (tuple(bytes((first, size)) for size in range(126)) for first in (0x81, 0x82))
+_TEXT_HEADS, BINARY_HEADS = (tuple(bytes((first, size)) for size in range(126)) for first in (0x81, 0x82))
+"""What goes before a small message on its way out."""
 
 
 def encode(message: str | bytes) -> bytes:
@@ -57,7 +58,7 @@ def encode(message: str | bytes) -> bytes:
         size = len(payload)
         return (_TEXT_HEADS[size] if size < 126 else _head(0x81, size)) + payload
     size = len(message)
-    return (_BINARY_HEADS[size] if size < 126 else _head(0x82, size)) + message  # type: ignore[operator]
+    return (BINARY_HEADS[size] if size < 126 else _head(0x82, size)) + message  # type: ignore[operator]
 
 
 def encode_deflated(message: str | bytes, deflate: Callable[[bytes], bytes]) -> bytes:
@@ -103,6 +104,9 @@ REPEAT = [int.from_bytes(b"\x01\0\0\0" * -(-size // 4), "little") for size in ra
 """Times this, a masking key (little-endian) covers so many bytes, and up to three more."""
 CUT = [(1 << 8 * size) - 1 for size in range(MAX_CONTROL_BYTES + 1)]
 
+TEXT, BINARY = ([first | (0x80 + size) << 8 for size in range(MAX_CONTROL_BYTES + 1)] for first in (0x81, 0x82))
+"""The first two bytes of a plain masked frame of so many bytes (little-endian)."""
+
 
 def single(data: bytes) -> str | bytes | None:
     """The message, when `data` is exactly one small, whole, plain data frame; None when it is anything else.
@@ -110,15 +114,16 @@ def single(data: bytes) -> str | bytes | None:
     Most reads are just this, and so it comes first.
     """
     size = len(data) - 6
-    if size < 0 or size > MAX_CONTROL_BYTES or data[1] != size + 0x80:
-        return None
-    first = data[0]
-    if first != 0x81 and first != 0x82:
+    if not 0 <= size <= MAX_CONTROL_BYTES:
         return None
     frame = int.from_bytes(data, "little")
-    masked, mask = frame >> 48, (frame >> 16 & 0xFFFFFFFF) * REPEAT[size]
-    payload = (masked ^ (mask & CUT[size] if size % 4 else mask)).to_bytes(size, "little")
-    if first == 0x82:
+    start = frame & 0xFFFFFFFFFFFF
+    head = start & 0xFFFF
+    if head != BINARY[size] and head != TEXT[size]:
+        return None
+    mask = (start >> 16) * REPEAT[size]
+    payload = (frame >> 48 ^ (mask & CUT[size] if size % 4 else mask)).to_bytes(size, "little")
+    if head & 0xFF == 0x82:
         return payload
     try:
         return payload.decode()

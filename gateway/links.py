@@ -23,7 +23,7 @@ from gateway import frames
 from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.counters import Counters
 from gateway.deflate import Deflater
-from gateway.frames import Parser, encode
+from gateway.frames import BINARY_HEADS, Parser, encode
 from gateway.outbox import Outbox
 from gateway.poller import Poller
 from gateway.settings import Settings
@@ -74,6 +74,7 @@ class Links:
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
         self._deflater = Deflater()
         self._compress_from_bytes = settings.compress_from_bytes
+        self._small_bytes = min(settings.compress_from_bytes, len(BINARY_HEADS))
         self._close_ticks = ticks(settings.close_s)
         self._endings: deque[tuple[int, int, int, str] | int] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,21 +86,20 @@ class Links:
 
     def send(self, fd: int, generation: int, message: Message) -> bool:
         try:
-            if self._generation[fd] != generation or self._state[fd] != OPEN or fd < 0:
+            if self._state[fd] != OPEN or self._generation[fd] != generation or fd < 0:
                 return False
         except IndexError:
             return False
-        if len(message) >= self._compress_from_bytes and self._flags[fd] >= 1 << WINDOW_SHIFT:
-            data = self._deflate(message, self._flags[fd] >> WINDOW_SHIFT)
-        else:
-            data = encode(message)
         self.counters.messages_out += 1
         self._active[fd] = self.wheel.now
-        gathered = self._gathered
-        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes or fd in gathered:
-            return self.post(fd, data)
-        gathered[fd] = data
-        return True
+        if type(message) is bytes and (size := len(message)) < self._small_bytes:
+            gathered = self._gathered
+            if gathered is not None and fd not in gathered and not (self.outboxes and fd in self.outboxes):
+                gathered[fd] = BINARY_HEADS[size] + message
+                return True
+        bits = self._flags[fd] >> WINDOW_SHIFT
+        is_worth_it = bits and len(message) >= self._compress_from_bytes
+        return self.post(fd, self._deflate(message, bits) if is_worth_it else encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
