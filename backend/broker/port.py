@@ -13,6 +13,9 @@ from typing import Protocol
 
 from wire.errors import Misuse
 
+BROKER = "the broker"
+"""What `Unavailable` names while the broker itself is away; otherwise it names the queue that takes no message."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from backend.broker import topology
-from backend.broker.port import Broker, Delivery, Subscription
+from backend.broker.port import BROKER, Broker, Delivery, Subscription
 from backend.kinds.api import Later, Runner, RunnerTools
 from backend.kinds.registry import Kinds
 from wire.clock import Clock
@@ -162,11 +162,21 @@ class Worker:
             return TaskResult(task.job, task.token, task.task, error=f"worker error: {type(problem).__name__}")
 
     async def _publish(self, task: Task, result: TaskResult) -> bool:
-        """Whether the broker has the result, or nobody wants it: a master that is gone has no queue any more."""
-        try:
-            await self._broker.publish(task.reply_to, pack(result))
-        except Unavailable as problem:
-            log.warning("result not sent", extra={"action": "result_unsent", "job": task.job, "reason": problem.reason})
-            await self._clock.sleep(RETRY_S)
-            return False
-        return True
+        """Whether the broker has the result; False when its queue takes nothing, as that of a master that is gone.
+
+        While the broker itself is away the result waits: some connections are back before others, and a task that came
+        back only because its result could not be sent would count as one that its worker did not survive (P21).
+        """
+        problem: Unavailable | None = None
+        while problem is None or problem.what == BROKER:
+            try:
+                await self._broker.publish(task.reply_to, pack(result))
+            except Unavailable as again:
+                if problem is None:
+                    extra = {"action": "result_unsent", "job": task.job, "reason": again.reason}
+                    log.warning("result not sent yet", extra=extra)
+                problem = again
+                await self._clock.sleep(RETRY_S)
+            else:
+                return True
+        return False
