@@ -1,4 +1,4 @@
-"""What a load client says, in bytes, where it calls from, and how it reads frames. Pure but for `call`."""
+"""What a load client says, in bytes, where it calls from, and how it reads frames."""
 
 from __future__ import annotations
 
@@ -58,6 +58,26 @@ def call(port: int, source: str) -> socket.socket:
     if raw.connect_ex(("127.0.0.1", port)) not in (0, errno.EINPROGRESS):
         raw.close()
         raise ConnectionError("the server does not listen")
+    return raw
+
+
+def upgraded(port: int, source: str, patience_s: float = 5.0) -> socket.socket:
+    """A blocking socket with an open WebSocket connection from this address. Raises OSError when it is refused."""
+    raw = call(port, source)
+    raw.settimeout(patience_s)
+    try:
+        raw.sendall(REQUEST)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = raw.recv(4096)
+            if not data:
+                raise ConnectionError(f"refused: {head!r}")
+            head += data
+        if not head.startswith(b"HTTP/1.1 101"):
+            raise ConnectionError(f"refused: {head!r}")
+    except OSError:
+        raw.close()
+        raise
     return raw
 
 

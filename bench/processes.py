@@ -89,11 +89,22 @@ def machine_cpu_s() -> float:
 def cpu(pid: int) -> Cpu:
     """Processor time the process has used until now."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    total_s = _scheduled_s(pid, 0)
+    return Cpu(total_s, int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S)
+
+
+def waited_s(pid: int) -> float:
+    """Time for which threads of the process were ready to run and something else had the processor."""
+    return _scheduled_s(pid, 1)
+
+
+def _scheduled_s(pid: int, column: int) -> float:
+    """The sum of a column of nanoseconds in each thread's schedstat: on a processor, waiting for one."""
     total_ns = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError):  # it has just ended
-            total_ns += int((thread / "schedstat").read_text().split()[0])
-    return Cpu(total_ns / 1e9, int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S)
+            total_ns += int((thread / "schedstat").read_text().split()[column])
+    return total_ns / 1e9
 
 
 Running = AbstractContextManager[subprocess.Popen[str]]
