@@ -50,6 +50,10 @@ class Rate:
         if fd < len(self._empty_at):
             self._empty_at[fd] = 0.0
 
+    def trim(self, count: int) -> None:
+        """No descriptor from `count` on is in use."""
+        del self._empty_at[count:]
+
 
 class AddressCounts:
     """How many descriptors each address has: a hash table in arrays, open addressing, linear probing.
@@ -87,6 +91,11 @@ class AddressCounts:
         if fd < len(self._key_of) and self._key_of[fd]:
             self._counts[self._place(self._key_of[fd])] -= 1
             self._key_of[fd] = 0
+
+    def trim(self, count: int) -> None:
+        """No descriptor from `count` on is in use."""
+        del self._key_of[count:]
+        self._rebuild()
 
     def _place(self, key: int) -> int:
         mask = len(self._keys) - 1
@@ -135,6 +144,10 @@ class Addresses:
     def leaves(self, fd: int) -> None:
         """`fd` was closed."""
         self._counts.remove(fd)
+
+    def trim(self, count: int) -> None:
+        """No descriptor from `count` on is in use."""
+        self._counts.trim(count)
 
 
 def is_loopback(address: str) -> bool:

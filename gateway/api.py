@@ -14,7 +14,7 @@ and one log line, nothing else.
 
 A peer is named by two integers: the number of its file descriptor, and a generation that tells it from
 whoever had that number before. They can be kept in arrays indexed by `Peer.fd`, so that an idle client
-costs the application no Python object either (`gateway.cells` has a ready-made one), and
+costs the application no Python object either (`Gateway.cells` makes them), and
 `Gateway.peer` makes a handle of them again. Handles of one peer are equal and hash alike. A stale handle
 does nothing.
 """
@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qs
 
+from gateway.cells import Cells
 from wire.clock import Clock
 from wire.codes import NORMAL, Close
 
@@ -184,6 +185,9 @@ class Gateway(Protocol):
 
     def peers(self) -> Iterator[Peer]:
         """Every open peer."""
+
+    def cells(self, width_bytes: int) -> Cells:
+        """A few bytes for each connection, zero at first, that shrink with the gateway (`gateway.cells`)."""
 
     def encode(self, message: Message) -> Frame:
         """Encode once what many are to get."""

@@ -1,14 +1,17 @@
 """A few bytes for each connection, in one block of memory indexed by file descriptor.
 
 For applications that keep something small about every client: a Python object each would cost more than
-the connection itself.
+the connection itself. `Gateway.cells` makes them.
 """
 
 from __future__ import annotations
 
 
 class Cells:
-    """`width_bytes` bytes for each file descriptor, zero until set; grows with the highest one used."""
+    """`width_bytes` bytes for each file descriptor, zero until set; grows with the highest one used.
+
+    `start` of an application asks for them with `Gateway.cells`; those are cut again when most connections have left.
+    """
 
     def __init__(self, width_bytes: int) -> None:
         self._width = width_bytes
@@ -33,3 +36,7 @@ class Cells:
         """Zero the cell again."""
         if fd * self._width < len(self._memory):
             self[fd] = self._zero
+
+    def trim(self, count: int) -> None:
+        """Only the first `count` descriptors have cells; the others' are zero."""
+        del self._memory[count * self._width :]

@@ -66,6 +66,7 @@ class Door:
         """Who clients are by their bearer tokens, likewise."""
         self._turned_away = 0
         links.on_free.append(self._forget)
+        links.on_trim.append(self._addresses.trim)
         self.is_shut = False
         """Nobody new is let in any more."""
 

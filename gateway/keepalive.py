@@ -100,9 +100,11 @@ class Asked:
         """Those whose time for an answer ends with tick `now`, and who have not been heard since their ping.
 
         A descriptor that has a new tenant by now is none of them: its last ping was in another tick, or never.
+        Neither is one that has no cells any more.
         """
         found: list[int] = []
         while self._ticks and self._ticks[0][0] + self._pong <= now:
             tick, fds = self._ticks.popleft()
-            found += [fd for fd in fds if heard[fd] < tick == pinged[fd]]
+            count = len(heard)
+            found += [fd for fd in fds if fd < count and heard[fd] < tick == pinged[fd]]
         return found

@@ -70,6 +70,8 @@ class Links:
         """The connection whose `on_open` runs, and what makes its request."""
         self.on_free: list[Callable[[int], None]] = []
         """Told of every slot that becomes free."""
+        self.on_trim: list[Callable[[int], None]] = [self.wheel.trim]
+        """Told how many descriptors are left when a crowd has gone: none above is in use."""
         self._max_outbox_bytes = settings.max_outbox_bytes
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
         self._deflater = Deflater()
@@ -354,6 +356,16 @@ class Links:
             self._endings.popleft()
         if self._endings and self._loop is not None:
             self._loop.call_soon(self.settle)
+        elif self.slots.trim():
+            self._trim(len(self.slots))
+
+    def _trim(self, count: int) -> None:
+        """Dictionaries keep the room of their largest day until they are cleared."""
+        for trim in self.on_trim:
+            trim(count)
+        for table in (self.outboxes, self.parsers):
+            if not table:
+                table.clear()
 
     def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
         try:

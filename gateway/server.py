@@ -13,6 +13,7 @@ from gateway.admission import Rate
 from gateway.api import Application, Frame, Message, Peer
 from gateway.bearer import Bearer
 from gateway.broadcast import Broadcast
+from gateway.cells import Cells
 from gateway.counters import Counters
 from gateway.deadlines import Deadlines
 from gateway.door import TURN_AWAY_COUNT, Door
@@ -125,6 +126,11 @@ class Server:
         for fd in range(len(slots)):
             if slots.state[fd] == OPEN:
                 yield Peer(self.links, fd, slots.generation[fd])
+
+    def cells(self, width_bytes: int) -> Cells:
+        cells = Cells(width_bytes)
+        self.links.on_trim.append(cells.trim)
+        return cells
 
     def encode(self, message: Message) -> Frame:
         return Frame(message, frames.encode(message))

@@ -58,6 +58,8 @@ class Slots:
         self.pinged = array("I")
         self.used = 0
         """Slots that are not free."""
+        self._new_generation = 0
+        """What a new cell begins with: no less than any that was ever cut off."""
 
     def __len__(self) -> int:
         return len(self.state)
@@ -80,6 +82,24 @@ class Slots:
         self.state[fd] = FREE
         self.used -= 1
 
+    def trim(self) -> bool:
+        """Give memory back when a crowd has left; True when there are fewer slots now.
+
+        Each time at least half of the slots go, and three quarters must be free, so that it costs a leaving
+        connection next to nothing and does not come back with the next one.
+        """
+        size = len(self.state)
+        if size <= _GROWTH or self.used * 4 > size:
+            return False
+        last = next((fd for fd in range(size - 1, -1, -1) if self.state[fd] != FREE), -1)
+        kept = (last // _GROWTH + 1) * _GROWTH
+        if kept * 2 > size:
+            return False
+        self._new_generation = max(self._new_generation, *self.generation[kept:])
+        for cells in (self.generation, self.state, self.heard, self.active, self.flags, self.holds, self.pinged):
+            del cells[kept:]
+        return True
+
     def is_open(self, fd: int, generation: int) -> bool:
         """Whether these two name a connection that messages can be sent to."""
         try:
@@ -94,7 +114,8 @@ class Slots:
 
     def _grow(self, size: int) -> None:
         more = -(-size // _GROWTH) * _GROWTH - len(self.state)
-        for numbers in (self.generation, self.state, self.heard, self.active):
+        self.generation.extend([self._new_generation] * more)
+        for numbers in (self.state, self.heard, self.active):
             numbers.extend([0] * more)
         for cells in (self.flags, self.holds, self.pinged):
             cells.frombytes(bytes(more * cells.itemsize))

@@ -73,6 +73,7 @@ class Talk:
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
         self._pings = Rate(settings.max_pings_per_s, BURST_S)
         links.on_free += [self._messages.forget, self._pings.forget]
+        links.on_trim += [self._messages.trim, self._pings.trim]
 
     def serve(self, ready: Iterable[Ready]) -> None:
         """Read each of these descriptors once and act on it; answers are sent when all have had their turn.

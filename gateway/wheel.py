@@ -56,6 +56,10 @@ class Wheel:
         if fd < len(self.due):
             self.due[fd] = 0
 
+    def trim(self, count: int) -> None:
+        """Forget descriptors from `count` on; none of them has a deadline."""
+        del self.due[count:]
+
     def turn(self) -> list[int]:
         """Go one tick on; the descriptors whose deadline it is, each once. They have no deadline now."""
         self.now += 1
@@ -64,10 +68,10 @@ class Wheel:
         if not bucket:
             return []
         self._buckets[place] = array("I")
-        due, now = self.due, self.now
+        due, now, count = self.due, self.now, len(self.due)
         fired = []
         for fd in bucket:
-            if due[fd] == now:
+            if fd < count and due[fd] == now:
                 due[fd] = 0
                 fired.append(fd)
         return fired

@@ -14,7 +14,6 @@ from backend.ingress.requests import IngressSettings, Requests, Speaker
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
 from gateway.api import Application, Gateway, Message, Peer
-from gateway.cells import Cells
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codes import BAD_SESSION, HELLO_EXPECTED, REPLACED, TOO_MANY_ERRORS, UNSUPPORTED, ErrorCode
 from wire.errors import BadInput, DecodeError, TokenError
@@ -44,13 +43,13 @@ class Ingress(Application):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings, self._kinds, self._keys, self._clock = settings, kinds, keys, clock
-        self._clients = Cells(CLIENT_ID_BYTES)
-        self._epochs = Cells(EPOCH_BYTES)
-        self._bad_counts = Cells(1)
         self.requests = Requests(settings, broker, cache, locks, clock)
 
     def start(self, gateway: Gateway) -> None:
-        """The mailbox is open already: nothing more to do."""
+        """The mailbox is open already."""
+        self._clients = gateway.cells(CLIENT_ID_BYTES)
+        self._epochs = gateway.cells(EPOCH_BYTES)
+        self._bad_counts = gateway.cells(1)
 
     def stop(self) -> None:
         """What runs in the background ends with `requests`."""

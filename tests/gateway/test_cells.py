@@ -22,3 +22,12 @@ def test_cells_are_a_dict_whose_missing_values_are_zero(changes: list[tuple[int,
 def test_a_value_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match="2 bytes in a cell of 3"):
         Cells(3)[1] = b"ab"
+
+
+def test_cells_that_were_cut_off_are_zero() -> None:
+    cells = Cells(2)
+    cells[1], cells[9] = b"ab", b"cd"
+    cells.trim(5)
+    assert (cells[1], cells[9]) == (b"ab", bytes(2))
+    cells[9] = b"ef"
+    assert cells[9] == b"ef"

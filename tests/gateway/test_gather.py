@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.api import Message, Peer
 from gateway.frames import encode
+from gateway.poller import READ
 from tests.gateway.bytes_of import frame, text
 from tests.gateway.harness import House, Recorder, until
 from wire.codes import APPLICATION_ERROR, NORMAL
@@ -132,3 +133,23 @@ async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: House)
     assert await client.hear() == "four"
     await until(lambda: app.peers[0].unsent_bytes == 0)
     assert unsent == [len(encode("four"))]
+
+
+async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(house: House) -> None:
+    """A handle serves for the next message, of another peer, only when nobody has kept it."""
+    kept: dict[Message, Peer] = {}
+
+    def keep_every_other(app: Recorder, peer: Peer, message: Message) -> None:
+        if message != "not kept":
+            kept[message] = peer
+
+    server = await house.serve(Answering(keep_every_other))
+    clients = [await house.open(server) for _ in range(6)]
+    turn = [(peer_fd, READ) for peer_fd in sorted(peer.fd for peer in server.peers())]
+    for number, client in enumerate(clients):
+        client.raw.send(text("not kept" if number % 2 else f"from {number}"))
+    server._talk.serve(turn)
+    assert server.counters.messages_in == 6, "all were read in one batch"
+    for number in (0, 2, 4):
+        assert kept[f"from {number}"].send(f"to {number}")
+        assert await clients[number].hear() == f"to {number}"

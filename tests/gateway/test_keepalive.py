@@ -25,6 +25,7 @@ def run(
     pinged = 0
     again = opened + 1
     asked = Asked(rhythm.pong)
+    heard_cells, pinged_cells = [0] * (fd + 1), [0] * (fd + 1)
     happened: list[tuple[int, object]] = []
     for now in range(opened + 1, until):
         if now in heard_at:
@@ -40,7 +41,8 @@ def run(
                 asked.note(fd, now)
                 pinged = now
                 heard = now if answers else heard
-        if asked.silent(now, {fd: heard}, {fd: pinged}):  # type: ignore[arg-type]
+        heard_cells[fd], pinged_cells[fd] = heard, pinged
+        if asked.silent(now, heard_cells, pinged_cells):
             happened.append((now, "dead"))
             break
     return happened

@@ -65,6 +65,20 @@ def test_holds_never_go_below_zero_nor_above_their_cell() -> None:
     assert slots.holds[2] == MAX_HOLDS, "a count that overflowed is never trusted again"
 
 
+def test_memory_is_given_back_when_a_crowd_has_left_and_old_handles_stay_stale() -> None:
+    slots = Slots()
+    handles = [(fd, slots.take(fd, tick=1)) for fd in range(10_000)]
+    assert not slots.trim()
+    for fd, _ in handles[5:]:
+        slots.free(fd)
+    assert slots.trim()
+    assert len(slots) == 1024
+    for fd, _ in handles[5:]:
+        slots.take(fd, tick=2)
+        slots.state[fd] = OPEN
+    assert not any(slots.is_open(fd, generation) for fd, generation in handles[5:])
+
+
 class Table(RuleBasedStateMachine):
     """The table against a dict of the handles that are alive."""
 
@@ -90,6 +104,13 @@ class Table(RuleBasedStateMachine):
         if self.alive.get(fd) == generation:
             self.slots.free(fd)
             del self.alive[fd]
+
+    @rule()
+    def trim(self) -> None:
+        size = len(self.slots)
+        was_trimmed = self.slots.trim()
+        assert was_trimmed == (len(self.slots) < size)
+        assert len(self.slots) > max(self.alive, default=-1), "nobody who is there is cut off"
 
     @invariant()
     def exactly_the_living_are_open(self) -> None:

@@ -32,6 +32,10 @@ class WheelModel(RuleBasedStateMachine):
         self.wheel.remove(fd)
         self.due.pop(fd, None)
 
+    @rule()
+    def trim(self) -> None:
+        self.wheel.trim(max(self.due, default=-1) + 1)
+
     @rule(count=st.integers(1, 300))
     def turn(self, count: int) -> None:
         for _ in range(count):
