@@ -1,0 +1,1 @@
+"""The compose file: tests that need no engine, and ``python -m tests.compose``, which runs it for real."""
