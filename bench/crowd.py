@@ -126,7 +126,14 @@ class Crowd:
         self._request(fd)
 
     def _request(self, fd: int) -> None:
-        self._sockets[fd].send(JOB_REQUEST if self._hello else REQUEST)
+        self._send(fd, JOB_REQUEST if self._hello else REQUEST)
+
+    def _send(self, fd: int, data: bytes) -> None:
+        """Little enough for any socket; one that was reset takes none, and is lost."""
+        try:
+            self._sockets[fd].send(data)
+        except OSError:
+            self._drop(fd, is_reset=True)
 
     def _hear(self, fd: int) -> None:
         try:
@@ -153,21 +160,23 @@ class Crowd:
         del self._opening[fd]
         if self._hello:
             self._greeting.add(fd)
-            self._sockets[fd].send(HELLO)
+            self._send(fd, HELLO)
         self._hear_frames(fd, rest)
 
     def _hear_frames(self, fd: int, data: bytes) -> None:
         """Whole frames, of which several may share a read: a ping comes when it comes."""
         for kind, payload in frames(data):
+            if fd not in self._sockets:
+                return
             if kind == PING_KIND:
-                self._sockets[fd].send(PONG)
                 self.pings += 1
+                self._send(fd, PONG)
             elif kind == TEXT_KIND:
                 self._greeting.discard(fd)
             elif kind == CLOSE_KIND and not self._is_closing:
                 self.farewells.hear(payload, time.monotonic())
                 self._dismissed.add(fd)
-                self._sockets[fd].send(CLOSE)
+                self._send(fd, CLOSE)
 
     def _drop(self, fd: int, *, is_reset: bool = False) -> None:
         if not self._is_closing:
@@ -191,8 +200,8 @@ class Crowd:
     def close(self) -> None:
         """Say goodbye on every connection, and wait until the server has closed each. Raises TimeoutError."""
         self._is_closing = True
-        for raw in self._sockets.values():
-            raw.send(CLOSE)
+        for fd in list(self._sockets):
+            self._send(fd, CLOSE)
         until = time.monotonic() + PATIENCE_S
         while self._sockets:
             self.serve(0.1)
