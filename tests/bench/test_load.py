@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import sys
 import time
 
@@ -89,6 +91,21 @@ def test_clients_of_a_gateway_that_is_killed_hear_no_farewell() -> None:
             pass
         farewells = throng.farewells()
         assert (farewells.codes, farewells.silent) == ({}, 50)
+
+
+def test_a_connection_that_the_server_resets_is_counted_as_that() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, crowds.one(listener.getsockname()[1], 0) as crowd:
+        processes.order(crowd.process, "open 1")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            assert processes.said(crowd.process).startswith("opened 1 ")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while crowd.stats()["held"]:
+            pass
+        farewells = crowd.farewells()
+        assert (farewells.resets, farewells.silent, farewells.codes) == (1, 1, {})
 
 
 def test_a_churn_opens_and_closes_as_many_as_it_says() -> None:
