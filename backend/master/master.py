@@ -34,6 +34,7 @@ BEAT_S = 2.0
 """A third of a lease: two beats may be lost (P13)."""
 RESULTS_AT_ONCE = 256
 DEAD_AT_ONCE = 16
+NO_SURVIVOR = "no worker survived it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +246,13 @@ class Master:
         delivery.acknowledge()
 
     async def _on_dead_task(self, delivery: Delivery) -> None:
-        """A task that no worker survived goes back to the master it belongs to, as a failure (P21)."""
+        """A task that no worker survived goes back to the master it belongs to (P21)."""
         try:
             task = read_task(delivery.body)
-            result = TaskResult(task.job, task.token, task.task, error="no worker survived it")
+            result = TaskResult(task.job, task.token, task.task, error=NO_SURVIVOR, died=not task.alone)
             await self._broker.publish(task.reply_to, pack(result))
-            log.warning("task given up", extra={"action": "task_dead", "job": task.job, "task": task.task})
+            extra = {"action": "task_dead", "job": task.job, "task": task.task, "was_alone": task.alone}
+            log.warning("no worker survived a task", extra=extra)
         except DecodeError as problem:
             log.error("unreadable task dropped", extra={"action": "task_unreadable", "reason": problem.message})
         except Unavailable:

@@ -33,6 +33,8 @@ class TaskAtWork:
     state: TaskState = TaskState.PLANNED
     due: float = 0.0
     sent: int = 0
+    is_lone: bool = False
+    """No worker survived it: it gets one more chance, alone, for it may have died by another's fault (P21)."""
 
 
 class JobRun:
@@ -85,7 +87,14 @@ class JobRun:
         work.sent += 1
         planned = work.planned
         return Task(
-            self.job, self.token, planned.number, self.kind, planned.payload, self._reply_to, planned.deadline_s
+            job=self.job,
+            token=self.token,
+            task=planned.number,
+            kind=self.kind,
+            payload=planned.payload,
+            reply_to=self._reply_to,
+            deadline_s=planned.deadline_s,
+            alone=work.is_lone,
         )
 
     def unsent(self, task: Task, now: float) -> None:
@@ -103,6 +112,9 @@ class JobRun:
             if work.state is TaskState.OUT:
                 work.state = step(TASK_TABLE, work.state, TaskEvent.LATER)
                 work.due, work.sent = now + result.later_s, 0
+        elif result.died:
+            if work.state is TaskState.OUT and not work.is_lone:
+                work.is_lone, work.due = True, now
         elif result.error is not None:
             self._give_up(work, result.error)
         else:

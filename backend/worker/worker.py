@@ -2,7 +2,8 @@
 
 At most `slots` tasks run at a time. A result is published and confirmed before its task is acknowledged (P22), so a
 worker that dies at any moment costs a repetition and nothing else. A cancelled job's tasks are dropped, those in hand
-and those still to come, by job and token (P14).
+and those still to come, by job and token (P14). A task that no worker has survived comes back once to be done alone:
+while it runs nothing else does, so that it takes nobody with it, and is not taken by somebody else's (P21).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from backend.broker import topology
 from backend.broker.port import BROKER, Broker, Delivery, Subscription
 from backend.kinds.api import Later, Runner, RunnerTools
 from backend.kinds.registry import Kinds
+from backend.worker.room import Room
 from wire.clock import Clock
 from wire.codec import pack
 from wire.errors import DecodeError, Misuse, Unavailable
@@ -49,6 +51,8 @@ class Worker:
         self._running: dict[asyncio.Task[TaskResult | None], Task] = {}
         self._cancelled: OrderedDict[int, int] = OrderedDict()
         self._subscriptions: list[Subscription] = []
+        self._room = Room(self._on_lone)
+        self._is_leaving = False
         self._in_hand = 0
         self._empty = asyncio.Event()
         self.done_count = 0
@@ -73,6 +77,7 @@ class Worker:
 
     async def drain(self) -> None:
         """Finish what is in hand; the broker gives the rest to others."""
+        self._is_leaving = True
         for subscription in self._subscriptions:
             subscription.pause()
         while self._in_hand:
@@ -88,6 +93,14 @@ class Worker:
         await asyncio.gather(*self._running, return_exceptions=True)
         for runner in self._runners.values():
             await runner.stop()
+
+    def _on_lone(self, is_lone: bool) -> None:
+        """A task is, or was, to be alone: the queue keeps the others meanwhile."""
+        for subscription in self._subscriptions:
+            if is_lone:
+                subscription.pause()
+            elif not self._is_leaving:
+                subscription.resume()
 
     def _is_cancelled(self, task: Task) -> bool:
         return task.token <= self._cancelled.get(task.job, -1)
@@ -137,7 +150,7 @@ class Worker:
 
     async def _run(self, task: Task) -> TaskResult | None:
         """The result, or None when the task was called off."""
-        running = asyncio.create_task(self._result(task))
+        running = asyncio.create_task(self._result_in_room(task))
         self._running[running] = task
         try:
             return await running
@@ -148,6 +161,10 @@ class Worker:
             raise
         finally:
             self._running.pop(running, None)
+
+    async def _result_in_room(self, task: Task) -> TaskResult:
+        async with self._room.alone() if task.alone else self._room.shared():
+            return await self._result(task)
 
     async def _result(self, task: Task) -> TaskResult:
         try:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from backend.broker import topology
 from backend.broker.memory import MemoryBroker
@@ -167,10 +168,14 @@ async def test_a_result_that_its_plan_cannot_bear_fails_that_job_once(office: Of
     assert await office.outside.depth("reply.m1") == 0
 
 
-async def test_p21_a_task_that_no_worker_survived_is_given_up(office: Office) -> None:
+async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_given_up(office: Office) -> None:
     await office.submit(office.offer())
     task = await office.task()
-    await office.outside.publish("tasks.dead", pack(task))
+    for _ in range(2):  # dead letters come at least once
+        await office.outside.publish("tasks.dead", pack(task))
+    again = await office.task()
+    assert (task.alone, again) == (False, replace(task, alone=True))
+    await office.outside.publish("tasks.dead", pack(again))
     knock = await office.knock()
     assert knock.ending.outcome is Outcome.DONE
     assert knock.only_part is not None

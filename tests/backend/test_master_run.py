@@ -201,3 +201,18 @@ def test_in_any_order_of_answers_each_task_is_folded_once(
         now = max(now, min(run.next_due(), now + 1e6))
     assert run.outcome(100.0) is Outcome.DONE
     assert plan.home == dict.fromkeys(range(levels * width), 1)
+
+
+def test_p21_what_no_worker_survived_is_given_out_alone_once() -> None:
+    run, plan = make(now=0.0)
+    (task,) = run.release(0.0)
+    died = result(task, error="no worker survived it", died=True)
+    run.take(died, 1.0)
+    run.look(1.0)
+    (again,) = run.release(1.0)
+    assert (task.alone, again.alone) == (False, True)
+    run.take(died, 2.0)
+    run.look(2.0)
+    assert run.release(2.0) == [], "a dead letter that comes twice is one death"
+    run.take(result(again, error="no worker survived it"), 3.0)
+    assert (plan.home, run.outcome(3.0)) == (Counter({0: 1}), Outcome.DONE)

@@ -55,8 +55,10 @@ class Bench:
         self.dead.put_nowait(read_task(delivery.body))
         delivery.acknowledge()
 
-    async def give(self, number: int, behave: str = "", job: int = 1, token: int = 1, kind: str = "steps") -> None:
-        task = Task(job, token, number, kind, pack([number, behave, 0]), REPLY.name, 5.0)
+    async def give(
+        self, number: int, behave: str = "", job: int = 1, token: int = 1, kind: str = "steps", *, alone: bool = False
+    ) -> None:
+        task = Task(job, token, number, kind, pack([number, behave, 0]), REPLY.name, 5.0, alone)
         await self.master.publish(topology.tasks("steps").name, pack(task))
 
     async def result(self) -> TaskResult:
@@ -152,6 +154,34 @@ async def test_p21_a_result_waits_for_a_broker_that_is_away_and_nothing_counts_a
     assert (await bench.result()).task == 1
     assert (bench.worker.done_count, await bench.depth()) == (1, 0)
     await away.stop()
+
+
+async def test_p21_a_task_that_is_to_be_alone_runs_beside_no_other_and_then_all_goes_on(bench: Bench) -> None:
+    runner = bench.steps.runner_made
+    await bench.give(1, "gate")
+    await bench.clock.settle()
+    await bench.give(2, alone=True)
+    await bench.give(3)
+    for _ in range(10):
+        await bench.clock.settle()
+    assert bench.results.empty(), "it waits for the one that runs, and others wait for it"
+    runner.gate.set()
+    assert [(await bench.result()).task for _ in range(3)] == [1, 2, 3]
+    await bench.give(4)
+    assert (await bench.result()).task == 4
+
+
+async def test_p21_a_task_that_is_called_off_while_it_waits_to_be_alone_is_in_nobodys_way(bench: Bench) -> None:
+    await bench.give(1, "gate", job=1)
+    await bench.clock.settle()
+    await bench.give(2, job=2, alone=True)
+    await bench.clock.settle()
+    await bench.master.broadcast(topology.CONTROL, pack(CancelTasks(2, 1)))
+    await bench.clock.settle()
+    await bench.give(3, job=3)
+    assert (await bench.result()).task == 3
+    bench.steps.runner_made.gate.set()
+    assert (await bench.result()).task == 1
 
 
 async def test_a_worker_that_stops_gives_its_tasks_to_the_next_one(bench: Bench) -> None:

@@ -34,7 +34,10 @@ GatewayMail = Knock | LevelNews | ProgressNews
 
 
 class Task(Struct, array_like=True, frozen=True):
-    """One piece of work. (job, token, task) names it; `payload` is the kind's own; results go to `reply_to`."""
+    """One piece of work. (job, token, task) names it; `payload` is the kind's own; results go to `reply_to`.
+
+    `alone`: no worker has survived it so far; nothing else may run beside it (P21).
+    """
 
     job: int
     token: int
@@ -43,10 +46,14 @@ class Task(Struct, array_like=True, frozen=True):
     payload: bytes
     reply_to: str
     deadline_s: float
+    alone: bool = False
 
 
 class TaskResult(Struct, array_like=True, frozen=True):
-    """What a task brought; or `later_s`: give it again after so many seconds (P20); or `error`: the worker failed."""
+    """What a task brought; or `later_s`: give it again after so many seconds (P20); or `error`: the worker failed.
+
+    `died`: no worker survived it, and it has not yet been tried alone (P21).
+    """
 
     job: int
     token: int
@@ -54,6 +61,7 @@ class TaskResult(Struct, array_like=True, frozen=True):
     data: bytes = b""
     later_s: float | None = None
     error: str | None = None
+    died: bool = False
 
 
 class CancelTasks(Struct, array_like=True, frozen=True, tag=True):
