@@ -9,7 +9,7 @@ ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests which-page crawl up check test autobahn format clean
+.PHONY: help setup setup-tests which-page crawl up check test autobahn compose-smoke format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test: setup-tests ## all tests; installs what they need
 
 autobahn: $(DEV) ## WebSocket conformance, 517 cases; GROUPS="1 2 …" for some of them
 	@bash tools/autobahn "$(GROUPS)"
+
+compose-smoke: $(DEV) ## docker-compose.yml for real: up, 20 clients, each service killed once, down
+	@$(BIN)/python -m tests.compose $(ARGS)
 
 format: $(DEV) ## let ruff lay the code out
 	$(BIN)/ruff check --fix $(PACKAGES)

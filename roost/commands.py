@@ -97,7 +97,9 @@ def crawl(
     server: Annotated[
         str,
         typer.Option(
-            metavar="URL", envvar="ROOST_SERVER", help="Ask the Roost whose discovery is here, instead of running one."
+            metavar="URL",
+            envvar="ROOST_SERVER",
+            help="Ask the Roost whose discovery is here, instead of running one; several replicas with commas.",
         ),
     ] = "",
     format: Annotated[

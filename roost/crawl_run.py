@@ -35,7 +35,10 @@ CANCEL_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the command asked for. Without a `server`, everything runs in this process."""
+    """What the command asked for.
+
+    `server` is the URL of discovery, or those of its replicas with commas; without it everything runs in this process.
+    """
 
     spec: dict[str, Any]
     format: Format
@@ -84,21 +87,21 @@ class CrawlRun:
         return self._found_so_far()
 
     async def _crawl(self) -> CrawlResult:
-        async with self._system() as url, connect(url, connect_within_s=CONNECT_WITHIN_S) as client:
+        async with self._system() as urls, connect(urls, connect_within_s=CONNECT_WITHIN_S) as client:
             return await self._ask(client)
 
     @contextlib.asynccontextmanager
-    async def _system(self) -> AsyncIterator[str]:
-        """The URL of discovery: the server's, or that of a system of our own."""
+    async def _system(self) -> AsyncIterator[list[str]]:
+        """Where discovery is: the server's, or that of a system of our own."""
         if self._order.server:
-            yield self._order.server
+            yield self._order.server.replace(",", " ").split()
             return
         from backend.kinds.crawl.options import CrawlOptions
         from roost.up import UpSettings, all_in_one
 
         options = {CRAWL: CrawlOptions(allow_private=self._order.allow_private)}
         async with all_in_one(UpSettings(options=options)) as system:
-            yield system.url
+            yield [system.url]
 
     async def _ask(self, client: Client) -> CrawlResult:
         self._asked = True

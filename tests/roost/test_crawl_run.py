@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
+from discovery.server import Discovery
 from roost.crawl_run import CrawlRun, Order
 from roost.export import Format, Target
 from roost.render import PlainDisplay
@@ -36,6 +37,19 @@ def make_run(server: str, path: Path) -> tuple[CrawlRun, WatchedDisplay]:
     display = WatchedDisplay()
     order = Order({"url": "http://a.example/", "depth": 1}, Format.JSON, server)
     return CrawlRun(order, Target(path), display), display
+
+
+async def test_of_several_replicas_of_discovery_the_first_that_answers_is_enough(
+    discovery: Discovery, gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    await gateway.register(discovery.url)
+    run, _ = make_run(f"http://127.0.0.1:1,{discovery.url}", tmp_path / "out")
+    running = asyncio.create_task(run.run())
+    conversation = await gateway.meet()
+    await conversation.welcome()
+    submit = await conversation.hear(protocol.Submit)
+    await conversation.say(protocol.Result(submit.id, Outcome.DONE, 0))
+    assert await running == 0
 
 
 async def test_a_cancel_that_nobody_answers_ends_with_what_was_streamed(
