@@ -91,6 +91,12 @@ def test_whoever_waits_waits_for_health_and_everybody_tells_of_it() -> None:
     assert "HEALTHCHECK" in DOCKERFILE
 
 
+def test_the_image_is_built_once_and_before_anybody_needs_it() -> None:
+    (builder,) = (name for name, service in SERVICES.items() if "build" in service)
+    assert {service["image"] for service in PARTS.values()} == {DEFAULTS["ROOST_IMAGE"]}
+    assert all(builder in service["depends_on"] for name, service in PARTS.items() if name != builder)
+
+
 def test_a_gateway_tells_clients_the_port_that_is_published_for_it() -> None:
     gateways = [service for service in PARTS.values() if command(service) == "gateway"]
     published = [service["ports"][0].split(":") for service in gateways]
