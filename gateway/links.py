@@ -19,7 +19,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from gateway import frames
+from gateway import frames, memory
 from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.counters import Counters
 from gateway.deflate import Deflater
@@ -29,7 +29,7 @@ from gateway.poller import Poller
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FINISH, FREE, GONE, LINGERING, OPEN, WINDOW_SHIFT, Slots
 from gateway.transport import Transport
-from gateway.wheel import Wheel, ticks
+from gateway.wheel import SIZE, TICK_S, Wheel, ticks
 from wire.codes import APPLICATION_ERROR, SLOW, Close
 
 log = logging.getLogger(__name__)
@@ -360,12 +360,14 @@ class Links:
             self._trim(len(self.slots))
 
     def _trim(self, count: int) -> None:
-        """Dictionaries keep the room of their largest day until they are cleared."""
+        """Dictionaries keep the room of their largest day until they are cleared; the wheel's entries stay for a turn."""
         for trim in self.on_trim:
             trim(count)
         for table in (self.outboxes, self.parsers):
             if not table:
                 table.clear()
+        if self._loop is not None:
+            self._loop.call_later(SIZE * TICK_S, memory.give_back)
 
     def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
         try:
