@@ -360,7 +360,7 @@ class Links:
             self._trim(len(self.slots))
 
     def _trim(self, count: int) -> None:
-        """Dictionaries keep the room of their largest day until they are cleared; the wheel's entries stay for a turn."""
+        """Dictionaries keep their largest size until they are cleared, and the wheel its entries for a turn."""
         for trim in self.on_trim:
             trim(count)
         for table in (self.outboxes, self.parsers):
