@@ -4,31 +4,31 @@
 what          embedded            real
 ============  ==================  ============================
 ``broker``    ``memory:``         ``amqp://…``, ``amqps://…``
-``cache``     ``memory:``         ``redis://…``, ``rediss://…``
+``cache``     ``memory:``         ``redis://…``, ``rediss://…``, ``redis+sentinel://…``
 ``store``     ``sqlite:PATH``
 ============  ==================  ============================
 
 Embedded broker and cache live in one process: parts that are to share them are made from one `Engines`. Of the real
-ones each part gets connections of its own.
+ones each part gets connections of its own. A cluster is one URL with several hosts (`backend.hosts`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from backend.broker.memory import MemoryBroker
 from backend.broker.port import Broker
 from backend.cache.memory import MemoryCache
 from backend.cache.port import Cache
+from backend.hosts import each_host, names_hosts
 from backend.store.port import Store, StoreLimits
 from backend.store.sqlite import SqliteStore
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse
 
 IN_MEMORY = "memory:"
-BROKERS, CACHES = ("amqp", "amqps"), ("redis", "rediss")
+BROKERS, CACHES, SENTINELS = ("amqp", "amqps"), ("redis", "rediss"), ("redis+sentinel",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Engines:
     def _broker_maker(self, url: str) -> Callable[[], Broker]:
         if url == IN_MEMORY:
             return MemoryBroker(self._clock).connect
-        if not _names_host(url, BROKERS):
-            raise _unknown("broker", url, "memory:, amqp://USER:PASSWORD@HOST:PORT/VHOST")
+        if not names_hosts(url, BROKERS):
+            raise _unknown("broker", url, "memory:, amqp://USER:PASSWORD@HOST:PORT,HOST:PORT/VHOST")
         from backend.broker.rabbitmq import RabbitBroker  # with its driver, which takes a while to import
 
         return lambda: RabbitBroker(url, self._clock)
@@ -77,20 +77,13 @@ class Engines:
         if url == IN_MEMORY:
             shared = MemoryCache(clock=self._clock)
             return lambda: shared
-        if not _names_host(url, CACHES):
-            raise _unknown("cache", url, "memory:, redis://HOST:PORT/NUMBER")
+        is_one = names_hosts(url, CACHES) and len(each_host(url)) == 1
+        if not is_one and not names_hosts(url, SENTINELS):
+            raise _unknown("cache", url, "memory:, redis://HOST:PORT/NUMBER, redis+sentinel://HOST,HOST/SERVICE/NUMBER")
         from backend.cache.redis import RedisCache
 
+        RedisCache(url, self._clock)  # what is wrong with the rest of the URL is said now, not when a part is made
         return lambda: RedisCache(url, self._clock)
-
-
-def _names_host(url: str, schemes: tuple[str, ...]) -> bool:
-    """Whether it is a URL of one of these schemes, with a host and, if any, a port."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _unknown(what: str, url: str, known: str) -> Misuse:

@@ -130,15 +130,17 @@ class Service:
 
 
 class RabbitMq(Service):
-    """One node, run directly, with a name server (epmd) of its own."""
+    """One node, run directly, with a name server (epmd) of its own, unless it is told to share another's."""
 
-    def __init__(self) -> None:
+    def __init__(self, epmd_port: int = 0) -> None:
         super().__init__("rabbitmq")
-        self._dist_port, self._epmd_port = free_port(), free_port()
+        self._dist_port, self.epmd_port = free_port(), epmd_port or free_port()
+        self.node = f"roost{self.port}@localhost"
         self.url = f"amqp://guest:guest@{LOOPBACK}:{self.port}/"
         (self.folder / "enabled_plugins").write_text("[].")
         (self.folder / "rabbitmq.conf").write_text("disk_free_limit.absolute = 1MB\nlog.console = false\n")
-        self._names = self.spawn(["epmd", "-port", str(self._epmd_port), "-address", LOOPBACK])
+        if not epmd_port:
+            self._names = self.spawn(["epmd", "-port", str(self.epmd_port), "-address", LOOPBACK])
 
     def command(self) -> list[str]:
         return [str(RABBITMQ_BIN / "rabbitmq-server")]
@@ -147,7 +149,7 @@ class RabbitMq(Service):
         return {
             "HOME": str(self.folder),
             "ERL_EPMD_ADDRESS": LOOPBACK,
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_PORT": str(self.epmd_port),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_DIST_PORT": str(self._dist_port),
@@ -155,7 +157,7 @@ class RabbitMq(Service):
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_LOGS": str(self.folder / "node.log"),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
-            "RABBITMQ_NODENAME": f"roost{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_NODE_IP_ADDRESS": LOOPBACK,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),

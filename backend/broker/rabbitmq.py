@@ -21,6 +21,7 @@ from backend.broker.rabbitmq_consumer import DEAF_S, Attached, RabbitListener, r
 from backend.broker.rabbitmq_link import BROKER, Link
 from backend.broker.rabbitmq_publisher import Publisher, declare_fanout
 from backend.broker.rabbitmq_queues import arguments, check_name
+from backend.hosts import each_host
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse, Unavailable
 
@@ -34,11 +35,13 @@ class _Startable(Subscription, Protocol):
 class RabbitBroker:
     """One part's connection to RabbitMQ. `url` is ``amqp://user:password@host:port/vhost``, or ``amqps:``.
 
+    Of a cluster it names several nodes, ``host:port,host:port``: each connection goes to any one that serves.
     A consumer that hears nothing for `deaf_s`, although it should, starts anew.
     """
 
     def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, deaf_s: float = DEAF_S) -> None:
         self._clock, self._deaf_s = clock, deaf_s
+        self._in_cluster = len(each_host(url)) > 1
         self._specs: dict[str, QueueSpec] = {}
         self._subscriptions: set[_Startable] = set()
         self._handling = Handling()
@@ -59,7 +62,7 @@ class RabbitBroker:
     async def declare(self, spec: QueueSpec) -> None:
         self._check_open()
         async with self._consuming.errand() as channel:
-            await _declare(channel, spec)
+            await self._declare_on(channel, spec)
         self._specs[spec.name] = spec
 
     async def publish(self, queue: str, body: bytes) -> None:
@@ -75,7 +78,7 @@ class RabbitBroker:
 
         async def prepare(channel: AbstractChannel) -> AbstractQueue:
             spec = self._specs.get(queue)  # it may have expired while this part was away (P22)
-            found = await _declare(channel, spec) if spec else await channel.get_queue(queue)
+            found = await self._declare_on(channel, spec) if spec else await channel.get_queue(queue)
             await channel.set_qos(prefetch_count=room)
             return found
 
@@ -121,18 +124,19 @@ class RabbitBroker:
         if self._specs:
             async with self._consuming.errand() as channel:
                 for spec in self._specs.values():
-                    await _declare(channel, spec)
+                    await self._declare_on(channel, spec)
+
+    async def _declare_on(self, channel: AbstractChannel, spec: QueueSpec) -> AbstractQueue:
+        words = arguments(spec, self._in_cluster)
+        return await channel.declare_queue(spec.name, durable=True, arguments=dict(words))
 
     async def _disconnect(self) -> None:
+        await self._publisher.stop()
         await asyncio.gather(self._consuming.stop(), self._publishing.stop())
 
     def _check_open(self) -> None:
         if not self._is_open:
             raise Unavailable(BROKER, "this connection is not started, or stopped")
-
-
-async def _declare(channel: AbstractChannel, spec: QueueSpec) -> AbstractQueue:
-    return await channel.declare_queue(spec.name, durable=True, arguments=dict(arguments(spec)))
 
 
 async def _nothing() -> None: ...

@@ -27,6 +27,7 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, InvalidFra
 from pamqp.exceptions import PAMQPException
 from yarl import URL
 
+from backend.hosts import each_host
 from wire.clock import Clock
 from wire.errors import Misuse, Unavailable
 
@@ -71,6 +72,11 @@ def _reason(problem: BaseException) -> str:
     return str(problem) or type(problem).__name__
 
 
+def _tuned(url: URL, purpose: str) -> URL:
+    url = url.update_query(name=f"roost {purpose}")
+    return url if "heartbeat" in url.query else url.update_query(heartbeat=HEARTBEAT_S)
+
+
 async def close(what: AbstractChannel | AbstractConnection) -> None:
     """Close a channel or connection, however it is; do not wait long for a broker that says nothing."""
     with suppress(Unavailable, Misuse), translated():
@@ -79,12 +85,13 @@ async def close(what: AbstractChannel | AbstractConnection) -> None:
 
 
 class Link:
-    """A connection. `url` may name its heartbeat; `restore` may raise Unavailable, and then it is tried again."""
+    """A connection to any one of the hosts of `url`, which may name its heartbeat.
+
+    `restore` may raise Unavailable, and then another host is tried, or the same again.
+    """
 
     def __init__(self, url: str, purpose: str, clock: Clock, restore: Callable[[], Awaitable[None]]) -> None:
-        self._url = URL(url).update_query(name=f"roost {purpose}")
-        if "heartbeat" not in self._url.query:
-            self._url = self._url.update_query(heartbeat=HEARTBEAT_S)
+        self._urls = [_tuned(URL(single), purpose) for single in each_host(url)]
         self._purpose, self._clock, self._restore = purpose, clock, restore
         self._connection: AbstractConnection | None = None
         self._up, self._lost = asyncio.Event(), asyncio.Event()
@@ -133,9 +140,19 @@ class Link:
         await self._drop()
 
     async def _connect(self) -> None:
-        """Be up, or raise Unavailable and be down."""
+        """Be up with the first host, in random order, that serves; or raise the last one's Unavailable and be down."""
+        *others, last = random.sample(self._urls, len(self._urls))  # so that the parts spread over the cluster
+        for url in others:
+            try:
+                return await self._connect_to(url)
+            except Unavailable as problem:
+                extra = {"action": "host_passed_over", "host": url.host, "reason": problem.reason}
+                log.debug("broker's host passed over", extra=extra)
+        return await self._connect_to(last)
+
+    async def _connect_to(self, url: URL) -> None:
         with translated():
-            self._connection = await aio_pika.connect(self._url, timeout=CONNECT_S)
+            self._connection = await aio_pika.connect(url, timeout=CONNECT_S)
         self._lost.clear()
         self._connection.close_callbacks.add(self._on_close)
         try:

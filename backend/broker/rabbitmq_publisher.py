@@ -15,7 +15,7 @@ from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from backend.broker.rabbitmq_link import ANSWER_S, BROKER, Link, translated
+from backend.broker.rabbitmq_link import ANSWER_S, BROKER, Link, close, translated
 from backend.broker.rabbitmq_queues import check_name
 from wire.errors import Misuse, RoostError, Unavailable
 
@@ -27,6 +27,8 @@ BODY_BYTES = 16 * 1024 * 1024
 """What RabbitMQ 4 takes by default. A larger body would cost the channel, with everybody's messages on it."""
 FULL_RETRY_S = 5.0
 """A full queue drains slower than a broker restarts."""
+LEAVING_MAX = 3
+"""Channels being left: a queue that is really full, and so refuses messages on any, costs no more than these."""
 
 
 class Publisher:
@@ -44,13 +46,20 @@ class Publisher:
         check_name(queue)
         if len(body) > BODY_BYTES:
             raise Misuse(f"a message of {len(body)} bytes for {queue}, over the {BODY_BYTES} that RabbitMQ takes")
+        channel: AbstractChannel | None = None
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S), self._window:
                     channel = await self._confirmed.channel()
                     await channel.default_exchange.publish(_message(body), queue, mandatory=True)
         except (Unavailable, Misuse) as problem:
+            if channel is not None and isinstance(problem.__cause__, (TimeoutError, DeliveryError)):
+                self._confirmed.leave(channel)
             raise _refusal(queue, problem) from problem
+
+    async def stop(self) -> None:
+        """Leave the channels to their connection."""
+        await self._confirmed.stop()
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
         """As `Broker.broadcast`."""
@@ -74,7 +83,7 @@ def _refusal(queue: str, problem: RoostError) -> Unavailable:
     if isinstance(cause, PublishError):
         return Unavailable(f"queue {queue}", "it does not exist")
     if isinstance(cause, DeliveryError):
-        return Unavailable(f"queue {queue}", "it is full", FULL_RETRY_S)
+        return Unavailable(f"queue {queue}", "it is full, or has no leader yet", FULL_RETRY_S)
     if isinstance(problem, Unavailable) and not isinstance(cause, ConnectionError):
         return problem
     return Unavailable(BROKER, "the connection was lost")  # or the channel, over somebody else's message
@@ -86,6 +95,7 @@ class Lane:
     def __init__(self, link: Link, confirms: bool) -> None:
         self._link, self._confirms = link, confirms
         self._opening: asyncio.Task[AbstractChannel] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def channel(self) -> AbstractChannel:
         """An open channel, the same for everybody. Raises Unavailable."""
@@ -93,6 +103,32 @@ class Lane:
         if opening is None or (opening.done() and not _is_usable(opening)):
             opening = self._opening = asyncio.create_task(self._link.channel(self._confirms))
         return await asyncio.shield(opening)
+
+    def leave(self, channel: AbstractChannel) -> None:
+        """The queue did not confirm a message on it: whoever publishes from now on has another channel.
+
+        RabbitMQ's end of a channel remembers who leads a quorum queue. When that node dies at the wrong moment, it goes
+        on sending there, or refuses everything, for as long as the channel lives (3.10.8, a queue in a cluster). What
+        is on its way is waited for.
+        """
+        opening = self._opening
+        is_ours = opening is not None and opening.done() and _is_usable(opening) and opening.result() is channel
+        if is_ours and len(self._leaving) < LEAVING_MAX:
+            self._opening = None
+            leaving = asyncio.create_task(_close_later(channel))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def stop(self) -> None:
+        """Wait for nobody."""
+        for leaving in self._leaving:
+            leaving.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+
+async def _close_later(channel: AbstractChannel) -> None:
+    await asyncio.sleep(ANSWER_S)  # by then, everybody on it has given up
+    await close(channel)
 
 
 def _is_usable(opened: asyncio.Task[AbstractChannel]) -> bool:

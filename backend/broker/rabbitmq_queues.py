@@ -1,7 +1,9 @@
 """A `QueueSpec` in RabbitMQ's words, pure; the same words for 3.10 to 4.x, so that an upgrade refuses no declaration.
 
-What must outlive a node is a quorum queue. A queue that expires with its owner is a classic one, durable too: cheaper,
-and worth no replica. Only quorum queues count deliveries, so whatever has a limit is one.
+What must outlive a node is a quorum queue. A queue that expires with its owner is a classic one where the broker is one
+node: durable too, cheaper, and there is nobody to hold a replica. In a cluster it is a quorum queue as well: a classic
+one lives on one node, and while that is down nobody can use it or declare it elsewhere. Only quorum queues count
+deliveries, so whatever has a limit is one.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ NO_DELIVERY_LIMIT = 1_000_000_000
 Arguments = dict[str, str | int]
 
 
-def arguments(spec: QueueSpec) -> Arguments:
+def arguments(spec: QueueSpec, in_cluster: bool = False) -> Arguments:
     """The arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
     check_name(spec.name)
-    words: Arguments = {"x-queue-type": "quorum" if is_quorum(spec) else "classic"}
-    if is_quorum(spec):
+    is_quorum = _is_quorum(spec, in_cluster)
+    words: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
+    if is_quorum:
         limit = spec.delivery_limit
         # The limit counts returns: a limit of 2 means three deliveries, on every version.
         words["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
@@ -35,13 +38,12 @@ def arguments(spec: QueueSpec) -> Arguments:
     if spec.max_length is not None:
         words |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
     if spec.dead_letters is not None:
-        words |= _dead_letters(spec, spec.dead_letters)
+        words |= _dead_letters(spec.dead_letters, is_quorum)
     return words
 
 
-def is_quorum(spec: QueueSpec) -> bool:
-    """Whether it is a quorum queue."""
-    return spec.delivery_limit is not None or (spec.durable and spec.expires_s is None)
+def _is_quorum(spec: QueueSpec, in_cluster: bool) -> bool:
+    return spec.delivery_limit is not None or (spec.durable and (in_cluster or spec.expires_s is None))
 
 
 def check_name(name: str) -> None:
@@ -58,9 +60,9 @@ def death_queue(headers: Mapping[str, object]) -> str | None:
     return None
 
 
-def _dead_letters(spec: QueueSpec, target: str) -> Arguments:
+def _dead_letters(target: str, is_quorum: bool) -> Arguments:
     words: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
-    if is_quorum(spec):
+    if is_quorum:
         # Kept in the source until the target has confirmed them; RabbitMQ asks for reject-publish with it.
         words |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     return words

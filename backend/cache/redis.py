@@ -20,13 +20,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from backend.cache.redis_client import Client
 from wire.clock import SYSTEM_CLOCK, Clock
-from wire.errors import Misuse
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +44,14 @@ Command = Callable[[], Awaitable[Any]]
 
 
 class RedisCache:
-    """One part's cache. `url` is ``redis://user:password@host:port/number``, or ``rediss:``.
+    """One part's cache. `url` names a server, or sentinels that know one (`backend.cache.redis_client`).
 
     Raises Misuse for a URL that is none.
     """
 
     def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
-        try:
-            self._redis: Redis = Redis.from_url(
-                url,
-                protocol=2,
-                socket_timeout=ANSWER_S,
-                socket_connect_timeout=ANSWER_S,
-                retry=Retry(NoBackoff(), 0),
-                client_name="roost",
-            )
-        except ValueError:
-            raise Misuse("the cache's URL is not of the form redis://HOST:PORT/NUMBER") from None
+        self._client = Client(url, ANSWER_S)
+        self._redis = self._client.redis
         self._clock = clock
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._commands: set[asyncio.Future[Any]] = set()
@@ -101,7 +89,7 @@ class RedisCache:
         self._is_started = False
         await asyncio.gather(*self._commands, return_exceptions=True)  # each ends within its own time
         with suppress(*OUTAGES):
-            await self._redis.aclose()
+            await self._client.close()
 
     async def _write(self, key: bytes, command: Command) -> None:
         if await self._ask(command) is not None:

@@ -14,7 +14,8 @@ from backend.broker import topology
 from backend.broker.port import QueueSpec
 from backend.broker.rabbitmq import RabbitBroker
 from backend.broker.rabbitmq_attachment import Attachment
-from backend.broker.rabbitmq_publisher import BODY_BYTES, WINDOW
+from backend.broker.rabbitmq_link import CLOSE_S
+from backend.broker.rabbitmq_publisher import BODY_BYTES, LEAVING_MAX, WINDOW
 from backend.broker.rabbitmq_queues import NO_DELIVERY_LIMIT, arguments, death_queue
 from tests import services
 from tests.backend.contract_broker import Inbox, publish, until, until_depth
@@ -224,6 +225,25 @@ async def test_a_body_that_rabbitmq_would_not_take_costs_nobody_the_channel(brok
     await until_depth(broker, queue, 1)
 
 
+async def test_a_full_queue_refuses_on_and_on_and_harms_nobody_else(broker: RabbitBroker, queue: str) -> None:
+    full = QueueSpec("test.full", max_length=1, expires_s=60.0)
+    await broker.declare(full)
+    await until(lambda: is_refused(broker, full.name))
+    for _ in range(2 * LEAVING_MAX):
+        outcomes = await asyncio.gather(
+            *(broker.publish(name, b"body") for name in (full.name, queue) * 20), return_exceptions=True
+        )
+        assert {type(outcome) for outcome in outcomes[::2]} == {Unavailable}
+        assert outcomes[1::2] == [None] * 20
+    assert len(broker._publisher._confirmed._leaving) <= LEAVING_MAX
+    async with asyncio.timeout(CLOSE_S):
+        await broker.stop()
+
+
+async def is_refused(broker: RabbitBroker, queue: str) -> bool:
+    return not await is_taken(broker, queue, b"fills")
+
+
 async def test_a_name_that_rabbitmq_would_not_take_is_misuse(broker: RabbitBroker) -> None:
     name = "é" * 128
     with pytest.raises(Misuse):
@@ -279,6 +299,12 @@ def test_the_door_to_the_store_is_bounded_and_loses_nothing() -> None:
         "x-dead-letter-routing-key": "jobs.dead",
         "x-dead-letter-strategy": "at-least-once",
     }
+
+
+def test_in_a_cluster_no_queue_depends_on_one_node() -> None:
+    mail = arguments(topology.reply("m1"), in_cluster=True)
+    assert mail == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT, "x-expires": 60_000}
+    assert arguments(QueueSpec("q", durable=False), in_cluster=True) == {"x-queue-type": "classic"}
 
 
 def test_endless_is_said_by_leaving_it_out() -> None:

@@ -11,6 +11,7 @@ from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
 from tests import services
 from wire.errors import Misuse
+from wire.messages.lock import Attach, RequestState, Statuses, Withdraw
 
 
 def engines(**urls: str) -> Engines:
@@ -26,12 +27,21 @@ def engines(**urls: str) -> Engines:
         ("broker", "amqp://user:password@"),
         ("broker", "amqp://user:password@host:port/"),
         ("broker", "redis://user:password@host"),
+        ("broker", "amqp://user:password@one,two:port/"),
+        ("broker", "amqp://user:password@one,,two/"),
         ("cache", "disk:"),
+        ("cache", "redis://:password@one:1,two:2/0"),
+        ("cache", "redis+sentinel://:password@one,two:port/roost/0"),
+        ("cache", "redis+sentinel://:password@one,two/roost/zero"),
+        ("cache", "redis+sentinel://:password@one,two/roost/0?password=other"),
         ("cache", "redis://:password@/0"),
         ("cache", "redis://:password@host:99999/0"),
         ("store", "sqlite:"),
         ("store", "sqlite"),
         ("store", "mysql://secret:password@host/db"),
+        ("store", "postgresql:secret:password"),
+        ("store", "postgresql://user:password@/db"),
+        ("store", "postgresql://user:password@one,two:port/db"),
     ],
 )
 def test_a_url_that_names_no_engine_is_refused_without_repeating_its_password(what: str, url: str) -> None:
@@ -79,3 +89,18 @@ async def test_the_store_is_the_file_that_the_url_names(tmp_path: Path) -> None:
     await store.start()
     await store.stop()
     assert (tmp_path / "with space:and colon.db").exists()
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+async def test_lock_servers_of_several_processes_share_the_database_that_the_url_names(scheme: str) -> None:
+    server = services.postgres()
+    url = server.url(server.database()).replace("postgresql", scheme)
+    first, second = engines(store=url).store(), engines(store=url).store()
+    await first.start()
+    await second.start()
+    await first.decide([Withdraw(b"client", "r1")])
+    (status,) = await second.decide([Attach(b"client", 1, "g1", ["r1"])])
+    assert isinstance(status, Statuses)
+    assert status.requests[0].state is RequestState.ENDED
+    await first.stop()
+    await second.stop()
