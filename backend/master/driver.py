@@ -34,6 +34,8 @@ LOOK_S = 0.5
 NEWS_S = 0.25
 """Least time between two progress messages of a job: as fast as a person can read."""
 RETRY_S = 1.0
+STUCK_S = 60.0
+"""A run that has not come round its loop for so long hangs (P17): nothing that it waits for takes half of that."""
 SUMMARY_BYTES = 64 * 1024
 """Most bytes of a summary: it travels with every knock, and to the client in one message."""
 FAILURE_CHARS = 1000
@@ -85,6 +87,7 @@ class Driver:
         self._kind, self._desk = kind, desk
         self._wake = asyncio.Event()
         self._news_at = 0.0
+        self._came_round_at = desk.clock.monotonic()
         self.progress = PlanProgress(0, 0, 0, 0)
         self.is_finishing = False
         self._bug: Exception | None = None
@@ -106,6 +109,10 @@ class Driver:
         if answer.verdict is Verdict.CANCEL:
             self.run.cancelled = True
         self._wake.set()
+
+    def is_stuck(self) -> bool:
+        """Whether it hangs (P17). Waiting for workers, or for a store that is away, is not being stuck."""
+        return not self.is_finishing and self._desk.clock.monotonic() > self._came_round_at + STUCK_S
 
     async def drive(self) -> None:
         """Work until the outcome is committed. Raises LostAuthority."""
@@ -135,7 +142,7 @@ class Driver:
             self._wake.clear()
             if self._bug is not None:
                 raise self._bug
-            now = clock.monotonic()
+            now = self._came_round_at = clock.monotonic()
             self.progress = self.run.plan.progress()
             outcome = self.run.outcome(now)
             if outcome is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from backend.cache.memory import MemoryCache
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
 from backend.lock.server import LockServer
+from backend.master.driver import STUCK_S
 from backend.master.master import BEAT_S, Master, MasterSettings
 from backend.store.sqlite import SqliteStore
 from tests.backend.contract_broker import Inbox
@@ -24,7 +26,7 @@ from tests.system.steps import Steps, StepsSpec
 from wire.codec import pack
 from wire.errors import Misuse
 from wire.internal import NO_SECRET
-from wire.messages.lock import Acquire, Acquired, Knock, LeaseBeat, Offer, Verdict
+from wire.messages.lock import Acquire, Acquired, Grant, Knock, LeaseBeat, Offer, Verdict
 from wire.messages.outcome import Outcome
 from wire.messages.work import Task, TaskResult, read_mail, read_task
 
@@ -180,6 +182,34 @@ async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_g
     assert knock.ending.outcome is Outcome.DONE
     assert knock.only_part is not None
     assert b"no worker survived it" in knock.only_part
+
+
+async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(office: Office) -> None:
+    hangs = asyncio.Event()
+    really = office.own.publish
+
+    async def publish(queue: str, body: bytes) -> None:
+        if queue.startswith("tasks."):
+            await hangs.wait()
+        await really(queue, body)
+
+    office.own.publish = publish  # type: ignore[method-assign]
+    await office.submit(office.offer())
+    await until(lambda: office.master.running() == 1)
+    (job,) = office.master._drivers
+    begun = office.clock.monotonic()
+    while office.master.running():
+        await office.clock.advance(BEAT_S)
+        await asyncio.sleep(0.01)
+    assert office.clock.monotonic() - begun >= STUCK_S
+    await office.master.drain()  # so that it does not ask for the job again
+    grants: list[Grant] = []
+    while not grants:
+        await office.clock.advance(1.0)
+        (other,) = await office.locks.decide([Acquire("m2", secrets.token_bytes(16), 1, [])])
+        assert isinstance(other, Acquired)
+        grants = other.grants
+    assert [grant.job for grant in grants] == [job]
 
 
 async def test_p16_a_job_granted_during_the_drain_is_given_back(office: Office) -> None:
