@@ -6,9 +6,9 @@ server's after another's, and stay silent. After a pause of more than one ping p
 process, less the base, is divided by the number of connections. Of ours, tasks and allocated blocks (every Python
 object has at least one, timers included) are counted before and after: a connection owns none.
 
-At the end all leave, and what the process then has more than at the base is divided by their number, too. A second
-crowd of the same size, from other addresses, comes and goes: what stays after the first and does not grow with the
-second is kept for whoever comes next; what grows again is lost.
+At the end all leave, and what the process then has more than at the base, a minute later, is divided by their number,
+too. A second crowd of the same size, from other addresses, comes and goes: what stays after the first and does not grow
+with the second is kept for whoever comes next; what grows again is lost.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from contextlib import ExitStack
 from bench import crowds, servers
 from bench.report import Report
 from bench.rounds import Row
+from gateway.wheel import SIZE, TICK_S
 
 WARM_UP_COUNT = 200
-BREATH_S = 1.0
-"""After all have left, before it is measured what stays: a server may clean up a moment later."""
+LEFT_S = SIZE * TICK_S + 5
+"""The gateway's wheel has turned once by then, and what was on it is gone."""
 
 DEFAULT = (*servers.ALL_OURS, *servers.PEERS)
 
@@ -33,6 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What `run` wants to know."""
     parser.add_argument("--count", type=int, default=15_000, help="connections to hold, each server [15000]")
     parser.add_argument("--settle-s", type=float, default=30.0, help="silence before measuring, pings included [30]")
+    parser.add_argument(
+        "--left-s",
+        type=float,
+        default=LEFT_S,
+        help=f"after all have left, before it is measured what stays: servers clean up later [{LEFT_S:.0f}]",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="rounds [3]")
     parser.add_argument("--only", default=",".join(DEFAULT), help="servers, with commas between them")
 
@@ -56,8 +63,8 @@ def run(options: argparse.Namespace) -> Report:
         "own: memory a process has written (anonymous pages), RSS: all it has in RAM, shared libraries included; "
         "kernel: slab memory of the whole machine while the connections opened, both ends of each and the epoll "
         "entries included",
-        "left: what stays, for each connection of one crowd, when all have left; left twice: when a second crowd of "
-        "the same size has come and gone as well (what leaks doubles)",
+        f"left: what stays, for each connection of one crowd, {options.left_s:.0f} s after all have left; left twice: "
+        "when a second crowd of the same size has come and gone as well (what leaks doubles)",
     ]
     return report
 
@@ -70,13 +77,19 @@ def _round(names: list[str], options: argparse.Namespace) -> list[tuple[str, Row
         time.sleep(options.settle_s)
         for one in holding:
             one.settled()
-        for one in holding:
-            one.close(" left")
+        _leave(holding, options.left_s, " left")
         for one in holding:
             one.open_again()
-        for one in holding:
-            one.close(" left twice")
+        _leave(holding, options.left_s, " left twice")
         return [one.result() for one in holding]
+
+
+def _leave(holding: list[_Holding], left_s: float, when: str) -> None:
+    for one in holding:
+        one.close()
+    time.sleep(left_s)
+    for one in holding:
+        one.left(when)
 
 
 class _Holding:
@@ -125,11 +138,13 @@ class _Holding:
         """A second crowd comes."""
         self._throng.open()
 
-    def close(self, when: str) -> None:
-        """All leave; `when` names the columns."""
+    def close(self) -> None:
+        """All leave."""
         self._throng.close()
+
+    def left(self, when: str) -> None:
+        """All have left; `when` names the columns."""
         self._blocks.append(self._metrics())
-        time.sleep(BREATH_S)
         self._weigh(when)
 
     def _weigh(self, when: str) -> None:
