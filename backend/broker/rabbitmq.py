@@ -16,9 +16,9 @@ from typing import Protocol
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from backend.broker.handling import Handling
-from backend.broker.port import Handler, QueueSpec, Subscription
+from backend.broker.port import BROKER, Handler, QueueSpec, Subscription
 from backend.broker.rabbitmq_consumer import DEAF_S, Attached, RabbitListener, receive_with
-from backend.broker.rabbitmq_link import BROKER, Link
+from backend.broker.rabbitmq_link import Link
 from backend.broker.rabbitmq_publisher import Publisher, declare_fanout
 from backend.broker.rabbitmq_queues import arguments, check_name
 from backend.hosts import each_host

@@ -27,6 +27,7 @@ from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, InvalidFra
 from pamqp.exceptions import PAMQPException
 from yarl import URL
 
+from backend.broker.port import BROKER
 from backend.hosts import each_host
 from wire.clock import Clock
 from wire.errors import Misuse, Unavailable
@@ -43,7 +44,6 @@ CLOSE_S = 2.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
 
-BROKER = "the broker"
 OUTAGES = (AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError)
 """The driver says RuntimeError when what it is asked to use was closed meanwhile."""
 

@@ -15,7 +15,8 @@ from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from backend.broker.rabbitmq_link import ANSWER_S, BROKER, Link, close, translated
+from backend.broker.port import BROKER
+from backend.broker.rabbitmq_link import ANSWER_S, Link, close, translated
 from backend.broker.rabbitmq_queues import check_name
 from wire.errors import Misuse, RoostError, Unavailable
 

@@ -53,6 +53,7 @@ class Worker:
         self._subscriptions: list[Subscription] = []
         self._room = Room(self._on_lone)
         self._is_leaving = False
+        self._unreached: set[str] = set()
         self._in_hand = 0
         self._empty = asyncio.Event()
         self.done_count = 0
@@ -189,11 +190,17 @@ class Worker:
             try:
                 await self._broker.publish(task.reply_to, pack(result))
             except Unavailable as again:
-                if problem is None:
-                    extra = {"action": "result_unsent", "job": task.job, "reason": again.reason}
-                    log.warning("result not sent yet", extra=extra)
                 problem = again
+                self._complain(problem, task.reply_to)
                 await self._clock.sleep(RETRY_S)
             else:
+                self._unreached -= {BROKER, task.reply_to}
                 return True
         return False
+
+    def _complain(self, problem: Unavailable, reply_to: str) -> None:
+        """One line for an outage, however many results wait for its end."""
+        away = BROKER if problem.what == BROKER else reply_to
+        if away not in self._unreached:
+            self._unreached.add(away)
+            log.warning("results not sent yet", extra={"action": "results_unsent", "reason": str(problem)})
