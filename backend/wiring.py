@@ -5,7 +5,7 @@ what          embedded            real
 ============  ==================  ============================
 ``broker``    ``memory:``         ``amqp://…``, ``amqps://…``
 ``cache``     ``memory:``         ``redis://…``, ``rediss://…``, ``redis+sentinel://…``
-``store``     ``sqlite:PATH``
+``store``     ``sqlite:PATH``     ``postgresql://…``, ``postgres://…``
 ============  ==================  ============================
 
 Embedded broker and cache live in one process: parts that are to share them are made from one `Engines`. Of the real
@@ -29,6 +29,7 @@ from wire.errors import Misuse
 
 IN_MEMORY = "memory:"
 BROKERS, CACHES, SENTINELS = ("amqp", "amqps"), ("redis", "rediss"), ("redis+sentinel",)
+STORES = ("postgresql", "postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,7 @@ class Engines:
         self._limits, self._clock = limits, clock
         self._new_broker = self._broker_maker(urls.broker)
         self._new_cache = self._cache_maker(urls.cache)
-        scheme, _, path = urls.store.partition(":")
-        if scheme != "sqlite" or not path:
-            raise _unknown("store", urls.store, "sqlite:PATH, sqlite::memory:")
-        self._store_path = path
+        self._new_store = self._store_maker(urls.store)
 
     def broker(self) -> Broker:
         """A connection of its own for one part."""
@@ -62,7 +60,7 @@ class Engines:
 
     def store(self) -> Store:
         """A store for one lock server."""
-        return SqliteStore(self._store_path, self._limits, self._clock)
+        return self._new_store()
 
     def _broker_maker(self, url: str) -> Callable[[], Broker]:
         if url == IN_MEMORY:
@@ -85,7 +83,19 @@ class Engines:
         RedisCache(url, self._clock)  # what is wrong with the rest of the URL is said now, not when a part is made
         return lambda: RedisCache(url, self._clock)
 
+    def _store_maker(self, url: str) -> Callable[[], Store]:
+        scheme, _, path = url.partition(":")
+        if scheme == "sqlite" and path:
+            return lambda: SqliteStore(path, self._limits, self._clock)
+        if not names_hosts(url, STORES):
+            raise _unknown(
+                "store", url, "sqlite:PATH, sqlite::memory:, postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE"
+            )
+        from backend.store.postgres.engine import PostgresStore
+
+        return lambda: PostgresStore(url, self._limits)
+
 
 def _unknown(what: str, url: str, known: str) -> Misuse:
-    shown = url.split("://")[0]
+    shown = url.partition(":")[0]
     return Misuse(f"no engine for {what} URL {shown!r}: this version knows {known}")

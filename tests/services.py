@@ -28,6 +28,7 @@ START_S = 90.0
 """RabbitMQ needs 5 to 10 s on a quiet machine."""
 LOOPBACK = "127.0.0.1"
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
+POSTGRESQL = Path("/usr/lib/postgresql")
 
 
 class Warden:
@@ -58,11 +59,11 @@ def warden() -> Warden:
 class Service:
     """A server process in a folder of its own, that can be killed and started again at the same port."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, user: str | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"roost-{name}-"))
         warden().tell("folder", self.folder)
         self.port = free_port()
-        self._name = name
+        self._name, self._user = name, user
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> list[str]:
@@ -121,6 +122,9 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
             )
         warden().tell("group", process.pid)
         return process
@@ -194,6 +198,85 @@ class Redis(Service):
         return say(self.port, b"PING\r\n") == b"+PONG\r\n"
 
 
+class Postgres(Service):
+    """One server of the newest version there is. It refuses to run as root."""
+
+    def __init__(self) -> None:
+        super().__init__("postgresql", "postgres" if os.geteuid() == 0 else None)
+        self._bin = newest_postgresql()
+        self._database_count = 0
+        (self.folder / "password").write_text("private")
+        (self.folder / "data").mkdir(mode=0o700)
+        if self._user is not None:
+            for place in (self.folder, *self.folder.iterdir()):
+                shutil.chown(place, self._user)
+        words = f"-D {self.folder}/data -U roost -A scram-sha-256 --pwfile={self.folder}/password -E UTF8 --no-locale"
+        made = self.spawn([f"{self._bin}/initdb", "--no-sync", *words.split()])
+        if made.wait() != 0:
+            pytest.fail(f"initdb failed:\n{self._log().read_text(errors='replace')[-2000:]}")
+        warden().tell("ended", made.pid)
+
+    def url(self, database: str, *more_hosts: str) -> str:
+        """Of a database; `more_hosts` (``host:port``) stand before the server's own."""
+        hosts = ",".join([*more_hosts, f"{LOOPBACK}:{self.port}"])
+        return f"postgresql://roost:private@{hosts}/{database}"
+
+    def database(self) -> str:
+        """The name of a new, empty database."""
+        self._database_count += 1
+        name = f"test{self._database_count}"
+        self.sql("postgres", f"CREATE DATABASE {name}")
+        return name
+
+    def sql(self, database: str, text: str) -> str:
+        """What psql prints."""
+        command = [f"{self._bin}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, self.url(database)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": str(self.port),
+            "listen_addresses": LOOPBACK,
+            "unix_socket_directories": str(self.folder),
+            "shared_buffers": "64MB",
+        }
+        return [
+            *(f"{self._bin}/postgres", "-D", f"{self.folder}/data"),
+            *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+        ]
+
+    def kill(self) -> None:
+        self.freeze()  # so that no backend is added meanwhile
+        self._signal_backends(signal.SIGKILL)
+        super().kill()
+
+    def freeze(self) -> None:
+        super().freeze()
+        self._signal_backends(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal_backends(signal.SIGCONT)
+        super().thaw()
+
+    def _signal_backends(self, number: signal.Signals) -> None:
+        """Each is in a process group of its own, so it does not get what the server gets."""
+        assert self._process is not None
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                parent = int((process / "stat").read_text().rpartition(") ")[2].split()[1])
+                if parent == self._process.pid:
+                    os.kill(int(process.name), number)
+
+    def answers(self) -> bool:
+        hello = b"\0\3\0\0user\0roost\0database\0postgres\0\0"
+        return say(self.port, (len(hello) + 4).to_bytes(4, "big") + hello).startswith(b"R")
+
+
+def newest_postgresql() -> Path:
+    """Where its programs are."""
+    return max(POSTGRESQL.glob("*/bin"), key=lambda folder: int(folder.parent.name))
+
+
 S = TypeVar("S", bound=Service)
 
 
@@ -209,6 +292,13 @@ def redis() -> Redis:
     """The run's Redis."""
     need(shutil.which("redis-server") is not None, "redis-server")
     return started(Redis)
+
+
+@cache
+def postgres() -> Postgres:
+    """The run's PostgreSQL."""
+    need(any(POSTGRESQL.glob("*/bin/initdb")), "postgresql")
+    return started(Postgres)
 
 
 def started(make: Callable[[], S]) -> S:

@@ -17,15 +17,11 @@ from backend.jobs import (
     RequestRow,
     step,
 )
+from backend.store.endings import gave_up
 from backend.store.page import Page
-from wire.codes import ErrorCode
+from backend.store.port import ALONE_FROM, BACKOFF_S
 from wire.messages.lock import Acquire, Acquired, Grant, Knock, Offer, RequestState
-from wire.messages.outcome import Ending, Failure, Outcome
-
-BACKOFF_S = 2.0
-"""A job whose lease was lost n times waits n times as long before it is granted again (P16)."""
-ALONE_FROM = 2
-"""From this many lost leases on a job is granted only to a master that runs nothing else (P16)."""
+from wire.messages.outcome import Ending, Outcome
 
 Knocks = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
 
@@ -125,9 +121,7 @@ class Acquisition:
             self._page.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
             return None
         if attempt >= self._limits.attempts:
-            text = f"the job lost its master {attempt} times without finishing a level; it was given up"
-            failure = Failure(ErrorCode.GAVE_UP, text)
-            self._page.end(job, None, JobEvent.FAIL, Ending(Outcome.FAILED, failure=failure))
+            self._page.end(job, None, JobEvent.FAIL, gave_up(attempt))
             return None
         if lost and attempt > 1:
             self._do("hold_back", job=job, attempt=attempt, not_before=self._now + BACKOFF_S * (attempt - 1))

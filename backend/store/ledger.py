@@ -16,7 +16,8 @@ from backend.jobs import (
     step,
 )
 from backend.store.acquire import Acquisition
-from backend.store.page import READ_ENDING, Page
+from backend.store.endings import READ_ENDING
+from backend.store.page import Page
 from wire.codes import ErrorCode
 from wire.errors import BadInput, Misuse
 from wire.messages.client import MAX_IDS

@@ -13,12 +13,11 @@ from typing import Any
 import msgspec
 
 from backend.jobs import JOB_TABLE, JobEvent, JobState, RequestRow, request_ending, step
+from backend.store.endings import READ_ENDING
 from backend.store.port import StoreLimits
-from wire.codec import Unpacker, pack
+from wire.codec import pack
 from wire.messages.lock import RequestState, RequestStatus, Watcher
 from wire.messages.outcome import Ending
-
-READ_ENDING: Unpacker[Ending] = Unpacker(Ending, "ending")
 
 
 class Page:

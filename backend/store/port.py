@@ -26,6 +26,10 @@ LEASE_S = 6.0
 """How long a grant holds without a beat (P13)."""
 TICK_GAP_S = 3.0
 """A longer silence of the ticking row means that the store, not the masters, was away (P15)."""
+BACKOFF_S = 2.0
+"""A job whose lease was lost n times waits n times as long before it is granted again (P16)."""
+ALONE_FROM = 2
+"""From this many lost leases on a job is granted only to a master that runs nothing else (P16)."""
 
 
 @dataclass(frozen=True, slots=True)

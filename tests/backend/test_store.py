@@ -9,23 +9,32 @@ from pathlib import Path
 import pytest
 
 from backend.store.port import Store
+from backend.store.postgres.engine import PostgresStore
 from backend.store.sqlite import SqliteStore
 from tests.backend.contract_store import OpenStore, StoreContract
+from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
 from wire.errors import Misuse, Unavailable
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def clock(request: pytest.FixtureRequest) -> AsyncIterator[ManualClock]:
+    if request.param == "sqlite":
+        yield ManualClock()
+        return
+    clock = DatabaseClock()
+    await clock.start()
+    yield clock
+    await clock.stop()
+
+
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture(params=["sqlite"])
-async def open_store(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> AsyncIterator[OpenStore]:
+async def open_store(clock: ManualClock, tmp_path: Path) -> AsyncIterator[OpenStore]:
     opened: list[Store] = []
 
     async def open_again() -> Store:
-        store = {"sqlite": SqliteStore}[request.param](str(tmp_path / "jobs.db"), clock=clock)
+        is_database = isinstance(clock, DatabaseClock)
+        store = PostgresStore(shared_url()) if is_database else SqliteStore(str(tmp_path / "jobs.db"), clock=clock)
         await store.start()
         opened.append(store)
         return store

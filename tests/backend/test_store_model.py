@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from backend.jobs import TAKEN_ENDING
-from backend.store.port import LEASE_S, StoreLimits
+from backend.store.port import LEASE_S, Store, StoreLimits
+from backend.store.postgres.engine import PostgresStore
 from backend.store.sqlite import SqliteStore
+from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
 from wire.messages.lock import (
     Acknowledge,
@@ -75,9 +77,7 @@ class StoreModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.clock = ManualClock()
-        self.store = SqliteStore(":memory:", LIMITS, self.clock)
-        self.run(self.store.start())
+        self.clock, self.store = self.run(self.open())
         self.epochs = dict.fromkeys(CLIENTS, FIRST_EPOCH)
         self.requests: dict[Who, Request] = {}
         self.grants: list[Grant] = []
@@ -85,6 +85,14 @@ class StoreModel(RuleBasedStateMachine):
         self.leases: dict[int, float] = {}
         self.committed: dict[int, Complete] = {}
         self.nonces = 0
+
+    async def open(self) -> tuple[ManualClock, Store]:
+        """An empty store and its time."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing of it stays."""
+        await self.store.stop()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -96,7 +104,7 @@ class StoreModel(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.finish()
-        self.run(self.store.stop())
+        self.run(self.close())
         self.runner.close()
 
     # --- what clients and gateways do ------------------------------------------------------------
@@ -304,5 +312,30 @@ class StoreModel(RuleBasedStateMachine):
                 assert known.ending is not None or known.is_acknowledged
 
 
-TestStoreModel = StoreModel.TestCase
-TestStoreModel.settings = settings(max_examples=80, stateful_step_count=40)
+class SqliteModel(StoreModel):
+    async def open(self) -> tuple[ManualClock, Store]:
+        clock = ManualClock()
+        store = SqliteStore(":memory:", LIMITS, clock)
+        await store.start()
+        return clock, store
+
+
+class PostgresModel(StoreModel):
+    async def open(self) -> tuple[ManualClock, Store]:
+        clock = DatabaseClock()
+        await clock.start()
+        store = PostgresStore(shared_url(), LIMITS)
+        await store.start()
+        return clock, store
+
+    async def close(self) -> None:
+        await super().close()
+        assert isinstance(self.clock, DatabaseClock)
+        await self.clock.stop()
+
+
+TestSqliteModel = SqliteModel.TestCase
+TestSqliteModel.settings = settings(max_examples=80, stateful_step_count=40)
+TestPostgresModel = PostgresModel.TestCase
+TestPostgresModel.settings = settings(max_examples=12, stateful_step_count=40)
+"""A call takes ten times as long as in memory."""

@@ -1,0 +1,43 @@
+"""A database for the tests that run over every store engine, whose time moves with a `ManualClock`."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import asyncpg
+
+from backend.store.postgres.schema import migrate
+from tests import services
+from tests.clock import ManualClock
+
+EMPTY = """
+CREATE TABLE IF NOT EXISTS test_clock (now double precision);
+CREATE OR REPLACE FUNCTION server_time() RETURNS double precision LANGUAGE sql VOLATILE AS 'SELECT now FROM test_clock';
+TRUNCATE jobs, waiters, results, gateways, clock, test_clock;
+INSERT INTO clock DEFAULT VALUES;
+"""
+
+
+@cache
+def shared_url() -> str:
+    """Of the database that each test finds empty."""
+    server = services.postgres()
+    return server.url(server.database())
+
+
+class DatabaseClock(ManualClock):
+    """The time of the database at `shared_url`: the server-side functions ask it, not the server."""
+
+    async def start(self) -> None:
+        """Make the tables, or empty them, and take over the time."""
+        self._database = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
+        await migrate(self._database)
+        await self._database.execute(EMPTY)
+        await self._database.execute("INSERT INTO test_clock VALUES ($1)", self.wall())
+
+    async def advance(self, seconds: float) -> None:
+        await super().advance(seconds)
+        await self._database.execute("UPDATE test_clock SET now = $1", self.wall())
+
+    async def stop(self) -> None:
+        await self._database.close()

@@ -1,0 +1,483 @@
+"""What only a real PostgreSQL can do to us: be shared by lock servers, go away, come back, freeze, refuse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from backend.store.port import LEASE_S, StoreLimits
+from backend.store.postgres.engine import PostgresStore
+from backend.store.postgres.schema import migrate, migrations
+from tests import services
+from tests.backend.contract_broker import until
+from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
+from tests.backend.database import DatabaseClock, shared_url
+from wire.errors import Misuse, Unavailable
+from wire.messages.lock import (
+    Acknowledge,
+    Acquire,
+    Acquired,
+    Answer,
+    Attach,
+    Complete,
+    Completed,
+    Decision,
+    Detach,
+    LeaseBeat,
+    PutPart,
+    Refused,
+    RequestState,
+    Statuses,
+    Sweep,
+    Verdict,
+    Withdraw,
+)
+from wire.messages.outcome import Outcome
+
+END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'roost'"
+
+
+@pytest.fixture
+def server() -> Iterator[services.Postgres]:
+    server = services.postgres()
+    yield server
+    if not server.is_running():  # a test failed half-way: the next ones need it
+        server.start()
+
+
+@pytest.fixture
+def url(server: services.Postgres) -> str:
+    """Of an empty database."""
+    return server.url(server.database())
+
+
+@pytest.fixture
+async def clock() -> AsyncIterator[DatabaseClock]:
+    clock = DatabaseClock()
+    await clock.start()
+    yield clock
+    await clock.stop()
+
+
+@pytest.fixture
+async def stores(clock: DatabaseClock) -> AsyncIterator[list[PostgresStore]]:
+    """Two lock servers' stores over one database whose time stands still."""
+    stores = [PostgresStore(shared_url()) for _ in range(2)]
+    for store in stores:
+        await store.start()
+    yield stores
+    for store in stores:
+        await store.stop()
+
+
+def clients(count: int) -> list[bytes]:
+    return [number.to_bytes(16, "big") for number in range(1, count + 1)]
+
+
+# --- several lock servers at the same time -----------------------------------------------------------
+
+
+async def together(stores: list[PostgresStore], batches: list[list[Decision]]) -> list[Answer]:
+    """All batches at once, by turns over the stores; the answers in order. What went away is asked again."""
+
+    async def decide(number: int, batch: list[Decision]) -> list[Answer]:
+        for _ in range(10):
+            try:
+                return await stores[number % len(stores)].decide(batch)
+            except Unavailable:
+                continue
+        raise AssertionError("never answered")
+
+    answers = await asyncio.gather(*(decide(number, batch) for number, batch in enumerate(batches)))
+    return [answer for some in answers for answer in some]
+
+
+async def test_p5_masters_that_ask_at_once_are_never_granted_the_same_job(stores: list[PostgresStore]) -> None:
+    await stores[0].decide([Acquire("m0", b"0" * 16, 0, [offer(who, run=who) for who in clients(200)])])
+    asks: list[list[Decision]] = [[Acquire(f"m{n}", n.to_bytes(16, "big"), 10)] for n in range(1, 41)]
+    answers = await together(stores, asks)
+    rest = await stores[0].decide([Acquire("m0", b"9" * 16, 1000)])
+    granted = [grant for answer in (*answers, *rest) if isinstance(answer, Acquired) for grant in answer.grants]
+    assert len(granted) == 200
+    assert len({grant.job for grant in granted}) == 200
+    assert len({grant.token for grant in granted}) == 200
+
+
+async def test_p9_a_run_that_many_ask_for_at_once_is_started_once(stores: list[PostgresStore]) -> None:
+    runs = [b"run %d" % number for number in range(10)]
+    batches: list[list[Decision]] = []
+    for n, who in enumerate(clients(40)):
+        offers = [offer(who, request=f"r{run!r}", run=run) for run in runs[:: 1 if n % 2 else -1]]
+        batches.append([Acquire("m1", n.to_bytes(16, "big"), 0, offers)])
+    limited = [PostgresStore(shared_url(), StoreLimits(live_requests=10)) for _ in stores]
+    for store in limited:
+        await store.start()
+    answers = await together(limited, batches)
+    assert all(isinstance(answer, Acquired) and not answer.ended for answer in answers)
+    (acquired,) = await limited[0].decide([Acquire("m1", b"n" * 16, 100)])
+    assert isinstance(acquired, Acquired)
+    assert len(acquired.grants) == len(runs)
+    assert {len(grant.watchers) for grant in acquired.grants} == {40}
+    for store in limited:
+        await store.stop()
+
+
+async def test_p10_a_clients_limit_holds_over_lock_servers(stores: list[PostgresStore]) -> None:
+    batches: list[list[Decision]] = [
+        [Acquire("m1", n.to_bytes(16, "big"), 0, [offer(who, request=f"r{n}", run=b"%d" % n + who) for who in order])]
+        for n in range(8)
+        for order in [clients(20)[:: 1 if n % 2 else -1]]
+    ]
+    answers = await together(stores, batches)
+    refused = sum(len(knock.requests) for answer in answers if isinstance(answer, Acquired) for knock in answer.ended)
+    (acquired,) = await stores[0].decide([Acquire("m1", b"n" * 16, 1000)])
+    assert isinstance(acquired, Acquired)
+    assert (len(acquired.grants), refused) == (20, 7 * 20)
+
+
+async def test_p3_the_same_offer_through_several_lock_servers_is_one_request(stores: list[PostgresStore]) -> None:
+    offers = [offer(who, run=who) for who in clients(50)]
+    batches: list[list[Decision]] = [[Acquire("m1", n.to_bytes(16, "big"), 0, offers)] for n in range(6)]
+    await together(stores, batches)
+    (acquired,) = await stores[0].decide([Acquire("m1", b"n" * 16, 1000)])
+    assert isinstance(acquired, Acquired)
+    assert len(acquired.grants) == 50
+
+
+async def test_p11_a_job_that_ends_while_clients_come_and_go_leaves_nobody_untold(
+    stores: list[PostgresStore],
+) -> None:
+    """Joining, cancelling, moving and completing race; whoever stays is told, and nobody waits for what is over."""
+    crowd = clients(30)
+    for turn in range(10):
+        name = f"r{turn}"
+        run = b"turn %d" % turn
+        (first,) = await stores[0].decide([Acquire("m1", b"%16d" % turn, 1, [offer(crowd[0], name, run)])])
+        assert isinstance(first, Acquired)
+        (grant,) = first.grants
+        batches: list[list[Decision]] = [
+            [Acquire("m2", b"j%15d" % turn, 0, [offer(who, name, run)])] for who in crowd[1:]
+        ]
+        batches += ([Withdraw(who, name)] for who in crowd[::3])
+        batches += ([Attach(who, 5, "g2", [name])] for who in crowd[::2])
+        batches.insert(len(batches) // 2, [Complete(grant.job, grant.token, DONE)])
+        await together(stores, batches)
+        again = await together(stores, [[Acquire("m3", b"again%11d" % turn, 50)]])
+        for answer in again:
+            assert isinstance(answer, Acquired)
+            for more in answer.grants:
+                await stores[0].decide([Complete(more.job, more.token, DONE)])
+        for who in crowd:
+            (status,) = await stores[1].decide([Attach(who, 9, "g3", [name])])
+            assert isinstance(status, Statuses)
+            assert status.requests[0].state is RequestState.ENDED
+
+
+async def test_p14_one_of_the_writes_that_race_for_a_job_wins(
+    stores: list[PostgresStore], clock: DatabaseClock
+) -> None:
+    """An old master completes, a new one takes over, a client cancels: the job ends once, under one token."""
+    for turn in range(10):
+        name = f"r{turn}"
+        (first,) = await stores[0].decide([Acquire("m1", b"%16d" % turn, 1, [offer(ANN, name, b"%d" % turn)])])
+        assert isinstance(first, Acquired)
+        (grant,) = first.grants
+        for _ in range(int(LEASE_S) + 1):
+            await clock.advance(1.0)
+            await stores[0].tick()
+        batches: list[list[Decision]] = [
+            [Acquire("m2", b"new%13d" % turn, 1)],
+            [Complete(grant.job, grant.token, DONE)],
+            [Withdraw(ANN, name)],
+        ]
+        racing = asyncio.gather(*(store.tick() for store in stores))
+        answers = await together(stores, batches[turn % 3 :] + batches[: turn % 3])
+        (taken,) = (answer for answer in answers if isinstance(answer, Acquired))
+        (done,) = (answer for answer in answers if isinstance(answer, Completed))
+        await racing
+        assert not (taken.grants and done.verdict is Verdict.OK)
+        for more in taken.grants:
+            (late,) = await stores[0].decide([Complete(more.job, more.token, DONE)])
+            assert isinstance(late, Completed)
+        (status,) = await stores[0].decide([Attach(ANN, 2, "g1", [name])])
+        assert isinstance(status, Statuses)
+        assert status.requests[0].state is RequestState.ENDED
+        await stores[0].decide([Acknowledge(ANN, name)])
+
+
+async def test_beats_parts_ticks_and_sweeps_beside_many_decisions_harm_none(stores: list[PostgresStore]) -> None:
+    """Everything at once on the same jobs: nothing waits for itself in a circle, and every job is done in the end."""
+    crowd = clients(120)
+
+    async def master(number: int) -> int:
+        """Jobs that it completed."""
+        done = 0
+        mine = crowd[number::4]
+        (acquired,) = await together(stores[number % 2 :], [[_ask(number, mine)]])
+        assert isinstance(acquired, Acquired)
+        for grant in acquired.grants:
+            store = stores[grant.job % 2]
+            beats = [LeaseBeat(other.job, other.token, 1) for other in reversed(acquired.grants)]
+            await asyncio.gather(
+                store.beat(beats),
+                store.put_part(PutPart(grant.job, grant.token, 0, b"part")),
+                store.tick(),
+                store.sweep(Sweep("g1")),
+                store.decide([Detach("g1", mine[::-1], epoch=0)]),
+            )
+            (completed,) = await together([store], [[Complete(grant.job, grant.token, DONE)]])
+            assert isinstance(completed, Completed)
+            done += completed.verdict is Verdict.OK
+        return done
+
+    assert sum(await asyncio.gather(*map(master, range(4)))) == len(crowd)
+
+
+def _ask(number: int, mine: list[bytes]) -> Decision:
+    return Acquire(f"m{number}", b"%16d" % number, len(mine), [offer(who, run=who) for who in mine])
+
+
+# --- outages -----------------------------------------------------------------------------------------
+
+
+async def comes_back(work: Callable[[], Awaitable[Any]]) -> Any:
+    """What it answers, once it does."""
+    result: list[Any] = []
+
+    async def is_answered() -> bool:
+        try:
+            result.append(await work())
+        except Unavailable:
+            return False
+        return True
+
+    await until(is_answered)
+    return result[0]
+
+
+async def test_a_killed_server_is_away_and_what_was_answered_is_there_when_it_is_back(
+    server: services.Postgres, url: str
+) -> None:
+    store = PostgresStore(url)
+    await store.start()
+    desk = Desk(store)
+    grant = await desk.grant(offer())
+    await store.put_part(PutPart(grant.job, grant.token, 0, b"part"))
+    await store.sweep(Sweep("g1"))
+    await asyncio.to_thread(server.kill)
+    for work in (store.tick, lambda: store.sweep(Sweep("g1")), lambda: desk.beat(grant), lambda: desk.status(BOB)):
+        with contextlib.suppress(Unavailable):
+            await work()  # may only find out that its connection is gone
+        with pytest.raises(Unavailable, match=f"127.0.0.1:{server.port}"):
+            await work()
+    await asyncio.to_thread(server.start)
+    assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
+    assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
+    for work in (store.tick, lambda: store.sweep(Sweep("g1"))):
+        await comes_back(work)
+    await store.stop()
+
+
+async def test_a_server_that_freezes_is_unavailable_and_goes_on_when_it_thaws(
+    server: services.Postgres, url: str
+) -> None:
+    store = PostgresStore(url)
+    await store.start()
+    desk = Desk(store)
+    grant = await desk.grant(offer())
+    server.freeze()
+    try:
+        waiting = await asyncio.gather(
+            *(desk.status(who) for who in clients(5)), desk.beat(grant), store.tick(), return_exceptions=True
+        )
+    finally:
+        server.thaw()
+    assert [type(problem) for problem in waiting] == [Unavailable] * 7
+    assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
+    assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
+    await store.stop()
+
+
+async def test_connections_that_the_server_ends_are_made_again(server: services.Postgres, url: str) -> None:
+    store = PostgresStore(url)
+    await store.start()
+    desk = Desk(store)
+    grant = await desk.grant(offer())
+    for _ in range(3):
+        server.sql(
+            "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'roost'"
+        )
+        assert (await comes_back(lambda: desk.status(BOB))).state is RequestState.WAITING
+        assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
+    await store.stop()
+
+
+async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str) -> None:
+    store = PostgresStore(url)
+    await store.start()
+    desk = Desk(store)
+    grant = await desk.grant(offer())
+    for turns in range(12):
+        asking = [asyncio.ensure_future(desk.status(who)) for who in clients(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    assert (await desk.complete(grant)).verdict is Verdict.OK
+    await store.stop()
+
+
+async def test_a_first_host_that_is_dead_or_silent_is_passed_over(server: services.Postgres) -> None:
+    database = server.database()
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # and never listens
+        more = [f"127.0.0.1:{place.getsockname()[1]}" for place in (dead, silent)]
+        store = PostgresStore(server.url(database, *more))
+        await store.start()
+        assert (await Desk(store).acquire(offer())).grants
+        await store.stop()
+
+
+async def test_a_host_that_takes_no_writes_is_passed_over(server: services.Postgres) -> None:
+    database = server.database()
+    server.sql(database, f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with pytest.raises(Unavailable):
+        await PostgresStore(server.url(database)).start()
+
+
+async def test_nobody_hears_the_password(server: services.Postgres, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    right = server.url(server.database())
+    for wrong in (
+        right.replace("private", "hunter2"),
+        right.replace("private", "hunter2").replace(str(server.port), "1"),
+        right.replace("private", "hunter2") + "?sslmode=hunter",
+        right.replace("private", "hunter2") + "nowhere",
+        right.replace("private", "hun:ter2"),
+    ):
+        store = PostgresStore(wrong)
+        with pytest.raises((Unavailable, Misuse)) as problem:
+            await store.start()
+        assert "hunter2" not in str(problem.value)
+        assert "ter2" not in repr(store)
+    assert "hunter2" not in " ".join(str(record.__dict__) for record in caplog.records)
+
+
+async def test_what_is_committed_is_on_disk_even_when_the_server_would_not_care(server: services.Postgres) -> None:
+    database = server.database()
+    server.sql(database, f"ALTER DATABASE {database} SET synchronous_commit = off")
+    store = PostgresStore(server.url(database))
+    await store.start()
+    (settings,) = await store._decisions.fetch("SELECT current_setting('synchronous_commit')")
+    assert settings[0] == "on"
+    await store.stop()
+
+
+# --- migrations --------------------------------------------------------------------------------------
+
+
+async def test_servers_that_start_at_once_make_the_tables_once(url: str) -> None:
+    stores = [PostgresStore(url) for _ in range(5)]
+    await asyncio.gather(*(store.start() for store in stores))
+    connection = await asyncpg.connect(url)
+    numbers = [row[0] for row in await connection.fetch("SELECT number FROM roost.migrations ORDER BY number")]
+    await connection.close()
+    assert numbers == list(range(1, max(migrations()) + 1))
+    await asyncio.gather(*(store.stop() for store in stores))
+
+
+async def test_a_database_of_a_newer_program_is_refused(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await migrate(connection)
+    await connection.execute("INSERT INTO roost.migrations (number) VALUES (99)")
+    await connection.close()
+    with pytest.raises(Misuse, match="newer"):
+        await PostgresStore(url).start()
+
+
+async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: services.Postgres, url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE SCHEMA roost; CREATE TABLE roost.jobs ()")
+    await connection.execute("SET search_path = roost")
+    with pytest.raises(asyncpg.DuplicateTableError):
+        await migrate(connection)
+    assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'roost'") == 1
+    await connection.execute("DROP TABLE roost.jobs")
+    await migrate(connection)
+    await connection.close()
+
+
+# --- data (P19) --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        offer(BOB, request="nul \0"),
+        offer(BOB, request="surrogate \ud800"),
+        offer(BOB, gateway="nul \0"),
+        offer(BOB, epoch=2**70),
+        offer(BOB, request=random.Random(1).randbytes(5_000).hex()),
+    ],
+    ids=["nul", "surrogate", "nul in another field", "number too large", "name too long for an index"],
+)
+async def test_p19_what_cannot_be_stored_is_refused_and_harms_no_neighbour(
+    stores: list[PostgresStore], bad: Any
+) -> None:
+    batch: list[Decision] = [
+        Acquire("m1", b"1" * 16, 1, [offer(ANN, run=b"ann")]),
+        Acquire("m1", b"2" * 16, 1, [bad]),
+        Acquire("m1", b"3" * 16, 1, [offer(request="r2", client=b"d" * 16)]),
+    ]
+    first, refused, last = await stores[0].decide(batch)
+    assert isinstance(first, Acquired)
+    assert isinstance(last, Acquired)
+    assert (len(first.grants), len(last.grants)) == (1, 1)
+    assert isinstance(refused, Refused)
+
+
+async def test_binary_data_of_any_kind_comes_back_as_it_was(stores: list[PostgresStore]) -> None:
+    everything = bytes(range(256)) * 5
+    desk = Desk(stores[0])
+    grant = await desk.grant(offer(spec=everything, run=everything))
+    assert grant.spec == everything
+    done = await desk.complete(grant, type(DONE)(Outcome.DONE, summary=everything))
+    assert done.verdict is Verdict.OK
+    status = await Desk(stores[1]).status()
+    assert status.ending is not None
+    assert status.ending.summary == everything
+
+
+async def test_time_goes_on_from_where_it_was_when_the_servers_clock_is_set_back(
+    stores: list[PostgresStore], clock: DatabaseClock
+) -> None:
+    desk = Desk(stores[0])
+    grant = await desk.grant(offer())
+    clock.set_back(3600.0)
+    await clock.advance(0.0)
+    await desk.store.tick()
+    assert (await desk.acquire(master="m2")).grants == []
+    await desk.lose_lease(clock)
+    (taken,) = (await desk.acquire(master="m2")).grants
+    assert taken.token > grant.token
+
+
+async def test_stopping_twice_is_fine_and_a_stopped_store_is_unavailable(url: str) -> None:
+    store = PostgresStore(url)
+    await store.start()
+    await store.stop()
+    await store.stop()
+    with pytest.raises(Unavailable):
+        await store.tick()
+    await store.start()
+    await store.tick()
+    await store.stop()
