@@ -65,6 +65,7 @@ def upgraded(port: int, source: str, patience_s: float = 5.0) -> socket.socket:
     """A blocking socket with an open WebSocket connection from this address. Raises OSError when it is refused."""
     raw = call(port, source)
     raw.settimeout(patience_s)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or a message right after a pong waits 40 ms for its ACK
     try:
         raw.sendall(REQUEST)
         head = b""
