@@ -88,7 +88,12 @@ class Registration:
 
 
 def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Part]:
-    """A lock server on host and port; others reach it at `public_url`."""
+    """A lock server on host and port; others reach it at `public_url`, by default where it listens.
+
+    Raises Misuse when it listens on every address and so has none to tell.
+    """
+    if not public_url and host in EVERY_ADDRESS:
+        raise Misuse(f"the lock server listens on {host}: say how others reach it (--public-url http://NAME:PORT)")
     server = LockServer(site.engines.store(), site.secret, host, port, site.clock)
     known = Registration(
         site,

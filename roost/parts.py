@@ -206,7 +206,7 @@ def lock(
     """Run a lock server: who may work on a job, and what is safe."""
     set_up_logging(log_level, log_style)
     site = _checked(lambda: _site(discovery_urls, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
-    parts = lock_parts(site, host, port, public_url)
+    parts = _checked(lambda: lock_parts(site, host, port, public_url))
     server = next(part for part in parts if isinstance(part, LockServer))
     _serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import secrets
 import signal
 import sys
@@ -19,8 +20,9 @@ from pathlib import Path
 import typer
 
 from tests import services
-from tests.compose.crowd import Crowd
-from tests.compose.engine import EngineProblem, Project, find_compose
+from tests.compose import pages
+from tests.compose.crowd import Crowd, Wrong, check, host, width
+from tests.compose.engine import EngineProblem, Project, find_compose, run
 from tests.compose.overlay import CLIENTS, DISCOVERY_PORTS, ENGINES, SITES, variables, write
 
 AWAY_S = 3.0
@@ -47,9 +49,20 @@ async def kill_each(project: Project, clients: Crowd) -> None:
         say(f"killed {name}: healthy again after {took_s:.1f} s; {clients.crawls_done - done} crawls ended meanwhile")
 
 
-async def crawl_and_kill(project: Project, made: dict[str, str]) -> None:
+async def crawl_once(discovery: list[str]) -> None:
+    """By the command, as a user does it. Raises Wrong."""
+    roost = str(Path(sys.executable).with_name("roost"))
+    words = ("--depth", str(pages.DEPTH), "--server", ",".join(discovery), "--format", "json")
+    status, said = await run([roost, "crawl", pages.start(host(0), width(0)), *words])
+    if status:
+        raise Wrong(f"`roost crawl` ended with {status}: {said}")
+    check(0, json.loads(said)["levels"])
+    say(f"`roost crawl … --server {discovery[0]},…` from this machine: every level as it must be")
+
+
+async def crawl_and_kill(project: Project, discovery: list[str]) -> None:
     """Raises what went wrong with a crawl, or with the engine."""
-    clients = Crowd([f"http://{services.LOOPBACK}:{made[port]}" for port in DISCOVERY_PORTS], CLIENTS)
+    clients = Crowd(discovery, CLIENTS)
     async with asyncio.TaskGroup() as group:
         group.create_task(clients.run())
         await kill_each(project, clients)
@@ -80,7 +93,9 @@ async def smoke(files: list[Path]) -> None:
         try:
             await project.compose("up", "--build", "--detach")
             say(f"up: {await project.healthy()} containers are healthy")
-            await crawl_and_kill(project, made)
+            discovery = [f"http://{services.LOOPBACK}:{made[port]}" for port in DISCOVERY_PORTS]
+            await crawl_once(discovery)
+            await crawl_and_kill(project, discovery)
         except Exception as problem:
             say("\n".join(["it went wrong:", *causes(problem), "the last lines of each part:"]))
             with contextlib.suppress(EngineProblem):

@@ -20,9 +20,15 @@ def host(number: int) -> str:
     return f"site-{number}"
 
 
-def _width(number: int) -> int:
+def width(number: int) -> int:
     """Neighbours' sites differ, so that a result brought to the wrong client shows."""
     return 2 + number % 7
+
+
+def check(number: int, levels: Sequence[Sequence[str]]) -> None:
+    """Raises Wrong when these are not the levels of the site of client `number`."""
+    if list(map(sorted, levels)) != pages.expected(host(number), width(number)):
+        raise Wrong(f"the crawl of {host(number)} found {list(map(len, levels))} URLs in its levels")
 
 
 class Wrong(Exception):
@@ -53,11 +59,9 @@ class Crowd:
         return roost.connect(self._discovery, wait=True, connect_within_s=CONNECT_WITHIN_S, patience_s=PATIENCE_S)
 
     async def _crawl_on(self, client: Client, number: int) -> None:
-        site, width = host(number), _width(number)
         while not self._finishing.is_set():
-            found = await client.crawl(pages.start(site, width), depth=pages.DEPTH, max_age_s=0)
-            if list(map(sorted, found.levels)) != pages.expected(site, width):
-                raise Wrong(f"the crawl of {site} ({found.outcome}) found {list(map(len, found.levels))} URLs")
+            found = await client.crawl(pages.start(host(number), width(number)), depth=pages.DEPTH, max_age_s=0)
             if found.outcome != "done" or found.truncated or found.failed or found.skipped:
-                raise Wrong(f"the crawl of {site} is {found.outcome}: {found.failed or found.skipped}")
+                raise Wrong(f"the crawl of {host(number)} is {found.outcome}: {found.failed or found.skipped}")
+            check(number, found.levels)
             self.crawls_done += 1

@@ -24,18 +24,20 @@ async def find_compose() -> list[str]:
     """How compose is called here. Raises EngineProblem when it, or an engine that answers, is missing."""
     if shutil.which("docker") is None:
         raise EngineProblem("needs a container engine: the command docker is missing (Debian: docker.io)")
-    status, said = await _run(["docker", "version", "--format", "{{.Server.Version}}"])
+    status, said = await run(["docker", "version", "--format", "{{.Server.Version}}"])
     if status:
         raise EngineProblem(f"the container engine does not answer: {said.strip().splitlines()[-1]}")
     for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]) and not (await _run([*command, "version"]))[0]:
+        if shutil.which(command[0]) and not (await run([*command, "version"]))[0]:
             return command
     raise EngineProblem("needs docker compose or docker-compose 1.29 (Debian: docker-compose)")
 
 
 class Project:
-    """The compose file under a name of its own. `files` lie over it; its variables come
-    from their file alone, whatever the environment says."""
+    """The compose file under a name of its own.
+
+    `files` lie over it. Its variables come from their file alone, whatever the environment says.
+    """
 
     def __init__(self, compose: Sequence[str], name: str, variables_file: Path, files: Sequence[Path]) -> None:
         self.name = name
@@ -90,13 +92,13 @@ class Project:
         return dict(line.split("\t", 1) for line in lines.splitlines())
 
     async def _checked(self, command: list[str]) -> str:
-        status, said = await _run(command, self._environment)
+        status, said = await run(command, self._environment)
         if status:
             raise EngineProblem(f"`{' '.join(command[:2])} … {command[-1]}` failed ({status}):\n{said[-3000:]}")
         return said
 
 
-async def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> tuple[int, str]:
+async def run(command: Sequence[str], environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Exit status and output; errors are part of the output only when it failed."""
     process = await asyncio.create_subprocess_exec(
         *command,

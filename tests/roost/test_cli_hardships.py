@@ -136,6 +136,8 @@ async def test_the_folder_of_a_running_system_is_its_own_and_a_port_in_use_is_na
     [
         (("up", "--log-level", "silly"), "'debug', 'info', 'warning', 'error'"),
         (("up", "--host", "192.0.2.1"), "Error: cannot listen on 192.0.2.1:8000: cannot assign requested address\n"),
+        (("lock", "--host", "0.0.0.0"), "Error: the lock server listens on 0.0.0.0: say how others reach it"),
+        (("gateway", "--host", "0.0.0.0", "--broker", "amqp://b"), "Error: the gateway listens on 0.0.0.0: say how"),
     ],
 )
 async def test_a_serving_command_that_cannot_run_says_why(arguments: tuple[str, ...], advice: str) -> None:
