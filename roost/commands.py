@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from backend.kinds.crawl.addresses import parse_networks
-from backend.kinds.crawl.spec import MAX_DEPTH, MAX_PAGES, start_url
+from backend.kinds.crawl.spec import MAX_AGE_S, MAX_DEPTH, MAX_PAGES, start_url
 from backend.kinds.crawl.urls import Scope
 from roost.export import CannotWrite, Format, Target
 from roost.parts import add_commands, separate
@@ -86,6 +86,17 @@ def crawl(
             min=1, max=MAX_PAGES, envvar="ROOST_MAX_PAGES", help="Fetch at most so many pages.", show_default="10000"
         ),
     ] = None,
+    max_age: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=MAX_AGE_S,
+            metavar="SECONDS",
+            envvar="ROOST_MAX_AGE",
+            help="How old what is kept of pages may be; 0 asks every site whether it has changed.",
+            show_default="300",
+        ),
+    ] = None,
     allow_private: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,7 +133,7 @@ def crawl(
     from roost.crawl_run import INTERRUPTED, CrawlRun, Order
     from roost.render import make_display
 
-    spec = checked_spec(url, depth, scope, max_pages)
+    spec = checked_spec(url, depth, scope, max_pages=max_pages, max_age_s=max_age)
     networks = separate(allow_private or ())
     if server and given_by_environment(ctx, "allow_private"):
         networks = []  # meant for the systems started here
@@ -146,13 +157,13 @@ def crawl(
     raise typer.Exit(code)
 
 
-def checked_spec(url: str, depth: int, scope: Scope, max_pages: int | None) -> dict[str, object]:
-    """The crawl's spec. Raises BadParameter, before anything is started."""
+def checked_spec(url: str, depth: int, scope: Scope, **others: float | None) -> dict[str, object]:
+    """The crawl's spec, with those of the others that were given. Raises BadParameter, before anything is started."""
     try:
         spec: dict[str, object] = {"url": start_url(url), "depth": depth, "scope": str(scope)}
     except BadInput as problem:
         raise typer.BadParameter(problem.message, param_hint="URL") from problem
-    return spec if max_pages is None else spec | {"max_pages": max_pages}
+    return spec | {name: value for name, value in others.items() if value is not None}
 
 
 def given_by_environment(ctx: typer.Context, name: str) -> bool:

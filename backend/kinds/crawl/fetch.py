@@ -3,7 +3,8 @@
 Everything a stranger's server can do ends here in a `Failed` reason or a status: the address is checked at
 the socket that is dialled (so literals, names, redirects and names that change are all one case), redirects
 are followed hop by hop under the same rules, one time limit covers it all (only a total limit stops a server
-that drips), and bytes are counted after decompression.
+that drips), and bytes are counted after decompression. What has to be observed before each request (whether the site
+wants it, and when) is the caller's: `Visit`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import aiohttp
 from aiohttp.typedefs import LooseHeaders
-from msgspec import Struct
+from msgspec import Struct, structs
 from yarl import URL
 
 from backend.kinds.crawl.addresses import Network, refusal
+from backend.kinds.crawl.kept import Hop, KeptPage
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.reasons import Failed, status_reason
 from backend.kinds.crawl.urls import Bounds, join
@@ -30,19 +34,33 @@ _CHUNK_BYTES = 64 * 1024
 _DNS_TTL_S = 60
 """Names are looked up again this often; the address is checked at each dial anyway."""
 _REFUSED = "refused by the crawler's address table"
+_VALIDATOR_CHARS = 500
+NOT_MODIFIED = 304
+
+Visit = Callable[[str, int], AbstractAsyncContextManager[None]]
+"""What surrounds the request for a URL, the hop of that number; may raise instead of letting it happen."""
 
 
 class Fetched(Struct, frozen=True):
-    """An answer.
+    """An answer, after `hops`.
 
-    `body`: of a page to be parsed; None for other types, and for redirects out of bounds, which lead to `target`.
+    `body`: of a page to be parsed; None for other types, for redirects out of bounds (status 0), and where the
+    server says that the page is what it was (status 304). `can_keep`: the server does not forbid it.
     """
 
     url: str
-    status: int
+    hops: list[Hop]
+    status: int = 0
     content_type: str = ""
     body: bytes | None = None
-    target: str | None = None
+    etag: str = ""
+    modified: str = ""
+    can_keep: bool = True
+
+
+def _at_once(url: str, number: int) -> AbstractAsyncContextManager[None]:
+    """Nothing to observe."""
+    return nullcontext()
 
 
 class NotFetched(Exception):
@@ -81,11 +99,16 @@ class Fetcher:
             trust_env=False,
         )
 
-    async def fetch(self, url: str, bounds: Bounds, timeout_s: float) -> Fetched:
-        """The page at `url`, redirects followed within `bounds`. Raises NotFetched."""
+    async def fetch(
+        self, url: str, bounds: Bounds, timeout_s: float, known: KeptPage | None = None, visit: Visit = _at_once
+    ) -> Fetched:
+        """The page at `url`, redirects followed within `bounds`; `known` is what is known of it already.
+
+        Raises NotFetched, and what `visit` raises.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._follow(url, bounds)
+                return await self._follow(url, bounds, known, visit)
         except (aiohttp.ClientError, OSError, ValueError) as problem:  # TimeoutError is an OSError
             raise NotFetched(_reason(problem), url) from problem
 
@@ -94,36 +117,54 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def _follow(self, url: str, bounds: Bounds) -> Fetched:
+    async def _follow(self, url: str, bounds: Bounds, known: KeptPage | None, visit: Visit) -> Fetched:
         assert self._session is not None, "start comes first"
-        for _ in range(self._options.redirects + 1):
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
+        hops: list[Hop] = []
+        place, conditions = (known.place(url), _conditions(known)) if known else ("", {})
+        for number in range(self._options.redirects + 1):
+            headers = conditions if url == place else {}
+            async with (
+                visit(url, number),
+                self._session.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response,
+            ):
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or location is None:
-                    return await self._read(url, response)
+                    return await self._read(url, hops, response, bool(headers))
                 target = join(url, _as_text(location))
                 if target is None:
                     raise NotFetched(Failed.BAD_REDIRECT, url, response.status)
+                hops.append(Hop(response.status, target))
                 if not bounds.allows(target):
-                    return Fetched(url, response.status, target=target)
+                    return Fetched(url, hops)
                 url = target
         raise NotFetched(Failed.REDIRECTS, url, response.status)
 
-    async def _read(self, url: str, response: aiohttp.ClientResponse) -> Fetched:
-        status = response.status
+    async def _read(self, url: str, hops: list[Hop], response: aiohttp.ClientResponse, is_conditional: bool) -> Fetched:
+        status, headers = response.status, response.headers
+        if status == NOT_MODIFIED and is_conditional:
+            return Fetched(url, hops, status)
         if not 200 <= status < 300:
             raise NotFetched(status_reason(status), url, status)
-        content_type = response.headers.get("Content-Type", "text/html")
+        content_type = headers.get("Content-Type", "text/html")
+        page = Fetched(
+            url,
+            hops,
+            status,
+            content_type,
+            etag=_validator(headers.get("ETag")),
+            modified=_validator(headers.get("Last-Modified")),
+            can_keep="no-store" not in headers.get("Cache-Control", "").lower(),
+        )
         if content_type.partition(";")[0].strip().lower() not in _PARSED:
-            return Fetched(url, status, content_type)
-        if response.headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
+            return page
+        if headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
             raise NotFetched(Failed.BAD_RESPONSE, url, status)
         body = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             body += chunk
             if len(body) > self._options.page_bytes:
                 raise NotFetched(Failed.TOO_BIG, url, status)
-        return Fetched(url, status, content_type, bytes(body))
+        return structs.replace(page, body=bytes(body))
 
 
 def _guarded_socket(allowed: tuple[Network, ...]) -> aiohttp.SocketFactoryType:
@@ -134,6 +175,17 @@ def _guarded_socket(allowed: tuple[Network, ...]) -> aiohttp.SocketFactoryType:
         return socket.socket(family, kind, protocol)
 
     return make
+
+
+def _conditions(known: KeptPage) -> dict[str, str]:
+    """Headers that ask for a page only if it has changed (RFC 9110 section 13.1)."""
+    headers = {"If-None-Match": known.etag, "If-Modified-Since": known.modified}
+    return {name: value for name, value in headers.items() if value and known.status}
+
+
+def _validator(value: str | None) -> str:
+    """A header that we may send back as it came, or ""."""
+    return value if value and len(value) <= _VALIDATOR_CHARS and value.isascii() and value.isprintable() else ""
 
 
 def _as_text(location: str) -> str:

@@ -42,9 +42,9 @@ class Crawl:
         """As the client asked, or an hour."""
         return spec.max_seconds
 
-    def plan(self, spec: CrawlSpec) -> CrawlPlan:
-        """A fresh plan."""
-        return CrawlPlan(spec)
+    def plan(self, spec: CrawlSpec, since: float = float("inf")) -> CrawlPlan:
+        """A fresh plan; pages kept `since` the job began (wall seconds) are fresh for it."""
+        return CrawlPlan(spec, since=since)
 
     def runner(self, tools: RunnerTools) -> CrawlRunner:
         """A runner for one worker."""

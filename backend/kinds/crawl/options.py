@@ -26,6 +26,11 @@ class CrawlOptions:
     networks: tuple[Network, ...] = field(init=False)
     """`allow_private`, parsed."""
 
+    @property
+    def realm(self) -> bytes:
+        """What of this decides which answers a page has; kept pages are shared where it is the same."""
+        return repr((sorted(map(str, self.networks)), self.user_agent, self.page_bytes, self.redirects)).encode()
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "networks", parse_networks(self.allow_private))
         if not self.user_agent.isprintable() or not self.user_agent.isascii() or not self.user_agent:

@@ -34,10 +34,10 @@ AT_ONCE_PER_HOST = 8
 
 
 class CrawlPlan:
-    """One crawl. See `backend.kinds.api.Plan`."""
+    """One crawl. See `backend.kinds.api.Plan`. `since`: when its job began, in wall seconds, if that is known."""
 
-    def __init__(self, spec: CrawlSpec, listed_chars: int = LISTED_CHARS) -> None:
-        self._spec = spec
+    def __init__(self, spec: CrawlSpec, listed_chars: int = LISTED_CHARS, since: float = float("inf")) -> None:
+        self._spec, self._since = spec, since
         self._bounds = Bounds.around(spec.url, spec.scope)
         self._room_chars = listed_chars - len(spec.url)
         self._seen = {spec.url}
@@ -66,7 +66,7 @@ class CrawlPlan:
             if self._out[asked] >= AT_ONCE_PER_HOST:
                 break
             self._out[asked] += 1
-            payload = pack(PageTask(url, self._bounds))
+            payload = pack(PageTask(url, self._bounds, self._spec.max_age_s, self._since))
             tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
             self._handed += 1
         return tasks

@@ -1,18 +1,33 @@
-"""The worker's face of the crawl: a page's task becomes a page's result."""
+"""The worker's face of the crawl: a page's task becomes a page's result.
+
+A page that is kept and young enough costs no request; an older one is asked for only if it has changed. What is
+fetched once is fetched for all who wait for it at the time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
-from backend.kinds.api import RunnerTools
-from backend.kinds.crawl.fetch import Fetched, Fetcher, NotFetched
+from msgspec import structs
+
+from backend.kinds.api import Later, RunnerTools
+from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched
+from backend.kinds.crawl.flights import Flights
+from backend.kinds.crawl.kept import Entry, KeptPage
 from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.pages import PageResult, read_page_task
+from backend.kinds.crawl.pages import PageResult, PageTask, read_page_task
+from backend.kinds.crawl.shelf import Shelf
 from wire.codec import pack
 
 INLINE_BYTES = 256 * 1024
 """Pages up to this size take a few milliseconds at once; bigger ones go to a thread, so that heartbeats go on."""
+AWAITED_S = 0.5
+"""When to look again for a page that another worker is fetching."""
 
 
 class CrawlRunner:
@@ -20,30 +35,70 @@ class CrawlRunner:
 
     def __init__(self, tools: RunnerTools) -> None:
         self._options: CrawlOptions = tools.options or CrawlOptions()
+        self._clock = tools.clock
         self._fetcher = Fetcher(self._options)
+        self._shelf = Shelf(tools.cache, tools.clock, self._options.realm, secrets.token_bytes(8))
+        self._flights: Flights[PageResult] = Flights()
 
     async def start(self) -> None:
         """Open the pool of connections."""
         await self._fetcher.start()
 
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
-        """A packed `PageResult` for a packed `PageTask`. Raises DecodeError."""
+        """A packed `PageResult` for a packed `PageTask`. Raises DecodeError, Later."""
         task = read_page_task(payload)
-        try:
-            page = await self._fetcher.fetch(task.url, task.bounds, min(deadline_s, self._options.page_timeout_s))
-        except NotFetched as problem:
-            return pack(PageResult(problem.url, problem.status, problem.reason))
-        links = await _links(page)
-        return pack(PageResult(page.url, page.status, None, links.urls, links.cut))
+        entry = await self._shelf.find(task.url)
+        if entry.page is not None and entry.page.is_fresh(task, self._clock.wall()):
+            answer = entry.page.answer(task.url, task.bounds)
+            if answer is not None:
+                return pack(answer)
+        limit_s = min(deadline_s, self._options.page_timeout_s)
+        fetch = partial(self._fetch, task, entry, limit_s)
+        return pack(await self._flights.join((task.url, task.bounds), fetch))
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
+        await self._flights.stop()
         await self._fetcher.stop()
+
+    async def _fetch(self, task: PageTask, entry: Entry, limit_s: float) -> PageResult:
+        if self._shelf.is_awaited(entry):
+            raise Later(AWAITED_S)
+        now, known = self._clock.wall(), entry.page
+        try:
+            page = await self._fetcher.fetch(
+                task.url, task.bounds, limit_s, known, partial(self._visit, task.url, entry)
+            )
+            kept = await _kept(page, known, now)
+            if page.can_keep:
+                await self._shelf.keep(task.url, kept)
+        except NotFetched as problem:
+            return PageResult(problem.url, problem.status, problem.reason)
+        finally:
+            await self._shelf.give_up(task.url, entry)
+        answer = kept.answer(task.url, task.bounds)
+        assert answer is not None, "it was fetched within these bounds"
+        return answer
+
+    @asynccontextmanager
+    async def _visit(self, start: str, entry: Entry, url: str, number: int) -> AsyncIterator[None]:
+        """Around each request on the way from `start`."""
+        if not number:
+            await self._shelf.announce(start, entry)
+        yield
+
+
+async def _kept(page: Fetched, known: KeptPage | None, now: float) -> KeptPage:
+    """What is to be known of a page that was asked for at `now`."""
+    if known is not None and page.status == NOT_MODIFIED:
+        return structs.replace(known, checked_at=now, hops=page.hops)
+    links = await _links(page)
+    return KeptPage(now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified)
 
 
 async def _links(page: Fetched) -> Links:
     if page.body is None:
-        return Links([page.target] if page.target else [], cut=False)
+        return Links([], cut=False)
     if len(page.body) <= INLINE_BYTES:
         return page_links(page.body, page.content_type, page.url)
     return await asyncio.to_thread(page_links, page.body, page.content_type, page.url)

@@ -1,0 +1,81 @@
+"""Plan and runners without the system between them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from backend.cache.port import Cache
+from backend.kinds.api import Later, PlannedTask, RunnerTools
+from backend.kinds.crawl.kind import Crawl
+from backend.kinds.crawl.options import CrawlOptions
+from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
+from backend.kinds.crawl.result import CrawlResult, read_result
+from backend.kinds.crawl.runner import CrawlRunner
+from backend.kinds.crawl.spec import CrawlSpec
+from backend.kinds.crawl.urls import Bounds, Scope
+from tests.kinds.caches import NoCache
+from wire.clock import SYSTEM_CLOCK, Clock, SystemClock
+from wire.codec import pack
+from wire.messages.outcome import Outcome
+
+LOOPBACK = CrawlOptions(allow_private=("127.0.0.0/8",))
+
+
+class LaterClock(SystemClock):
+    """The system's clocks, of which the wall clock can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def wall(self) -> float:
+        return SYSTEM_CLOCK.wall() + self.ahead_s
+
+
+@asynccontextmanager
+async def runners(
+    count: int = 1, cache: Cache | None = None, options: CrawlOptions = LOOPBACK, clock: Clock = SYSTEM_CLOCK
+) -> AsyncIterator[list[CrawlRunner]]:
+    """Runners of so many workers that share a cache."""
+    shared = cache or NoCache()
+    async with AsyncExitStack() as stack:
+        made = [CrawlRunner(RunnerTools(shared, clock, options)) for _ in range(count)]
+        for runner in made:
+            await runner.start()
+            stack.push_async_callback(runner.stop)
+        yield made
+
+
+async def patiently(at: Sequence[CrawlRunner], payload: bytes, deadline_s: float = 60.0) -> bytes:
+    """The task's result from any of the runners, given again as often as it is held back."""
+    while True:
+        try:
+            return await random.choice(at).run(payload, deadline_s)
+        except Later as later:
+            await asyncio.sleep(later.after_s)
+
+
+async def visit(
+    at: Sequence[CrawlRunner], url: str, max_age_s: float = 0.0, scope: Scope = Scope.HOST, since: float = float("inf")
+) -> PageResult:
+    """One page."""
+    task = PageTask(url, Bounds.around(url, scope), max_age_s, since)
+    return read_page_result(await patiently(at, pack(task)))
+
+
+async def crawl(spec: CrawlSpec, at: Sequence[CrawlRunner], at_a_time: int = 16) -> CrawlResult:
+    """A whole crawl; results come back in a random order."""
+    kind = Crawl()
+    plan = kind.plan(kind.unpack_spec(kind.pack_spec(spec)))
+
+    async def run(task: PlannedTask) -> tuple[int, bytes]:
+        return task.number, await patiently(at, task.payload, task.deadline_s)
+
+    while not plan.is_over():
+        done = await asyncio.gather(*map(run, plan.next_tasks(at_a_time)))
+        for number, data in random.sample(done, len(done)):
+            plan.fold(number, data)
+    assert plan.failure() is None, plan.failure()
+    return read_result(plan.summary(Outcome.DONE, 1.0), plan.parts())
