@@ -29,9 +29,13 @@ class DatabaseClock(ManualClock):
     """The time of the database at `shared_url`: the server-side functions ask it, not the server."""
 
     async def start(self) -> None:
-        """Make the tables, or empty them, and take over the time."""
+        """Make the tables, if there are none, and empty them."""
         self._database = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
         await migrate(self._database)
+        await self.empty()
+
+    async def empty(self) -> None:
+        """Nothing is stored, and the time is this clock's."""
         await self._database.execute(EMPTY)
         await self._database.execute("INSERT INTO test_clock VALUES ($1)", self.wall())
 

@@ -29,8 +29,8 @@ CREATE TABLE jobs (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
 CREATE UNIQUE INDEX jobs_live_run ON jobs (kind, run_key) WHERE run_key IS NOT NULL;
 CREATE INDEX jobs_waiting ON jobs (rank) WHERE state = 'waiting';
-CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'running';
-CREATE INDEX jobs_nonce ON jobs (nonce) WHERE state = 'running';
+CREATE INDEX jobs_leased ON jobs (lease_until) WHERE lease_until IS NOT NULL;  -- while it runs
+CREATE INDEX jobs_nonce ON jobs (nonce) WHERE nonce IS NOT NULL;               -- likewise
 CREATE INDEX jobs_waiting_deadline ON jobs (deadline) WHERE state = 'waiting';
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
@@ -84,6 +84,10 @@ CREATE TYPE rules AS (
 );
 CREATE TYPE moment AS (now double precision, no_reap_before double precision, may_reap boolean);
 
+-- What a batch may concern beside the jobs that it completes: jobs; of those, the ones that clients who offer wait for;
+-- and whether a run or a grant that is asked for is there already.
+CREATE TYPE scope AS (jobs bigint[], awaited bigint[], is_known boolean);
+
 -- A decision; which fields are used is its kind's.
 CREATE TYPE ask AS (
   place integer, what text,
@@ -94,8 +98,7 @@ CREATE TYPE ask AS (
 );
 CREATE TYPE offer AS (
   client bytea, request text, gateway text, epoch bigint, kind text, spec bytea, run_key bytea,
-  fresh_s double precision, max_seconds double precision, priority bigint, stream boolean, digest bytea,
-  place integer, master text, nonce bytea             -- of the decision that it came with
+  fresh_s double precision, max_seconds double precision, priority bigint, stream boolean, digest bytea
 );
 -- A piece of an answer; which fields are used is its word's: grant, verdict, knock, status, refused, watcher.
 CREATE TYPE fact AS (

@@ -1,5 +1,9 @@
 -- Decisions. A batch is one call of `decide`. It takes its locks first, in one order for all: clients and run keys
 -- (advisory), gateways, jobs by id. What it finds later it takes only if nobody else has it, so it waits for nobody.
+--
+-- Plans are made once for a connection, often while the tables are empty. So that they are right for large ones too,
+-- what is looked up for each of several things is a subquery of its own, LATERAL (... OFFSET 0), which is never
+-- rearranged, and asks just for what its index is made for.
 
 -- Whoever adds, moves or ends a request of the client holds this; who adds or joins a run holds that of its key.
 CREATE FUNCTION client_lock(client bytea) RETURNS bigint LANGUAGE sql IMMUTABLE AS
@@ -10,10 +14,11 @@ $$SELECT hashtextextended(kind || encode(run_key, 'hex'), 2)$$;
 CREATE FUNCTION nonce_lock(nonce bytea) RETURNS bigint LANGUAGE sql IMMUTABLE AS
 $$SELECT hashtextextended(encode(nonce, 'hex'), 3)$$;
 
--- Takes the locks of a batch; returns the jobs, beside those that are only completed, that it may concern.
-CREATE FUNCTION lock_batch(asks ask[], offers offer[], m moment) RETURNS bigint[] LANGUAGE plpgsql AS $$
+-- Takes the locks of a batch.
+CREATE FUNCTION lock_batch(asks ask[], offers offer[], m moment) RETURNS scope LANGUAGE plpgsql AS $$
 DECLARE
-  concerned bigint[];
+  s scope;
+  found bigint[];
 BEGIN
   PERFORM pg_advisory_xact_lock(key) FROM (
     SELECT client_lock(o.client) AS key FROM unnest(offers) o
@@ -27,33 +32,41 @@ BEGIN
       SELECT o.gateway FROM unnest(offers) o UNION SELECT a.who FROM unnest(asks) a WHERE a.what = 'Attach') AS named
     WHERE NOT EXISTS (SELECT 1 FROM gateways g WHERE g.incarnation = named.gateway)
     ORDER BY named.gateway ON CONFLICT DO NOTHING;
-  concerned := ARRAY(
+  s.awaited := ARRAY(
+    SELECT w.job FROM unnest(offers) o
+    CROSS JOIN LATERAL (SELECT job FROM waiters WHERE client = o.client AND state = 'waiting' OFFSET 0) w);
+  found := ARRAY(
+    SELECT j.id FROM unnest(asks) a CROSS JOIN LATERAL (SELECT id FROM jobs WHERE nonce = a.nonce OFFSET 0) j
+    UNION ALL SELECT j.id FROM unnest(offers) o
+      CROSS JOIN LATERAL (SELECT id FROM jobs WHERE kind = o.kind AND run_key = o.run_key OFFSET 0) j);
+  s.is_known := found <> '{}';
+  s.jobs := s.awaited || found || ARRAY(
     SELECT a.job FROM unnest(asks) a WHERE a.what = 'Release'
-    UNION ALL SELECT j.id FROM unnest(asks) a JOIN jobs j ON j.nonce = a.nonce AND j.state = 'running'
-    UNION ALL SELECT w.job FROM unnest(asks) a JOIN waiters w ON w.client = a.client AND w.request = ANY (a.requests)
-    UNION ALL SELECT w.job FROM unnest(offers) o JOIN waiters w ON w.client = o.client AND w.state = 'waiting'
-    UNION ALL SELECT j.id FROM unnest(offers) o JOIN jobs j ON j.kind = o.kind AND j.run_key = o.run_key);
+    UNION ALL SELECT w.job FROM unnest(asks) a
+      CROSS JOIN LATERAL (SELECT job FROM waiters WHERE client = a.client AND request = ANY (a.requests) OFFSET 0) w
+      WHERE w.job IS NOT NULL);
   PERFORM 1 FROM jobs
-    WHERE id = ANY (concerned || ARRAY(SELECT a.job FROM unnest(asks) a WHERE a.what = 'Complete'))
+    WHERE id = ANY (s.jobs || ARRAY(SELECT a.job FROM unnest(asks) a WHERE a.what = 'Complete'))
     ORDER BY id FOR UPDATE;
-  RETURN concerned;
+  RETURN s;
 END $$;
 
 -- Each decision as if in order, and who waits for the jobs that were granted or ended, as it is after all of them.
 CREATE FUNCTION decide(asks ask[], offers offer[], r rules) RETURNS fact[] LANGUAGE plpgsql AS $$
 DECLARE
-  concerned bigint[] := lock_batch(asks, offers, look_at_clock(r));
+  s scope := lock_batch(asks, offers, look_at_clock(r));
   m moment := look_at_clock(r);
-  facts fact[] := complete_many(asks, concerned, m);
-  are_acquired boolean := may_acquire_at_once(asks, offers, concerned, r, m);
+  facts fact[] := complete_many(asks, s, m);
+  grants fact[];
   is_done boolean[] := array_fill(false, ARRAY[cardinality(asks)], ARRAY[0]);
   one fact;
   a ask;
 BEGIN
   FOREACH one IN ARRAY facts LOOP is_done[one.place] := true; END LOOP;
-  IF are_acquired THEN facts := facts || acquire_many(offers, r, m); END IF;
+  IF are_plain(asks, offers, s, r, m) THEN grants := acquire_many(asks, offers, s, r, m); END IF;
+  facts := facts || grants;
   FOREACH a IN ARRAY asks LOOP
-    CONTINUE WHEN is_done[a.place] OR are_acquired AND a.what = 'Acquire';
+    CONTINUE WHEN is_done[a.place] OR grants IS NOT NULL AND a.what = 'Acquire';
     CASE a.what
       WHEN 'Acquire' THEN facts := facts || acquire(a, offers, r, m);
       WHEN 'Complete' THEN facts := facts || complete(a, m);
@@ -71,13 +84,16 @@ BEGIN
   RETURN facts || (
     SELECT array_agg(ROW(NULL, 'watcher', w.job, NULL, NULL, NULL, NULL,
                          w.client, w.request, w.gateway, w.stream, NULL, NULL, NULL)::fact)
-    FROM (SELECT DISTINCT f.job FROM unnest(facts) f WHERE f.what = 'grant' OR f.what = 'verdict' AND f.state = 'ok') AS told
+    FROM (SELECT DISTINCT f.job FROM unnest(facts) f
+          WHERE f.what = 'grant' OR f.what = 'verdict' AND f.state = 'ok') AS told
     CROSS JOIN LATERAL watchers(told.job) w);
 END $$;
 
 -- The connected requests that wait for the job, 1000 at most (P24).
 CREATE FUNCTION watchers(of bigint) RETURNS SETOF waiters LANGUAGE sql STABLE AS $$
-  SELECT * FROM waiters WHERE job = of AND state = 'waiting' AND detached_at IS NULL ORDER BY client, request LIMIT 1000
+  SELECT * FROM (SELECT * FROM waiters WHERE job = of OFFSET 0) AS its
+  WHERE state = 'waiting' AND detached_at IS NULL
+  ORDER BY client, request LIMIT 1000
 $$;
 
 -- --- acquire ------------------------------------------------------------------------------------
@@ -94,13 +110,13 @@ BEGIN
     one := store_offer(a.place, offers[number], r, m);
     IF one.what IS NOT NULL THEN facts := facts || one; END IF;
   END LOOP;
-  FOR candidate IN SELECT id FROM jobs WHERE nonce = a.nonce AND owner = a.who AND state = 'running' AND lease_until > m.now LOOP
+  FOR candidate IN SELECT id FROM jobs WHERE nonce = a.nonce AND owner = a.who AND lease_until > m.now LOOP
     facts := facts || grant_fact(a.place, candidate, m);
     room := room - 1;
   END LOOP;
   IF room <= 0 THEN RETURN facts; END IF;
   IF m.may_reap THEN
-    expired := ARRAY(SELECT id FROM jobs WHERE state = 'running' AND lease_until <= m.now AND not_before <= m.now
+    expired := ARRAY(SELECT id FROM jobs WHERE lease_until <= m.now AND not_before <= m.now
                      ORDER BY lease_until LIMIT room FOR UPDATE SKIP LOCKED);
   END IF;
   FOREACH candidate IN ARRAY expired || ARRAY(
@@ -125,8 +141,9 @@ DECLARE
 BEGIN
   SELECT * INTO known FROM waiters w WHERE w.client = o.client AND w.request = o.request;
   IF known.state <> 'expected' THEN RETURN repeat_offer(place, o, known); END IF;
-  is_full := (SELECT count(*) FROM waiters w JOIN jobs j ON j.id = w.job
-              WHERE w.client = o.client AND w.state = 'waiting' AND j.state IN ('waiting', 'running')) >= r.live_requests;
+  is_full := r.live_requests <= (
+    SELECT count(*) FROM (SELECT job FROM waiters w WHERE w.client = o.client AND w.state = 'waiting' OFFSET 0) w
+    CROSS JOIN LATERAL (SELECT 1 FROM jobs WHERE id = w.job AND state IN ('waiting', 'running') OFFSET 0) j);
   IF NOT is_full THEN run := join_or_add(o, r, m); END IF;
   IF known.state IS NULL THEN
     INSERT INTO waiters (client, request, spec_digest, job, gateway, epoch, state, stream, created_at)
@@ -173,7 +190,8 @@ BEGIN
 END $$;
 
 -- Grants the job, or ends it, or holds it back (P16).
-CREATE FUNCTION try_grant(candidate bigint, a ask, is_alone boolean, r rules, m moment) RETURNS fact LANGUAGE plpgsql AS $$
+CREATE FUNCTION try_grant(candidate bigint, a ask, is_alone boolean, r rules, m moment) RETURNS fact
+LANGUAGE plpgsql AS $$
 DECLARE
   job record;
   is_lost boolean;
@@ -201,7 +219,8 @@ CREATE FUNCTION grant_fact(place integer, granted bigint, m moment) RETURNS fact
 DECLARE
   told fact;
 BEGIN
-  SELECT place, 'grant', id, token, NULL, NULL, attempt, NULL, NULL, NULL, NULL, kind, spec, greatest(0, deadline - m.now)
+  SELECT place, 'grant', id, token, NULL, NULL, attempt, NULL, NULL, NULL, NULL, kind, spec,
+    greatest(0, deadline - m.now)
   INTO told FROM jobs WHERE id = granted;
   RETURN told;
 END $$;
@@ -324,7 +343,8 @@ BEGIN
   SELECT state INTO job_state FROM jobs WHERE id = of;
   IF row_state NOT IN ('expected', 'waiting') OR job_state NOT IN ('waiting', 'running') THEN RETURN row_state; END IF;
   IF of IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM waiters WHERE job = of AND state = 'waiting' AND (client, request) <> (whose, which))
+    SELECT 1 FROM (SELECT * FROM waiters WHERE job = of OFFSET 0) AS its
+    WHERE state = 'waiting' AND (client, request) <> (whose, which))
   THEN
     IF job_state = 'waiting' THEN
       PERFORM end_job(of, 'cancelled', NULL, false, NULL, m);

@@ -12,15 +12,18 @@ DECLARE
 BEGIN
   PERFORM 1 FROM jobs WHERE id IN (SELECT b.job FROM unnest(beats) b) ORDER BY id FOR UPDATE;
   m := look_at_clock(r);
-  UPDATE jobs j SET lease_until = m.now + r.lease_s, beaten = true, progress = b.progress,
-    growth = greatest(j.growth, b.growth), level = greatest(j.level, b.level),
-    attempt = CASE WHEN b.level > j.level THEN 0 ELSE j.attempt END
+  UPDATE jobs SET lease_until = m.now + r.lease_s, beaten = true, progress = b.progress,
+    growth = greatest(jobs.growth, b.growth), level = greatest(jobs.level, b.level),
+    attempt = CASE WHEN b.level > jobs.level THEN 0 ELSE jobs.attempt END
   FROM (SELECT DISTINCT ON (u.job, u.token) u.* FROM unnest(beats) u ORDER BY u.job, u.token, u.level DESC) b
-  WHERE j.id = b.job AND j.token = b.token AND j.state = 'running';
+  CROSS JOIN LATERAL (
+    SELECT ctid AS place_on_disk FROM jobs WHERE id = b.job AND token = b.token AND state = 'running' OFFSET 0) j
+  WHERE jobs.ctid = j.place_on_disk;
   RETURN QUERY
     SELECT b.place, j.cancel, w.client, w.request, w.gateway, w.stream
     FROM unnest(beats) WITH ORDINALITY b (job, token, level, growth, progress, place)
-    JOIN jobs j ON j.id = b.job AND j.token = b.token AND j.state = 'running'
+    CROSS JOIN LATERAL (
+      SELECT id, cancel FROM jobs WHERE id = b.job AND token = b.token AND state = 'running' OFFSET 0) j
     LEFT JOIN LATERAL watchers(j.id) w ON true;
 END $$;
 
@@ -34,9 +37,10 @@ BEGIN
   RETURN QUERY
     SELECT 0, 'knock', w.job, j.token, CASE w.state WHEN 'waiting' THEN j.state ELSE w.state END, j.ending, j.attempt,
       w.client, w.request, w.gateway, w.stream, NULL::text, NULL::bytea, NULL::double precision
-    FROM waiters w LEFT JOIN jobs j ON j.id = w.job
-    WHERE w.gateway = swept AND w.state <> 'acked' AND w.detached_at IS NULL
-      AND (w.state IN ('left', 'refused') OR w.state = 'waiting' AND j.finished_at IS NOT NULL)
+    FROM (SELECT * FROM waiters WHERE gateway = swept AND state <> 'acked' AND detached_at IS NULL OFFSET 0) w
+    LEFT JOIN LATERAL (
+      SELECT token, state, ending, attempt, finished_at FROM jobs WHERE id = w.job OFFSET 0) j ON true
+    WHERE (w.state IN ('left', 'refused') OR w.state = 'waiting' AND j.finished_at IS NOT NULL)
     ORDER BY random() LIMIT r.ids;
   RETURN QUERY
     SELECT 0, 'unknown', NULL::bigint, NULL::bigint, NULL, NULL::bytea, NULL::integer,
@@ -62,14 +66,14 @@ BEGIN
     done := done + 1;
   END LOOP;
   FOR job IN
-    SELECT id FROM jobs WHERE state = 'running' AND deadline <= m.now AND lease_until <= m.now
+    SELECT id FROM jobs WHERE lease_until <= m.now AND deadline <= m.now
     ORDER BY lease_until LIMIT many - done FOR UPDATE SKIP LOCKED
   LOOP
     PERFORM end_job(job.id, 'expired', NULL, false, NULL, m);
     done := done + 1;
   END LOOP;
   FOR job IN
-    SELECT id FROM jobs WHERE state = 'running' AND cancel AND lease_until <= m.now
+    SELECT id FROM jobs WHERE lease_until <= m.now AND cancel
     ORDER BY lease_until LIMIT many - done FOR UPDATE SKIP LOCKED
   LOOP
     PERFORM end_job(job.id, 'cancelled', NULL, false, NULL, m);
@@ -116,9 +120,10 @@ BEGIN
     ORDER BY look_at LIMIT many FOR UPDATE SKIP LOCKED
   LOOP
     FOR gone IN
-      SELECT w.client, w.request FROM waiters w LEFT JOIN jobs j ON j.id = w.job
-      WHERE w.gateway = dead AND w.state IN ('expected', 'waiting') AND w.detached_at IS NULL
-        AND (w.job IS NULL OR j.state IN ('waiting', 'running') AND NOT j.cancel)
+      SELECT w.client, w.request
+      FROM (SELECT * FROM waiters WHERE gateway = dead AND state <> 'acked' AND detached_at IS NULL OFFSET 0) w
+      LEFT JOIN LATERAL (SELECT state, cancel FROM jobs WHERE id = w.job OFFSET 0) j ON true
+      WHERE w.state IN ('expected', 'waiting') AND (w.job IS NULL OR j.state IN ('waiting', 'running') AND NOT j.cancel)
       LIMIT many - done
     LOOP
       done := done + leave_alone(gone.client, gone.request, NULL, m)::integer;
@@ -159,10 +164,10 @@ BEGIN
   DELETE FROM jobs WHERE id = ANY (old);
   DELETE FROM waiters WHERE ctid = ANY (ARRAY(
     SELECT w.ctid FROM waiters w WHERE w.created_at <= before - r.retention_s
-      AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job)
+      AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job OFFSET 0)
     ORDER BY w.created_at LIMIT many - cardinality(old) FOR UPDATE SKIP LOCKED));
   GET DIAGNOSTICS done = ROW_COUNT;
   DELETE FROM gateways g WHERE g.beat_at <= before
-    AND NOT EXISTS (SELECT 1 FROM waiters w WHERE w.gateway = g.incarnation AND w.state <> 'acked');
+    AND NOT EXISTS (SELECT 1 FROM waiters w WHERE w.gateway = g.incarnation AND w.state <> 'acked' OFFSET 0);
   RETURN done + cardinality(old);
 END $$;

@@ -75,7 +75,7 @@ def asks(decisions: Sequence[Decision]) -> tuple[list[Row], list[Row]]:
     for place, decision in enumerate(decisions):
         first = len(offers) + 1
         if isinstance(decision, Acquire):
-            offers += (_offer(place, decision, offer) for offer in decision.offers)
+            offers += map(_offer, decision.offers)
         rows.append((place, type(decision).__name__, *_ask(decision, first, len(offers))))
     return rows, offers
 
@@ -97,7 +97,7 @@ def _ask(decision: Decision, first: int, last: int) -> Row:
             return gateway, *(None,) * 12, clients, epoch
 
 
-def _offer(place: int, ask: Acquire, offer: Offer) -> Row:
+def _offer(offer: Offer) -> Row:
     return (
         offer.client,
         offer.request,
@@ -111,9 +111,6 @@ def _offer(place: int, ask: Acquire, offer: Offer) -> Row:
         offer.priority,
         offer.stream,
         hashlib.sha256(offer.kind.encode() + b"\0" + offer.spec).digest(),
-        place,
-        ask.master,
-        ask.nonce,
     )
 
 
