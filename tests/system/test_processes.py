@@ -1,4 +1,4 @@
-"""Every part as a process of its own, as an operator starts it, over a real RabbitMQ and a real Redis."""
+"""Every part as a process of its own, as an operator starts it, over a real RabbitMQ, Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 import roost
 from tests import services, sites
 from tests.backend.contract_broker import until
+from tests.system.process import START_S
 from tests.system.talk import PATIENCE_S, Talker
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,7 +57,7 @@ async def part(*arguments: str) -> AsyncIterator[Process]:
     process = Process(child)
     listening = asyncio.create_task(_listen(child.stderr, process.complaints))
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(START_S):
             process.said = (await child.stdout.readline()).decode().strip()
         assert process.said, "".join(process.complaints)
         yield process
@@ -84,14 +85,16 @@ class Site:
 
 
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
+async def site() -> AsyncIterator[Site]:
+    database = services.postgres()
+    store = database.url(database.database())
     engines = ("--broker", services.rabbitmq().url, "--cache", services.redis().url)
     async with AsyncExitStack() as stack:
         discovery = await stack.enter_async_context(part("discovery", "--port", "0"))
         url = re.findall(r"http://\S+", discovery.said)[0]
         known = ("--discovery", url)
         commands = {
-            "lock": ("lock", "--port", "0", "--store", f"sqlite:{tmp_path}/jobs.db", *known),
+            "lock": ("lock", "--port", "0", "--store", store, *known),
             "master": ("master", *known, *engines, *STEPS),
             "worker": ("worker", "--allow-private", "127.0.0.0/8", *known, *engines, *STEPS),
             "gateway": ("gateway", "--gateway-port", "0", *known, *engines, *STEPS),
