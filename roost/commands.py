@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from backend.kinds.crawl.addresses import parse_networks
+from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.spec import MAX_AGE_S, MAX_DEPTH, MAX_PAGES, start_url
 from backend.kinds.crawl.urls import Scope
 from roost.export import CannotWrite, Format, Target
@@ -105,6 +106,22 @@ def crawl(
             help="Let the crawl reach these private addresses, as 10.0.0.0/8; may be repeated. Not with --server.",
         ),
     ] = None,
+    contact: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            envvar="ROOST_CONTACT",
+            help="Address or page by which the site's people reach you, sent with each request. Not with --server.",
+        ),
+    ] = "",
+    ignore_robots: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-robots",
+            envvar="ROOST_IGNORE_ROBOTS",
+            help="Crawl what robots.txt forbids: for a site of your own. Not with --server.",
+        ),
+    ] = False,
     server: Annotated[
         str,
         typer.Option(
@@ -134,10 +151,11 @@ def crawl(
     from roost.render import make_display
 
     spec = checked_spec(url, depth, scope, max_pages=max_pages, max_age_s=max_age)
-    networks = separate(allow_private or ())
-    if server and given_by_environment(ctx, "allow_private"):
-        networks = []  # meant for the systems started here
-    check_networks(networks, server)
+    own = None
+    if server:
+        refuse_workers_options(ctx)
+    else:
+        own = own_options(separate(allow_private or ()), contact, ignore_robots)
     set_up_logging("INFO" if verbose else "WARNING")
     try:
         target = Target(output)
@@ -145,9 +163,7 @@ def crawl(
         raise typer.BadParameter(str(problem), param_hint="--output") from problem
 
     async def run() -> int:
-        return await CrawlRun(
-            Order(spec, format, server, tuple(networks)), target, make_display(sys.stderr, SYSTEM_CLOCK)
-        ).run()
+        return await CrawlRun(Order(spec, format, server, own), target, make_display(sys.stderr, SYSTEM_CLOCK)).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -166,23 +182,25 @@ def checked_spec(url: str, depth: int, scope: Scope, **others: float | None) -> 
     return spec | {name: value for name, value in others.items() if value is not None}
 
 
-def given_by_environment(ctx: typer.Context, name: str) -> bool:
-    """The option has its value from its variable, not from the command line."""
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "ENVIRONMENT"
+def refuse_workers_options(ctx: typer.Context) -> None:
+    """Raises BadParameter for what is a running system's to decide. A variable is meant for systems started here."""
+    for name in ("allow_private", "contact", "ignore_robots"):
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            advice = f"with --server its workers decide this, for all their crawls: start them with {option}"
+            raise typer.BadParameter(advice, param_hint=option)
 
 
-def check_networks(networks: Sequence[str], server: str) -> None:
-    """Raises BadParameter for what is no range of addresses, and where it is not ours to allow."""
-    if networks and server:
-        raise typer.BadParameter(
-            "with --server its workers decide which addresses they may reach: start them with --allow-private",
-            param_hint="--allow-private",
-        )
+def own_options(allow_private: Sequence[str], contact: str, ignore_robots: bool) -> CrawlOptions:
+    """How the system that is started here crawls. Raises BadParameter."""
+    option = "--allow-private"
     try:
-        parse_networks(networks)
+        parse_networks(allow_private)
+        option = "--contact"
+        return CrawlOptions(tuple(allow_private), contact=contact, ignores_robots=ignore_robots)
     except BadInput as problem:
-        raise typer.BadParameter(problem.message, param_hint="--allow-private") from problem
+        raise typer.BadParameter(problem.message, param_hint=option) from problem
 
 
 add_commands(app)

@@ -21,6 +21,7 @@ from wire.errors import BadInput, RoostError
 from wire.messages.outcome import Outcome
 
 if TYPE_CHECKING:
+    from backend.kinds.crawl.options import CrawlOptions
     from backend.kinds.crawl.result import CrawlResult
 
 DONE, COULD_NOT_RUN, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -35,7 +36,7 @@ CANCEL_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the command asked for.
+    """What the command asked for. `options` are for the system that is started here.
 
     `server` is the URL of discovery, or those of its replicas with commas; without it everything runs in this process.
     """
@@ -43,7 +44,7 @@ class Order:
     spec: dict[str, Any]
     format: Format
     server: str = ""
-    allow_private: tuple[str, ...] = ()
+    options: CrawlOptions | None = None
 
 
 class CrawlRun:
@@ -96,11 +97,9 @@ class CrawlRun:
         if self._order.server:
             yield self._order.server.replace(",", " ").split()
             return
-        from backend.kinds.crawl.options import CrawlOptions
         from roost.up import UpSettings, all_in_one
 
-        options = {CRAWL: CrawlOptions(allow_private=self._order.allow_private)}
-        async with all_in_one(UpSettings(options=options)) as system:
+        async with all_in_one(UpSettings(options={CRAWL: self._order.options})) as system:
             yield [system.url]
 
     async def _ask(self, client: Client) -> CrawlResult:

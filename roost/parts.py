@@ -75,6 +75,12 @@ AllowPrivate = Annotated[
         metavar="CIDR",
     ),
 ]
+Contact = Annotated[
+    str, typer.Option(help="Address or page by which crawled sites reach you.", envvar="ROOST_CONTACT", metavar="TEXT")
+]
+IgnoreRobots = Annotated[
+    bool, typer.Option("--ignore-robots", help="Crawl what robots.txt forbids.", envvar="ROOST_IGNORE_ROBOTS")
+]
 WorkerSlots = Annotated[int, typer.Option(min=1, help="Tasks at a time.", envvar="ROOST_WORKER_SLOTS")]
 MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar="ROOST_MASTER_SLOTS")]
 LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
@@ -111,6 +117,8 @@ def up(
         Path | None, typer.Option(help="Folder that keeps jobs and results over a restart.", envvar="ROOST_DATA")
     ] = None,
     allow_private: AllowPrivate = [],  # noqa: B006  typer copies it
+    contact: Contact = "",
+    ignore_robots: IgnoreRobots = False,
     kind: KindPaths = [],  # noqa: B006
     master_slots: MasterSlots = 64,
     worker_slots: WorkerSlots = 64,
@@ -135,7 +143,7 @@ def up(
                 worker_slots=worker_slots,
                 live_requests=live_requests,
                 kinds=separate(kind),
-                options={"crawl": CrawlOptions(allow_private=tuple(separate(allow_private)))},
+                options=_options(allow_private, contact, ignore_robots),
             )
         )
 
@@ -236,6 +244,8 @@ def worker(
     kind: KindPaths = [],  # noqa: B006
     worker_slots: WorkerSlots = 64,
     allow_private: AllowPrivate = [],  # noqa: B006
+    contact: Contact = "",
+    ignore_robots: IgnoreRobots = False,
     admin_host: AdminHost = LOOPBACK,
     admin_port: AdminPort = None,
     log_level: LogLevel = Level.INFO,
@@ -244,9 +254,15 @@ def worker(
     """Run a worker: does tasks, and keeps nothing."""
     set_up_logging(log_level, log_style)
     site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
-    options = _checked(lambda: {"crawl": CrawlOptions(allow_private=tuple(separate(allow_private)))})
+    options = _checked(lambda: _options(allow_private, contact, ignore_robots))
     stack = _stack(worker_parts(site, worker_slots, options), admin_host, admin_port)
     _serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
+
+
+def _options(allow_private: list[str], contact: str, ignore_robots: bool) -> dict[str, CrawlOptions]:
+    """What the operator decided about each kind."""
+    networks = tuple(separate(allow_private))
+    return {"crawl": CrawlOptions(allow_private=networks, contact=contact, ignores_robots=ignore_robots)}
 
 
 def _site(

@@ -126,6 +126,8 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str | None]] = {
     "binary": (raw(bytes(range(256)) * 20), "bad_response"),
 }
 """Path -> what happens there, and the reason it must end in; None is a page with a link to ``/next``."""
+_MISSING = (raw(response(b"", "404 Not Found")), "status_404")
+"""Any other path, such as ``/robots.txt`` unless a test puts something there."""
 
 
 @asynccontextmanager
@@ -140,7 +142,7 @@ async def hostile_site() -> AsyncIterator[str]:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ", 2)[1].decode().lstrip("/").partition("?")[0]
-            await BEHAVIOURS[path][0](writer)
+            await (BEHAVIOURS.get(path) or _MISSING)[0](writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client has gone, or the test is over
         finally:

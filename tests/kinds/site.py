@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 Answer = web.Response | Callable[[web.Request], Awaitable[web.Response]]
+ROBOTS = "robots.txt"
 
 
 def page(*links: str, **headers: str) -> web.Response:
@@ -28,8 +29,8 @@ class Site:
     log: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
 
     def asked(self) -> list[str]:
-        """Paths of all requests so far, in order, and forget them."""
-        paths = [path for _, path, _ in self.log]
+        """Paths of all requests so far but those for robots.txt, in order, and forget them."""
+        paths = [path for _, path, _ in self.log if path != ROBOTS]
         self.log.clear()
         return paths
 
@@ -61,6 +62,12 @@ async def serve(pages: dict[str, Answer], address: str = "127.0.0.1") -> AsyncIt
         yield site
     finally:
         await runner.cleanup()
+
+
+def robots(text: str | bytes, status: int = 200) -> web.Response:
+    """A robots.txt."""
+    body = text.encode() if isinstance(text, str) else text
+    return web.Response(body=body, status=status, content_type="text/plain")
 
 
 def tree(width: int, depth: int) -> dict[str, Answer]:

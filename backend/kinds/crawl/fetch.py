@@ -83,7 +83,7 @@ class Fetcher:
     async def start(self) -> None:
         """Make the pool; dials nothing."""
         headers: LooseHeaders = {
-            "User-Agent": self._options.user_agent,
+            "User-Agent": self._options.introduction,
             "Accept": "text/html,application/xhtml+xml,*/*;q=0.1",
             "Accept-Encoding": "gzip, deflate",
         }
@@ -110,6 +110,25 @@ class Fetcher:
             async with asyncio.timeout(timeout_s):
                 return await self._follow(url, bounds, known, visit)
         except (aiohttp.ClientError, OSError, ValueError) as problem:  # TimeoutError is an OSError
+            raise NotFetched(_reason(problem), url) from problem
+
+    async def beginning(self, url: str, most_bytes: int, timeout_s: float) -> tuple[int, bytes]:
+        """Status, and at most so many first bytes of what is at `url`, whatever it is; redirects are followed.
+
+        The status is that of a redirect when it leads nowhere, or too far. Raises NotFetched.
+        """
+        assert self._session is not None, "start comes first"
+        try:
+            async with asyncio.timeout(timeout_s):
+                for _ in range(self._options.redirects + 1):
+                    async with self._session.get(URL(url, encoded=True), allow_redirects=False) as response:
+                        location = response.headers.get("Location")
+                        target = join(url, _as_text(location)) if location else None
+                        if response.status not in _REDIRECTS or target is None:
+                            return response.status, await _first_bytes(response, most_bytes)
+                        url = target
+                return response.status, b""
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
             raise NotFetched(_reason(problem), url) from problem
 
     async def stop(self) -> None:
@@ -157,7 +176,7 @@ class Fetcher:
         )
         if content_type.partition(";")[0].strip().lower() not in _PARSED:
             return page
-        if headers.get("Content-Encoding", "").strip().lower() not in _CODINGS:
+        if not _is_readable(response):
             raise NotFetched(Failed.BAD_RESPONSE, url, status)
         body = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
@@ -165,6 +184,23 @@ class Fetcher:
             if len(body) > self._options.page_bytes:
                 raise NotFetched(Failed.TOO_BIG, url, status)
         return structs.replace(page, body=bytes(body))
+
+
+async def _first_bytes(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    if response.status >= 300:
+        return b""
+    if not _is_readable(response):
+        raise ValueError("unknown content coding")
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        body += chunk
+        if len(body) >= most_bytes:
+            break
+    return bytes(body[:most_bytes])
+
+
+def _is_readable(response: aiohttp.ClientResponse) -> bool:
+    return response.headers.get("Content-Encoding", "").strip().lower() in _CODINGS
 
 
 def _guarded_socket(allowed: tuple[Network, ...]) -> aiohttp.SocketFactoryType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from backend.kinds.crawl.addresses import Network, parse_networks
+from backend.kinds.crawl.robots import product_token
 from wire.codes import ErrorCode
 from wire.errors import BadInput
 
@@ -16,7 +17,11 @@ class CrawlOptions:
     allow_private: tuple[str, ...] = ()
     """Ranges of addresses that may be dialled although they are not public, as in ``10.0.0.0/8``."""
     user_agent: str = "Roost/0.1 (a crawler that follows links by depth)"
-    """How the crawler introduces itself; operators of large crawls add a way to reach them."""
+    """How the crawler introduces itself. Its first word is what robots.txt calls it."""
+    contact: str = ""
+    """An address or page by which a site's people reach whoever runs this; sent with the user agent."""
+    ignores_robots: bool = False
+    """Fetch what robots.txt forbids, at once: for sites of one's own."""
     page_timeout_s: float = 30.0
     """For one page with all its redirects: beyond it visitors have left. At most `plan.PAGE_DEADLINE_S` counts."""
     page_bytes: int = 8 * 1024 * 1024
@@ -27,13 +32,26 @@ class CrawlOptions:
     """`allow_private`, parsed."""
 
     @property
+    def introduction(self) -> str:
+        """The User-Agent header."""
+        return f"{self.user_agent} (+{self.contact})" if self.contact else self.user_agent
+
+    @property
     def realm(self) -> bytes:
         """What of this decides which answers a page has; kept pages are shared where it is the same."""
-        return repr((sorted(map(str, self.networks)), self.user_agent, self.page_bytes, self.redirects)).encode()
+        networks = sorted(map(str, self.networks))
+        return repr((networks, self.introduction, self.ignores_robots, self.page_bytes, self.redirects)).encode()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "networks", parse_networks(self.allow_private))
-        if not self.user_agent.isprintable() or not self.user_agent.isascii() or not self.user_agent:
-            raise BadInput(ErrorCode.BAD_SPEC, "write the user agent in printable ASCII, as in MyCrawler/1.0")
+        if not product_token(self.user_agent) or not _is_header(self.introduction):
+            raise BadInput(
+                ErrorCode.BAD_SPEC,
+                "write the user agent in printable ASCII, as in MyCrawler/1.0, and a contact in the same letters",
+            )
         if not (self.page_timeout_s > 0 and self.page_bytes > 0 and self.redirects >= 0):
             raise BadInput(ErrorCode.BAD_SPEC, "page time and bytes must be positive, redirects not negative")
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()

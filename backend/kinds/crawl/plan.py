@@ -17,7 +17,7 @@ from msgspec import structs
 
 from backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
 from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
-from backend.kinds.crawl.reasons import Skipped, start_failure
+from backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
 from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import Bounds, host
@@ -101,12 +101,12 @@ class CrawlPlan:
 
     def parts(self) -> Iterator[bytes]:
         """Levels with what the open level has brought so far, then failed pages, then skipped ones."""
-        found, failed = self._so_far()
-        return result_parts([*self._levels, found] if found else self._levels, failed, self._skipped)
+        found, failed, skipped = self._so_far()
+        return result_parts([*self._levels, found] if found else self._levels, failed, skipped)
 
     def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
         """Counts, and how it ended."""
-        found, _ = self._so_far()
+        found, _, _ = self._so_far()
         waiting = sum(page.reason is None for page in self._waiting.values())
         return to_json(
             Summary(
@@ -156,7 +156,7 @@ class CrawlPlan:
 
     def _fold_page(self, url: str, page: PageResult) -> None:
         if page.reason is not None:
-            self._failed.add(url, page.reason)
+            (self._skipped if page.reason in LEFT_ALONE else self._failed).add(url, page.reason)
             if self._level == 0:
                 self._start_reason = page.reason
             return
@@ -172,15 +172,15 @@ class CrawlPlan:
             self._seen.add(link)
             self._found.append(link)
 
-    def _so_far(self) -> tuple[list[str], Reasons]:
+    def _so_far(self) -> tuple[list[str], Reasons, Reasons]:
         """What the open level has brought, with the pages that wait for their turn; changes nothing."""
         if not self._waiting:
-            return self._found, self._failed
-        failed = self._failed.copy()
+            return self._found, self._failed, self._skipped
+        failed, skipped = self._failed.copy(), self._skipped.copy()
         new: dict[str, None] = {}
         for index in sorted(self._waiting):
             page = self._waiting[index]
             if page.reason is not None:
-                failed.add(self._pages[index], page.reason)
+                (skipped if page.reason in LEFT_ALONE else failed).add(self._pages[index], page.reason)
             new.update((link, None) for link in page.links if link not in self._seen)
-        return [*self._found, *new], failed
+        return [*self._found, *new], failed, skipped

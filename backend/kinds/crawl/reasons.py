@@ -17,6 +17,7 @@ class Skipped(StrEnum):
 
     SCOPE = "scope"
     LIMIT = "limit"
+    ROBOTS = "robots"
 
 
 class Failed(StrEnum):
@@ -33,9 +34,11 @@ class Failed(StrEnum):
     BAD_RESPONSE = "bad_response"
 
 
+LEFT_ALONE = frozenset(map(str, Skipped))
 _STATUS = "status_"
 
 _ADVICE: dict[str, tuple[ErrorCode, str]] = {
+    Skipped.ROBOTS: (ErrorCode.GAVE_UP, "the site's robots.txt forbids it, or could not be read: start elsewhere"),
     Failed.UNRESOLVED: (ErrorCode.UNREACHABLE, "the host name does not resolve: check its spelling"),
     Failed.UNREACHABLE: (ErrorCode.UNREACHABLE, "nothing answers there: check host and port, and whether it is up"),
     Failed.REFUSED_ADDRESS: (

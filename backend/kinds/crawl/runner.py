@@ -21,6 +21,9 @@ from backend.kinds.crawl.kept import Entry, KeptPage
 from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.pages import PageResult, PageTask, read_page_task
+from backend.kinds.crawl.permits import Permits
+from backend.kinds.crawl.reasons import Skipped
+from backend.kinds.crawl.robots import product_token
 from backend.kinds.crawl.shelf import Shelf
 from wire.codec import pack
 
@@ -38,6 +41,13 @@ class CrawlRunner:
         self._clock = tools.clock
         self._fetcher = Fetcher(self._options)
         self._shelf = Shelf(tools.cache, tools.clock, self._options.realm, secrets.token_bytes(8))
+        self._permits = Permits(
+            tools.cache,
+            tools.clock,
+            self._fetcher,
+            product_token(self._options.user_agent),
+            self._options.realm,
+        )
         self._flights: Flights[PageResult] = Flights()
 
     async def start(self) -> None:
@@ -59,6 +69,7 @@ class CrawlRunner:
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
         await self._flights.stop()
+        await self._permits.stop()
         await self._fetcher.stop()
 
     async def _fetch(self, task: PageTask, entry: Entry, limit_s: float) -> PageResult:
@@ -83,6 +94,10 @@ class CrawlRunner:
     @asynccontextmanager
     async def _visit(self, start: str, entry: Entry, url: str, number: int) -> AsyncIterator[None]:
         """Around each request on the way from `start`."""
+        if not self._options.ignores_robots:
+            permit = await self._permits.of(url)
+            if not await permit.allows(url):
+                raise NotFetched(Skipped.ROBOTS, url)
         if not number:
             await self._shelf.announce(start, entry)
         yield
