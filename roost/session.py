@@ -101,9 +101,14 @@ class Session:
         return self._say(pending) if self.is_welcome else []
 
     def retry(self, request: str) -> list[Effect]:
-        """The time of a postponed request has come."""
+        """The time of a postponed request has come.
+
+        One that was cancelled meanwhile is cancelled again: a refusal does not mean that nobody has the request.
+        """
         pending = self._pending.get(request)
-        return self._say(pending) if pending and pending.stage is Stage.NEW and self.is_welcome else []
+        if pending is None or pending.stage is not Stage.NEW or not self.is_welcome:
+            return []
+        return [Send(Cancel(request))] if pending.is_cancelled else self._say(pending)
 
     def cancel(self, request: str) -> list[Effect]:
         """Give a request up. It still ends with a result: what was found so far."""
@@ -235,7 +240,7 @@ class Session:
     def _on_error(self, pending: Pending, message: FromGateway) -> list[Effect]:
         assert isinstance(message, protocol.Error)
         problem = as_exception(message.code, message.message, message.retry_after_s)
-        if self._waits and isinstance(problem, Unavailable) and not pending.is_cancelled:
+        if isinstance(problem, Unavailable) and (self._waits or pending.is_cancelled):
             pending.stage = Stage.NEW
             return [Postponed(pending.id, problem.retry_after_s)]
         return self._end(pending, problem)

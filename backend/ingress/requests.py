@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -353,10 +353,12 @@ class Requests:
     async def sweep(self) -> Swept:
         """One sweep; what it found. Raises Unavailable."""
         swept = await self._locks.sweep(self._settings.incarnation)
-        told = [*swept.unknown, *(who for knock in swept.knocks for who in knock.requests)]
-        for client in {client for client, _ in told}:
+        absent: defaultdict[bytes, list[str]] = defaultdict(list)
+        for client, request in [*swept.unknown, *(who for knock in swept.knocks for who in knock.requests)]:
             if not self.live.count(client):
-                self._spawn(self._leave_behind(client))
+                absent[client].append(request)
+        for client, requests in absent.items():
+            self._spawn(self._leave_behind(client, requests))
         for knock in swept.knocks:
             self._on_knock(knock)
         for client, request in swept.unknown:
@@ -366,6 +368,10 @@ class Requests:
                 self._forget(live)
         return swept
 
-    async def _leave_behind(self, client: bytes) -> None:
-        """The client left before its request was stored, so the store has not heard of it."""
-        await self._decide(Detach(self._settings.incarnation, [client]), lambda: not self.live.count(client))
+    async def _leave_behind(self, client: bytes, requests: list[str]) -> None:
+        """The client left before these were stored, so the store has not heard of it.
+
+        They are named, for the client may be here, idle: what it asks for from now on is none of them.
+        """
+        detach = Detach(self._settings.incarnation, [client], requests=requests)
+        await self._decide(detach, lambda: not self.live.count(client))

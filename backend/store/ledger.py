@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import product
 
 from backend.jobs import (
     EVENT_OF_OUTCOME,
@@ -79,8 +80,9 @@ class Ledger(Page):
             case Withdraw():
                 return self._settle(decision.client, decision.request, RequestEvent.LEAVE)
             case Detach():
-                for client in decision.clients:
-                    self.do("detach", client=client, gateway=decision.gateway, epoch=decision.epoch)
+                named: list[str | None] = [*decision.requests] or [None]
+                for client, request in product(decision.clients, named):
+                    self.do("detach", client=client, request=request, gateway=decision.gateway, epoch=decision.epoch)
                 return Statuses()
 
     # --- endings -------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ SELECT client, request, gateway, stream FROM waiters
 WHERE job = :job AND state = 'waiting' AND detached_at IS NULL ORDER BY client, request LIMIT 1000;
 -- name: detach
 UPDATE waiters SET detached_at = :now
-WHERE client = :client AND gateway = :gateway AND epoch <= :epoch AND state <> 'acked' AND detached_at IS NULL;
+WHERE client = :client AND gateway = :gateway AND epoch <= :epoch AND state <> 'acked' AND detached_at IS NULL
+  AND (:request IS NULL OR request = :request);
 
 -- name: find_run
 SELECT id, started_at FROM jobs WHERE kind = :kind AND run_key = :run_key;

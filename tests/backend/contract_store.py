@@ -404,6 +404,15 @@ class StoreContract:
         await desk.one(Detach("g1", [ANN], epoch=1))
         assert [watcher.client for watcher in (await desk.complete(grant)).watchers] == [ANN]
 
+    async def test_p26_a_detach_that_names_requests_leaves_the_clients_others(self, desk: Desk) -> None:
+        """A gateway that heard of an old request takes its client for gone, while a new one is on its way."""
+        grant = await desk.grant(offer(request="new"))
+        await desk.one(Detach("g1", [ANN], requests=["old"]))
+        assert [watcher.client for watcher in (await desk.complete(grant)).watchers] == [ANN]
+        last = await desk.grant(offer(request="last"))
+        await desk.one(Detach("g1", [ANN], requests=["old", "last"]))
+        assert (await desk.complete(last)).watchers == []
+
     async def test_p26_results_nobody_came_for_do_not_keep_others_from_being_left(
         self, desk: Desk, clock: ManualClock
     ) -> None:

@@ -183,6 +183,17 @@ def test_a_cancel_that_may_have_been_lost_is_said_again_after_the_resume() -> No
     assert connected(session) == [Resume(["r1"]), Cancel("r1")]
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_cancelled_request_that_was_refused_for_now_is_cancelled_again_for_somebody_may_have_it(waits: bool) -> None:
+    session = Session(waits=waits)
+    connected(session)
+    session.submit("r1", "crawl", b"{}")
+    session.cancel("r1")
+    assert session.received(Error(ErrorCode.OVERLOADED, "try again", "r1", retry_after_s=2.0)) == [Postponed("r1", 2.0)]
+    assert sent(session.retry("r1")) == [Cancel("r1")]
+    assert ended(session.received(Result("r1", Outcome.CANCELLED, 0))) == [Answer(Outcome.CANCELLED)]
+
+
 def test_a_cancelled_request_that_is_unknown_is_not_submitted_again() -> None:
     session = Session()
     connected(session)

@@ -131,12 +131,14 @@ class Withdraw(Struct, array_like=True, tag=True, frozen=True):
 class Detach(Struct, array_like=True, tag=True, frozen=True):
     """These clients are no longer connected to this gateway: their grace begins (P26).
 
-    A client that is there again by a connection later than `epoch` stays, however late this comes (P2).
+    A client that is there again by a connection later than `epoch` stays, however late this comes (P2). With `requests`
+    it is about those alone: a gateway that only infers from them that a client is gone says nothing of later ones.
     """
 
     gateway: str
     clients: list[bytes]
     epoch: int = 2**53
+    requests: list[str] = []
 
 
 class RequestState(StrEnum):

@@ -34,7 +34,8 @@ BEGIN
     ORDER BY named.gateway ON CONFLICT DO NOTHING;
   s.awaited := ARRAY(
     SELECT w.job FROM unnest(offers) o
-    CROSS JOIN LATERAL (SELECT job FROM waiters WHERE client = o.client AND state = 'waiting' OFFSET 0) w);
+    CROSS JOIN LATERAL (SELECT job, state FROM waiters WHERE client = o.client AND is_open OFFSET 0) w
+    WHERE w.state = 'waiting');
   found := ARRAY(
     SELECT j.id FROM unnest(asks) a CROSS JOIN LATERAL (SELECT id FROM jobs WHERE nonce = a.nonce OFFSET 0) j
     UNION ALL SELECT j.id FROM unnest(offers) o
@@ -76,8 +77,10 @@ BEGIN
       WHEN 'Attach' THEN facts := facts || attach(a, m);
       WHEN 'Detach' THEN
         UPDATE waiters SET detached_at = m.now
-        WHERE client = ANY (a.clients) AND gateway = a.who AND epoch <= a.epoch AND state <> 'acked'
-          AND detached_at IS NULL;
+        FROM unnest(a.clients) AS c (client)
+        CROSS JOIN LATERAL (SELECT ctid AS place_on_disk FROM waiters WHERE client = c.client AND is_open OFFSET 0) w
+        WHERE waiters.ctid = w.place_on_disk AND gateway = a.who AND epoch <= a.epoch AND detached_at IS NULL
+          AND (a.requests IS NULL OR request = ANY (a.requests));
       ELSE facts := facts || settle(a, m);
     END CASE;
   END LOOP;
@@ -117,11 +120,11 @@ BEGIN
   IF room <= 0 THEN RETURN facts; END IF;
   IF m.may_reap THEN
     expired := ARRAY(SELECT id FROM jobs WHERE lease_until <= m.now AND not_before <= m.now
-                     ORDER BY lease_until LIMIT room FOR UPDATE SKIP LOCKED);
+                     ORDER BY lease_until, id LIMIT room FOR UPDATE SKIP LOCKED);
   END IF;
   FOREACH candidate IN ARRAY expired || ARRAY(
     SELECT id FROM jobs WHERE state = 'waiting' AND not_before <= m.now
-    ORDER BY rank LIMIT room - cardinality(expired) FOR UPDATE SKIP LOCKED)
+    ORDER BY rank, id LIMIT room - cardinality(expired) FOR UPDATE SKIP LOCKED)
   LOOP
     one := try_grant(candidate, a, a.running = 0 AND room = a.slots, r, m);
     CONTINUE WHEN one.what IS NULL;
@@ -142,8 +145,9 @@ BEGIN
   SELECT * INTO known FROM waiters w WHERE w.client = o.client AND w.request = o.request;
   IF known.state <> 'expected' THEN RETURN repeat_offer(place, o, known); END IF;
   is_full := r.live_requests <= (
-    SELECT count(*) FROM (SELECT job FROM waiters w WHERE w.client = o.client AND w.state = 'waiting' OFFSET 0) w
-    CROSS JOIN LATERAL (SELECT 1 FROM jobs WHERE id = w.job AND state IN ('waiting', 'running') OFFSET 0) j);
+    SELECT count(*) FROM (SELECT job, state FROM waiters w WHERE w.client = o.client AND is_open OFFSET 0) w
+    CROSS JOIN LATERAL (SELECT 1 FROM jobs WHERE id = w.job AND state IN ('waiting', 'running') OFFSET 0) j
+    WHERE w.state = 'waiting');
   IF NOT is_full THEN run := join_or_add(o, r, m); END IF;
   IF known.state IS NULL THEN
     INSERT INTO waiters (client, request, spec_digest, job, gateway, epoch, state, stream, created_at)
@@ -330,7 +334,7 @@ BEGIN
   state_now := leave(a.client, asked, known.state, known.job, m);  -- who acknowledges unfinished work gives it up
   IF a.what = 'Acknowledge' AND state_now <> 'acked' THEN
     state_now := 'acked';
-    UPDATE waiters SET state = 'acked' WHERE client = a.client AND request = asked;
+    UPDATE waiters SET state = 'acked', detached_at = NULL WHERE client = a.client AND request = asked;
   END IF;
   RETURN status_fact(a.place, asked, state_now, known.job);
 END $$;

@@ -93,8 +93,8 @@ def _ask(decision: Decision, first: int, last: int) -> Row:
             return gateway, *(None,) * 10, client, requests[:MAX_IDS], None, epoch
         case Acknowledge(client, request) | Withdraw(client, request):
             return *(None,) * 11, client, [request], None, None
-        case Detach(gateway, clients, epoch):
-            return gateway, *(None,) * 12, clients, epoch
+        case Detach(gateway, clients, epoch, requests):
+            return gateway, *(None,) * 11, requests or None, clients, epoch
 
 
 def _offer(offer: Offer) -> Row:
