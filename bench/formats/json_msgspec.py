@@ -33,13 +33,21 @@ class Shapes:
             return msgspec.defstruct(name, list(fields.items()), array_like=array_like, frozen=True)
 
         self.bounds = struct("Bounds", scope=str, home=str)
-        self.page = struct("Page", url=str, bounds=self.bounds)
+        self.page = struct("Page", url=str, bounds=self.bounds, max_age_s=float, since=float)
         self.task = struct(
-            "Task", job=int, token=int, task=int, kind=str, payload=self.page, reply_to=str, deadline_s=float
+            "Task",
+            job=int,
+            token=int,
+            task=int,
+            kind=str,
+            payload=self.page,
+            reply_to=str,
+            deadline_s=float,
+            alone=bool,
         )
         self.fetched = struct("Fetched", url=str, status=int, reason=str | None, links=list[str], cut=bool)
         self.result = struct(
-            "Result", job=int, token=int, task=int, data=self.fetched, later_s=float | None, error=str | None
+            "Result", job=int, token=int, task=int, data=self.fetched, later_s=float | None, error=str | None, died=bool
         )
         self.spec = struct("Spec", url=str, depth=int, scope=str, max_pages=int, max_age_s=float, max_seconds=float)
         self.offer = struct(
@@ -71,9 +79,10 @@ class Shapes:
                     row.token,
                     row.task,
                     row.kind,
-                    page(row.url, bounds(row.scope, row.home)),
+                    page(row.url, bounds(row.scope, row.home), row.max_age_s, row.since),
                     row.reply_to,
                     row.deadline_s,
+                    row.alone,
                 )
             )
             for row in rows
@@ -82,7 +91,7 @@ class Shapes:
     def of_result(self, row: ResultRow) -> bytes:
         """One message."""
         fetched = self.fetched(row.url, row.status, None, row.links, False)
-        return to_json(self.result(row.job, row.token, row.task, fetched, None, None))
+        return to_json(self.result(row.job, row.token, row.task, fetched, None, None, row.died))
 
     def of_offer(self, row: OfferRow) -> bytes:
         """One message."""

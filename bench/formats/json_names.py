@@ -49,9 +49,15 @@ def _tasks(rows: list[TaskRow]) -> list[bytes]:
                 "token": row.token,
                 "task": row.task,
                 "kind": row.kind,
-                "payload": {"url": row.url, "bounds": {"scope": row.scope, "home": row.home}},
+                "payload": {
+                    "url": row.url,
+                    "bounds": {"scope": row.scope, "home": row.home},
+                    "max_age_s": row.max_age_s,
+                    "since": row.since,
+                },
                 "reply_to": row.reply_to,
                 "deadline_s": row.deadline_s,
+                "alone": row.alone,
             }
         )
         for row in rows
@@ -60,7 +66,17 @@ def _tasks(rows: list[TaskRow]) -> list[bytes]:
 
 def _result(row: ResultRow) -> bytes:
     data = {"url": row.url, "status": row.status, "reason": None, "links": row.links, "cut": False}
-    return _bytes({"job": row.job, "token": row.token, "task": row.task, "data": data, "later_s": None, "error": None})
+    return _bytes(
+        {
+            "job": row.job,
+            "token": row.token,
+            "task": row.task,
+            "data": data,
+            "later_s": None,
+            "error": None,
+            "died": row.died,
+        }
+    )
 
 
 def _offer(row: OfferRow) -> bytes:

@@ -55,9 +55,10 @@ def _tasks(rows: list[TaskRow]) -> list[bytes]:
                 row.token,
                 row.task,
                 row.kind,
-                pack(PageTask(row.url, Bounds(Scope(row.scope), row.home))),
+                pack(PageTask(row.url, Bounds(Scope(row.scope), row.home), row.max_age_s, row.since)),
                 row.reply_to,
                 row.deadline_s,
+                row.alone,
             )
         )
         for row in rows
@@ -70,7 +71,8 @@ def _read_task(body: bytes) -> Any:
 
 
 def _result(row: ResultRow) -> bytes:
-    return pack(TaskResult(row.job, row.token, row.task, pack(PageResult(row.url, row.status, None, row.links))))
+    page = pack(PageResult(row.url, row.status, None, row.links))
+    return pack(TaskResult(row.job, row.token, row.task, page, died=row.died))
 
 
 def _read_result(body: bytes) -> Any:

@@ -31,10 +31,11 @@ from wire.messages.outcome import PART_BYTES
 _PACKAGE = "roost.bench"
 
 _MESSAGES = {
-    "Page": "string url, string scope, string home",
-    "Task": "uint64 job, uint64 token, uint32 task, string kind, Page payload, string reply_to, double deadline_s",
+    "Page": "string url, string scope, string home, double max_age_s, double since",
+    "Task": "uint64 job, uint64 token, uint32 task, string kind, Page payload, string reply_to, double deadline_s,"
+    " bool alone",
     "Fetched": "string url, uint32 status, string reason, repeated string links, bool cut",
-    "Result": "uint64 job, uint64 token, uint32 task, Fetched data, double later_s, string error",
+    "Result": "uint64 job, uint64 token, uint32 task, Fetched data, double later_s, string error, bool died",
     "Spec": "string url, uint32 depth, string scope, uint32 max_pages, double max_age_s, double max_seconds",
     "Offer": "bytes client, string request, string gateway, uint64 epoch, string kind, Spec spec, bytes run_key,"
     " double fresh_s, double max_seconds, uint32 priority, bool stream",
@@ -81,9 +82,10 @@ class Messages:
                 token=row.token,
                 task=row.task,
                 kind=row.kind,
-                payload=page(url=row.url, scope=row.scope, home=row.home),
+                payload=page(url=row.url, scope=row.scope, home=row.home, max_age_s=row.max_age_s, since=row.since),
                 reply_to=row.reply_to,
                 deadline_s=row.deadline_s,
+                alone=row.alone,
             )
             for row in rows
         ]
@@ -91,7 +93,7 @@ class Messages:
     def result(self, row: ResultRow) -> Any:
         """One message."""
         data = self._classes["Fetched"](url=row.url, status=row.status, links=row.links)
-        return self._classes["Result"](job=row.job, token=row.token, task=row.task, data=data)
+        return self._classes["Result"](job=row.job, token=row.token, task=row.task, data=data, died=row.died)
 
     def offer(self, row: OfferRow) -> Any:
         """One message."""
@@ -153,15 +155,18 @@ def _read_task(task: Any) -> Any:
         page.url,
         page.scope,
         page.home,
+        page.max_age_s,
+        page.since,
         task.reply_to,
         task.deadline_s,
+        task.alone,
     )
 
 
 def _read_result(result: Any) -> Any:
     data = result.data
     fetched = (data.url, data.status, data.reason, list(data.links), data.cut)
-    return result.job, result.token, result.task, fetched, result.later_s, result.error
+    return result.job, result.token, result.task, fetched, result.later_s, result.error, result.died
 
 
 def _read_offer(offer: Any) -> Any:

@@ -36,8 +36,11 @@ class TaskRow(NamedTuple):
     url: str
     scope: str
     home: str
+    max_age_s: float
+    since: float
     reply_to: str
     deadline_s: float
+    alone: bool
 
 
 class ResultRow(NamedTuple):
@@ -49,6 +52,7 @@ class ResultRow(NamedTuple):
     url: str
     status: int
     links: list[str]
+    died: bool
 
 
 class OfferRow(NamedTuple):
@@ -115,10 +119,23 @@ def samples() -> dict[str, Any]:
     part = PartRow(48_213, 7_002_411, 2, 2, urls)
     return {
         TASKS: [
-            TaskRow(48_213, 7_002_411, 112 + number, "crawl", url, "host", "example.org", reply_to, 60.0)
+            TaskRow(
+                job=48_213,
+                token=7_002_411,
+                task=112 + number,
+                kind="crawl",
+                url=url,
+                scope="host",
+                home="example.org",
+                max_age_s=300.0,
+                since=1_795_000_000.123,
+                reply_to=reply_to,
+                deadline_s=60.0,
+                alone=False,
+            )
             for number, url in enumerate(urls[:64])
         ],
-        RESULT: ResultRow(48_213, 7_002_411, 131, urls[19], 200, urls[:100]),
+        RESULT: ResultRow(48_213, 7_002_411, 131, urls[19], 200, urls[:100], False),
         OFFER: OfferRow(
             client=draw.randbytes(16),
             request=draw.randbytes(8).hex(),
