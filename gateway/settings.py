@@ -35,7 +35,7 @@ class Settings:
     handshake_s: float = _option(5.0, "time for a whole opening handshake: ten times a slow mobile round trip")
     max_header_bytes: int = _option(8 * KIB, "bytes of an opening handshake: what common HTTP servers allow")
     max_message_bytes: int = _option(64 * KIB, "bytes of one message from a client; a job's spec has under 1 KiB")
-    max_fragments: int = _option(1024, "frames of one message; an honest client fragments by KiBs, not by bytes")
+    max_fragments: int = _option(256, "frames of one message; an honest client fragments by KiBs, not by bytes")
     max_message_s: float = _option(30.0, "time for a whole message once it has begun; 64 KiB in it is 2 KiB/s")
     max_messages_per_s: float = _option(0.0, "messages of one client, 2 s worth of them at once; 0 is no limit")
     max_pings_per_s: float = _option(10.0, "pings of one client, 2 s worth at once; honest ones send one in 20 s")
