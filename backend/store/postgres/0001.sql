@@ -27,11 +27,12 @@ CREATE TABLE jobs (
   started_at   double precision,
   finished_at  double precision
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
+-- Each condition differs from the others in its words, so that a look-up fits one index only: see 0002.sql.
 CREATE UNIQUE INDEX jobs_live_run ON jobs (kind, run_key) WHERE run_key IS NOT NULL;
-CREATE INDEX jobs_waiting ON jobs (rank) WHERE state = 'waiting';
-CREATE INDEX jobs_leased ON jobs (lease_until) WHERE lease_until IS NOT NULL;  -- while it runs
-CREATE INDEX jobs_nonce ON jobs (nonce) WHERE nonce IS NOT NULL;               -- likewise
-CREATE INDEX jobs_waiting_deadline ON jobs (deadline) WHERE state = 'waiting';
+CREATE INDEX jobs_waiting ON jobs (rank, id) WHERE state = 'waiting';
+CREATE INDEX jobs_leased ON jobs (lease_until, id) WHERE lease_until IS NOT NULL;  -- while it runs
+CREATE INDEX jobs_nonce ON jobs (nonce) WHERE nonce IS NOT NULL;                   -- likewise
+CREATE INDEX jobs_waiting_deadline ON jobs (deadline) WHERE lease_until IS NULL AND finished_at IS NULL;
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE waiters (
@@ -45,12 +46,13 @@ CREATE TABLE waiters (
   stream       boolean NOT NULL DEFAULT false,
   created_at   double precision NOT NULL,
   detached_at  double precision,                      -- infinite once the end of its grace was seen to
+  is_open      boolean GENERATED ALWAYS AS (state <> 'acked') STORED,
   PRIMARY KEY (client, request)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1);
 CREATE INDEX waiters_job ON waiters (job) WHERE job IS NOT NULL;
-CREATE INDEX waiters_waiting ON waiters (client) WHERE state = 'waiting';
+CREATE INDEX waiters_open_of_client ON waiters (client) WHERE is_open;
 CREATE INDEX waiters_open ON waiters (gateway) WHERE state <> 'acked';
-CREATE INDEX waiters_detached ON waiters (detached_at) WHERE detached_at IS NOT NULL AND state <> 'acked';
+CREATE INDEX waiters_detached ON waiters (detached_at) WHERE detached_at IS NOT NULL;
 CREATE INDEX waiters_created ON waiters (created_at);
 
 CREATE TABLE results (

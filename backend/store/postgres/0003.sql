@@ -74,7 +74,7 @@ BEGIN
       AS are_special
   INTO waiting FROM (
     SELECT id, rank, cancel, attempt FROM jobs WHERE state = 'waiting' AND not_before <= m.now
-    ORDER BY rank LIMIT wanted FOR UPDATE SKIP LOCKED) AS oldest;
+    ORDER BY rank, id LIMIT wanted FOR UPDATE SKIP LOCKED) AS oldest;
   IF waiting.are_special THEN RETURN NULL; END IF;
   FOREACH a IN ARRAY asks LOOP
     CONTINUE WHEN a.what <> 'Acquire';

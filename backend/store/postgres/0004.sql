@@ -59,7 +59,7 @@ DECLARE
 BEGIN
   IF NOT m.may_reap THEN RETURN 0; END IF;
   FOR job IN
-    SELECT id FROM jobs WHERE state = 'waiting' AND deadline <= m.now
+    SELECT id FROM jobs WHERE deadline <= m.now AND lease_until IS NULL AND finished_at IS NULL
     ORDER BY deadline LIMIT many FOR UPDATE SKIP LOCKED
   LOOP
     PERFORM end_job(job.id, 'expired', NULL, false, NULL, m);
@@ -93,7 +93,7 @@ BEGIN
   IF NOT m.may_reap THEN RETURN 0; END IF;
   FOR gone IN
     SELECT client, request FROM waiters
-    WHERE detached_at <= m.now - r.grace_s AND state <> 'acked' ORDER BY detached_at LIMIT many
+    WHERE detached_at <= m.now - r.grace_s ORDER BY detached_at LIMIT many
   LOOP
     IF leave_alone(gone.client, gone.request, m.now - r.grace_s, m) THEN
       UPDATE waiters SET detached_at = 'infinity'

@@ -1,0 +1,123 @@
+"""``python -m bench lock``: decisions per second of lock servers on PostgreSQL, each of which changes rows.
+
+A private server of Debian's package is started for it. Rounds of an empty store, of several lock servers on one, and
+of a store with many finished jobs take turns; then the retention of that one ends, and it is cleaned up while decisions
+go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from statistics import median
+
+from backend.store.port import StoreLimits
+from backend.store.postgres.engine import PostgresStore
+from bench.report import Report
+from bench.rounds import Row, take_turns
+from tests import services
+
+FILL = """
+SET search_path = roost;
+INSERT INTO jobs (kind, spec, rank, state, token, owner, deadline, ending, created_at, started_at, finished_at)
+SELECT 'crawl', decode(repeat('00', 200), 'hex'), t, 'done', n, 'm1', t + 3600, '\\x95a4646f6e650000c400c0', t, t, t
+FROM (SELECT n, server_time() - 3600 + n * 1e-4 AS t FROM generate_series(1, {count}) n) AS past;
+INSERT INTO waiters (client, request, spec_digest, job, gateway, epoch, state, created_at)
+SELECT decode(md5(id::text), 'hex'), 'r1', decode(repeat('00', 32), 'hex'), id, 'g' || id % 3, 1, 'acked', created_at
+FROM jobs;
+"""
+TICKS = 100
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What `run` wants to know."""
+    parser.add_argument("--batch", type=int, default=400, help="decisions of a batch [400]")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a round [5]")
+    parser.add_argument("--rounds", type=int, default=3, help="[3]")
+    parser.add_argument("--servers", type=int, default=2, help="lock servers side by side [2]")
+    parser.add_argument("--finished", type=int, default=0, help="finished jobs in the third store [0: without it]")
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Measure."""
+    server = services.postgres()
+    stores = {"empty": (server.url(_new_store(server)), 1)}
+    stores[f"empty, {options.servers} lock servers"] = server.url(_new_store(server)), options.servers
+    if options.finished:
+        name = _new_store(server)
+        server.sql(name, FILL.format(count=options.finished))
+        server.sql(name, "VACUUM ANALYZE")
+        stores[f"{options.finished:,} finished jobs"] = server.url(name), 1
+    report = Report(f"Lock decisions on PostgreSQL, batches of {options.batch}")
+    report.add_rounds(take_turns(list(stores), options.rounds, lambda name: _round(*stores[name], options)), "store")
+    if options.finished:
+        report.remarks += _retire(stores[f"{options.finished:,} finished jobs"][0], options)
+    report.remarks.append("every decision is an acquire of a new request or a complete; the server syncs each commit")
+    return report
+
+
+def _new_store(server: services.Postgres) -> str:
+    """The name of a database with the tables in it."""
+    name = server.database()
+    asyncio.run(_open_once(server.url(name)))
+    return name
+
+
+async def _open_once(url: str) -> None:
+    store = PostgresStore(url)
+    await store.start()
+    await store.stop()
+
+
+def _round(url: str, servers: int, options: argparse.Namespace) -> Row:
+    """Figures of some lock servers at the same time: the sum of their speeds, the mean of the rest."""
+    found = _heard(_start(url, servers, options.batch, options.seconds))
+    means = {name: sum(figures[name] for figures in found) / servers for name in found[0]}
+    speed = means["decisions/s"] * servers
+    return {**means, "decisions/s": speed, "slowest ms": max(figures["slowest ms"] for figures in found)}
+
+
+def _start(url: str, servers: int, batch: int, seconds: float) -> list[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "bench.deciders", url, str(batch), str(seconds)]
+    return [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(servers)]
+
+
+def _heard(running: Sequence[subprocess.Popen[bytes]]) -> list[dict[str, float]]:
+    return [json.loads(process.communicate()[0]) for process in running]
+
+
+def _retire(url: str, options: argparse.Namespace) -> list[str]:
+    """Ticks of a lock server for which the retention is over, while another decides."""
+    deciding = _start(url, 1, options.batch, options.seconds)
+    tick_s, gone = asyncio.run(_tick(url))
+    (figures,) = _heard(deciding)
+    return [
+        f"retention: {TICKS} ticks forgot {gone:,} jobs; the median tick took {median(tick_s) * 1000:.0f} ms, "
+        f"the slowest {max(tick_s) * 1000:.0f} ms; meanwhile {figures['decisions/s']:,.0f} decisions/s, slowest batch "
+        f"{figures['slowest ms']:.0f} ms, {figures['repeated']:.0f} repeated"
+    ]
+
+
+async def _tick(url: str) -> tuple[list[float], int]:
+    store = PostgresStore(url, StoreLimits(retention_s=1800.0))
+    await store.start()
+    before = await _count(store)
+    took: list[float] = []
+    for _ in range(TICKS):
+        start = time.perf_counter()
+        await store.tick()
+        took.append(time.perf_counter() - start)
+    gone = before - await _count(store)
+    await store.stop()
+    return took, gone
+
+
+async def _count(store: PostgresStore) -> int:
+    """Jobs of the filling."""
+    ((count,),) = await store._parts[0].fetch("SELECT count(*) FROM jobs WHERE owner = 'm1' AND token <= 10 ^ 9")
+    return int(count)
