@@ -76,7 +76,12 @@ class Person:
     async def _hold(self, door: Door) -> int:
         """A connection, until it ends; its close code."""
         over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._line = door.connect(self._hear, over.set_result)
+
+        def ended(code: int) -> None:
+            if not over.done():
+                over.set_result(code)
+
+        self._line = door.connect(self._hear, ended)
         self._perform(self._session.opened(int(self._wall() * 1000)))
         return await over
 
