@@ -28,6 +28,8 @@ OUTAGE_S = 10.0
 SOME_PAGES = 150
 """About three seconds of all jobs' work."""
 ALL_WITHIN_S = 150.0
+MOST_LINES = 50
+"""Logged by one part: a few for each outage, not one for each page or try."""
 
 
 class SlowSites:
@@ -93,11 +95,6 @@ class Deployment:
         question = f"SELECT state, count(*) FROM roost.{table} GROUP BY state ORDER BY state"
         return await asyncio.to_thread(services.postgres().sql, self.database, question)
 
-    def said(self, name: str, words: str) -> int:
-        """How often parts of this name have logged these words."""
-        logs = (process.complaints for part_name, process in self.parts.items() if part_name.startswith(name))
-        return sum(words in line for log in logs for line in log)
-
     def complaints(self) -> str:
         return "".join(f"{name}: {line}" for name, process in self.parts.items() for line in process.complaints)
 
@@ -129,10 +126,10 @@ async def deployment() -> AsyncIterator[Deployment]:
 async def outage(engine: services.Service) -> AsyncIterator[None]:
     """It is killed, and comes back `OUTAGE_S` later."""
     await asyncio.to_thread(engine.kill)
-    until = asyncio.get_running_loop().time() + OUTAGE_S
+    ends_at = asyncio.get_running_loop().time() + OUTAGE_S
     try:
         yield
-        await asyncio.sleep(until - asyncio.get_running_loop().time())
+        await asyncio.sleep(ends_at - asyncio.get_running_loop().time())
     finally:
         await asyncio.to_thread(engine.start)
 
@@ -174,7 +171,7 @@ async def test_i1_fifty_jobs_come_back_complete_and_once_although_each_engine_is
             jobs.create_task(complete(newcomer, sites, JOBS, LATE_DEPTH))
     assert await deployment.counted("jobs") == f"done|{JOBS + 1}"
     await until(lambda: is_acknowledged(deployment))
-    for words in ("results not sent yet", "cache away"):
-        assert deployment.said("worker", words) <= 2, deployment.complaints()
+    for process in deployment.parts.values():
+        assert len(process.complaints) < MOST_LINES, deployment.complaints()
     assert "Traceback" not in deployment.complaints()
     assert " ERROR " not in deployment.complaints()
