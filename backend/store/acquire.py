@@ -102,15 +102,17 @@ class Acquisition:
             if started_at is None or started_at >= self._now - offer.fresh_s:
                 return int(job)
             self._do("close_run", job=job)
-        added = self._do(
+        job = int(self._do("next_job").fetchone()[0])  # never one that was: requests of a forgotten job still name it
+        self._do(
             "add_job",
+            job=job,
             run_key=offer.run_key,
             kind=offer.kind,
             spec=offer.spec,
             rank=self._now - offer.priority * self._limits.ageing_s,
             deadline=self._now + offer.max_seconds,
         )
-        return int(added.lastrowid or 0)
+        return job
 
     def _try_grant(self, row: tuple[Any, ...], ask: Acquire, alone: bool) -> Grant | None:
         """Grant the job, or end it, or hold it back."""

@@ -198,9 +198,11 @@ class Ledger(Page):
         for job, _, _ in self.do("abandoned_jobs", many=many).fetchall():
             self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
         before = self.now - self.limits.grace_s
-        for name in ("gone", "gone_with_gateway"):
-            for client, request, state, job in self.do(name, before=before, many=many).fetchall():
-                self.leave(client, request, RequestRow(state), job)
+        for client, request, state, job in self.do("gone_with_gateway", before=before, many=many).fetchall():
+            self.leave(client, request, RequestRow(state), job)
+        for client, request, state, job in self.do("gone", before=before, many=many).fetchall():
+            self.leave(client, request, RequestRow(state), job)
+            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not look at it
 
     def delete_old(self, many: int) -> None:
         """Forget outcomes past the retention; their requests stay as long again, to be told `expired` (P28)."""

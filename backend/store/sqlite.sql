@@ -42,7 +42,7 @@ CREATE TABLE waiters (
   state        TEXT NOT NULL,
   stream       INTEGER NOT NULL DEFAULT 0,
   created_at   REAL NOT NULL,
-  detached_at  REAL,
+  detached_at  REAL,                        -- infinite once the end of its grace was seen to
   PRIMARY KEY (client, request)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX waiters_job ON waiters (job) WHERE job IS NOT NULL;
@@ -112,9 +112,11 @@ WHERE client = :client AND gateway = :gateway AND epoch <= :epoch AND state <> '
 SELECT id, started_at FROM jobs WHERE kind = :kind AND run_key = :run_key;
 -- name: close_run
 UPDATE jobs SET run_key = NULL WHERE id = :job;
+-- name: next_job
+UPDATE clock SET last_token = max(last_token, (SELECT coalesce(max(id), 0) FROM jobs)) + 1 RETURNING last_token;
 -- name: add_job
-INSERT INTO jobs (run_key, kind, spec, rank, state, deadline, created_at)
-VALUES (:run_key, :kind, :spec, :rank, 'waiting', :deadline, :now);
+INSERT INTO jobs (id, run_key, kind, spec, rank, state, deadline, created_at)
+VALUES (:job, :run_key, :kind, :spec, :rank, 'waiting', :deadline, :now);
 -- name: find_job
 SELECT state, token, ending, cancel FROM jobs WHERE id = :job;
 -- name: granted_by_nonce
@@ -167,9 +169,10 @@ WHERE gateway = :gateway AND state = 'expected' AND created_at <= :before AND de
 ORDER BY random() LIMIT :many;
 
 -- name: gone
-SELECT w.client, w.request, w.state, w.job FROM waiters w
-WHERE w.state IN ('expected', 'waiting') AND w.detached_at <= :before AND (w.job IS NULL
-  OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job AND j.finished_at IS NULL AND NOT j.cancel)) LIMIT :many;
+SELECT client, request, state, job FROM waiters
+WHERE state <> 'acked' AND detached_at <= :before ORDER BY detached_at LIMIT :many;
+-- name: grace_is_over
+UPDATE waiters SET detached_at = 9e999 WHERE client = :client AND request = :request;
 -- name: gone_with_gateway
 SELECT w.client, w.request, w.state, w.job FROM gateways g JOIN waiters w ON w.gateway = g.incarnation
 WHERE g.beat_at <= :before AND w.state IN ('expected', 'waiting') AND w.detached_at IS NULL AND (w.job IS NULL
@@ -193,4 +196,4 @@ DELETE FROM waiters WHERE (client, request) IN (
     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job) LIMIT :many);
 -- name: delete_gateways
 DELETE FROM gateways WHERE beat_at <= :before
-  AND NOT EXISTS (SELECT 1 FROM waiters w WHERE w.gateway = gateways.incarnation);
+  AND NOT EXISTS (SELECT 1 FROM waiters w WHERE w.gateway = gateways.incarnation AND w.state <> 'acked');

@@ -398,6 +398,23 @@ class StoreContract:
         await self._pass(desk, clock, StoreLimits().grace_s, grant, gateway="g2")
         assert await desk.beat(grant) is Verdict.OK
 
+    async def test_p26_who_returns_after_the_grace_is_told_how_it_ended_as_if_never_away(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        await desk.complete(await desk.grant(offer()))
+        await desk.one(Detach("g1", [ANN]))
+        for _ in range(int(StoreLimits().grace_s)):
+            await clock.advance(2.0)
+            await desk.store.tick()
+        assert (await desk.store.sweep(Sweep("g2"))).knocks == []
+        assert (await desk.status(gateway="g2")).state is RequestState.ENDED
+        (knock,) = (await desk.store.sweep(Sweep("g2"))).knocks
+        assert knock.requests == [(ANN, "r1")]
+        grant = await desk.grant(offer(request="r2", run=b"two", gateway="g2"))
+        await desk.one(Detach("g2", [ANN]))
+        await self._pass(desk, clock, StoreLimits().grace_s + 10, grant)
+        assert await desk.beat(grant) is Verdict.CANCEL, "a new absence has a grace and an end of its own"
+
     async def test_p26_a_detach_that_comes_after_the_client_is_back_changes_nothing(self, desk: Desk) -> None:
         grant = await desk.grant(offer(epoch=1))
         await desk.status(epoch=2, gateway="g1")
@@ -483,6 +500,17 @@ class StoreContract:
     async def test_i2_a_result_is_only_its_clients(self, desk: Desk) -> None:
         await desk.complete(await desk.grant(offer(ANN)))
         assert (await desk.status(BOB)).state is RequestState.WAITING
+
+    async def test_i2_a_new_job_is_never_taken_for_one_that_was_forgotten(
+        self, desk: Desk, clock: ManualClock, open_store: OpenStore
+    ) -> None:
+        await desk.complete(await desk.grant(offer(ANN)))
+        await clock.advance(StoreLimits().retention_s + 10)
+        await desk.lose_lease(clock)
+        await desk.store.stop()
+        again = Desk(await open_store())
+        await again.complete(await again.grant(offer(BOB, run=b"other"), nonce=b"n" * 16))
+        assert (await again.status(ANN)).state is RequestState.EXPIRED
 
     async def test_i1_an_outcome_survives_a_restart(self, desk: Desk, open_store: OpenStore) -> None:
         grant = await desk.grant(offer())
