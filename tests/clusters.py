@@ -30,19 +30,23 @@ class RabbitCluster:
             cookie = node.folder / ".erlang.cookie"
             cookie.write_text("ONLY-FOR-TESTS")
             cookie.chmod(0o400)
+        self.start()
+
+    def start(self) -> None:
+        """All nodes run, also those that were killed; at the same time, for they may wait for each other."""
         with ThreadPoolExecutor() as pool:
-            list(pool.map(RabbitMq.start, self.nodes))
+            list(pool.map(RabbitMq.start, [node for node in self.nodes if not node.is_running()]))
+
+    def kill(self) -> None:
+        """No node runs."""
+        for node in self.nodes:
+            if node.is_running():
+                node.kill()
 
     def url(self, *more: str) -> str:
         """All nodes, and `more` addresses before them."""
         hosts = [*more, *(f"{LOOPBACK}:{node.port}" for node in self.nodes)]
         return f"amqp://guest:guest@{','.join(hosts)}/"
-
-    def restart_the_dead(self) -> None:
-        """All nodes run."""
-        for node in self.nodes:
-            if not node.is_running():
-                node.start()
 
 
 class Replica(Redis):

@@ -22,11 +22,17 @@ TRIES = 8
 """With two hosts in random order, one try in two begins with the dead one."""
 
 
-@pytest.fixture
-def cluster() -> Iterator[clusters.RabbitCluster]:
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[clusters.RabbitCluster]:
     cluster = clusters.rabbit_cluster()
     yield cluster
-    cluster.restart_the_dead()
+    cluster.kill()  # the tests of other modules need the machine
+
+
+@pytest.fixture
+def cluster(nodes: clusters.RabbitCluster) -> clusters.RabbitCluster:
+    nodes.start()
+    return nodes
 
 
 @pytest.fixture
