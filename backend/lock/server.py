@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from backend.lock.batch import Batcher, rows
 from backend.store.port import Store
@@ -21,12 +22,14 @@ from wire.codec import pack
 from wire.errors import DecodeError, Unavailable
 from wire.internal import InternalSecret
 from wire.messages import lock as messages
-from wire.messages.lock import Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep
+from wire.messages.lock import Acquire, Acquired, Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep
 from wire.service import add_admin_routes, serve
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+MAX_WAITING = 100_000
+"""While so many jobs wait, offers are left with the broker, whose queue is bounded too (P6)."""
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """A batch of 200 offers with large specs, or one part, fits many times."""
 
@@ -41,8 +44,10 @@ class LockServer:
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Clock = SYSTEM_CLOCK,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._store, self._secret, self._clock = store, secret, clock
+        self._max_waiting, self._is_full = max_waiting, False
         self._host, self._port = host, port
         self._decisions: Batcher[Decision, Answer] = Batcher(self._decide, rows)
         self._beats: Batcher[LeaseBeat, LeaseAnswer] = Batcher(store.beat)
@@ -101,9 +106,11 @@ class LockServer:
         return await self._decisions.ask(messages.read_decisions(body))
 
     async def _decide(self, decisions: list[Decision]) -> list[Answer]:
-        answers = await self._store.decide(decisions)
+        held = [self._is_full and isinstance(decision, Acquire) and bool(decision.offers) for decision in decisions]
+        asked = [replace(each, offers=[]) if is_held else each for each, is_held in zip(decisions, held, strict=True)]
+        answers = await self._store.decide(asked)
         self.decided_count += len(answers)
-        return answers
+        return [_full(each) if is_held else each for each, is_held in zip(answers, held, strict=True)]
 
     async def _on_beat(self, body: bytes) -> list[LeaseAnswer]:
         return await self._beats.ask(messages.read_lease_beats(body))
@@ -125,6 +132,7 @@ class LockServer:
         while True:
             try:
                 await self._store.tick()
+                self._look(await self._store.waiting_count(self._max_waiting))
                 away = False
             except Unavailable as problem:
                 if not away:
@@ -133,3 +141,15 @@ class LockServer:
             except Exception:  # without ticks no lease would ever end
                 log.exception("tick failed", extra={"action": "tick_failed"})
             await self._clock.sleep(TICK_S)
+
+    def _look(self, waiting_count: int) -> None:
+        """Whether too many jobs wait; checked once a tick, so that the bound is passed by a second's offers at most."""
+        is_full = waiting_count >= self._max_waiting
+        if is_full != self._is_full:
+            what = "no new jobs are stored: too many wait" if is_full else "new jobs are stored again"
+            log.warning(what, extra={"action": "jobs_full" if is_full else "jobs_not_full"})
+        self._is_full = is_full
+
+
+def _full(answer: Answer) -> Answer:
+    return replace(answer, is_full=True) if isinstance(answer, Acquired) else answer

@@ -2,7 +2,8 @@
 
 Offers stay unacknowledged until a lock server has answered that they are stored (P5, P7). A master with a free slot
 also asks without offers, once a second with jitter, so that nothing stored is stranded. Offers that died in their
-queue become jobs without any time left, which expire: their clients are told (P7).
+queue become jobs without any time left, which expire: their clients are told (P7). While too many jobs wait, offers are
+kept and offered again later; the broker hands out no more than it may, and its queue fills (P6).
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Intake:
         self._offers: list[tuple[Delivery, Offer]] = []
         self._wake = asyncio.Event()
         self._missed_count = 0
+        self._held_until = 0.0
         self.is_open = True
 
     async def on_delivery(self, delivery: Delivery) -> None:
@@ -88,9 +90,7 @@ class Intake:
                 async with asyncio.timeout(ASK_S * random.uniform(0.75, 1.25)):  # noqa: S311  spreads masters out
                     await self._wake.wait()
             self._wake.clear()
-            batch, self._offers = self._offers[:OFFERS_AT_ONCE], self._offers[OFFERS_AT_ONCE:]
-            if self._offers:
-                self._wake.set()
+            batch = self._next_batch()
             slots = self._free_slots() if self.is_open else 0
             try:
                 if batch or slots:
@@ -100,12 +100,25 @@ class Intake:
                 self._offers[:0] = batch
                 await self._clock.sleep(ASK_S)
 
+    def _next_batch(self) -> list[tuple[Delivery, Offer]]:
+        """Offers to store now; none while the store has enough."""
+        if self._clock.monotonic() < self._held_until:
+            return []
+        batch, self._offers = self._offers[:OFFERS_AT_ONCE], self._offers[OFFERS_AT_ONCE:]
+        if self._offers:
+            self._wake.set()
+        return batch
+
     async def _acquire(self, batch: list[tuple[Delivery, Offer]], slots: int) -> None:
         """One answered acquire; asks until it is answered when offers are at stake."""
         answer, asked_at = await self._ask([offer for _, offer in batch], slots)
         if isinstance(answer, Acquired):
-            for delivery, _ in batch:
-                delivery.acknowledge()
+            if answer.is_full:
+                self._offers[:0] = batch
+                self._held_until = self._clock.monotonic() + ASK_S
+            else:
+                for delivery, _ in batch:
+                    delivery.acknowledge()
             for grant in answer.grants:
                 self._on_grant(grant, asked_at)
             for knock in answer.ended:

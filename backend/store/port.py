@@ -76,6 +76,9 @@ class Store(Protocol):
     async def sweep(self, sweep: Sweep) -> Swept:
         """Note that the gateway lives; its ended, unacknowledged requests whose clients are connected."""
 
+    async def waiting_count(self, most: int) -> int:
+        """How many jobs wait to be granted, counted up to `most`."""
+
     async def tick(self) -> None:
         """Once a second from every lock server: moves time, ends what is past its deadline, grace or retention.
 

@@ -89,6 +89,12 @@ class SqliteStore:
     async def sweep(self, sweep: Sweep) -> Swept:
         return await self._transaction(lambda ledger: ledger.sweep(sweep))
 
+    async def waiting_count(self, most: int) -> int:
+        def count() -> int:
+            return int(self._connection().execute(self._sql["waiting_count"], {"most": most}).fetchone()[0])
+
+        return await self._in_thread(count)
+
     async def tick(self) -> None:
         await self._in_thread(self._tick)
 

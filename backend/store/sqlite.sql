@@ -125,6 +125,8 @@ WHERE nonce = :nonce AND owner = :master AND state = 'running' AND lease_until >
 -- name: expired_leases
 SELECT id, state, kind, spec, attempt, beaten, cancel, deadline FROM jobs
 WHERE state = 'running' AND lease_until <= :now AND not_before <= :now ORDER BY lease_until LIMIT :many;
+-- name: waiting_count
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'waiting' LIMIT :most);
 -- name: waiting_jobs
 SELECT id, state, kind, spec, attempt, beaten, cancel, deadline FROM jobs
 WHERE state = 'waiting' AND not_before <= :now ORDER BY rank LIMIT :many;

@@ -421,6 +421,13 @@ class StoreContract:
         await desk.one(Detach("g1", [ANN], epoch=1))
         assert [watcher.client for watcher in (await desk.complete(grant)).watchers] == [ANN]
 
+    async def test_p6_jobs_that_wait_are_counted_up_to_a_bound(self, desk: Desk) -> None:
+        for number in range(3):
+            await desk.acquire(offer(bytes([number]) * 16, run=bytes([number])), slots=0)
+        assert [await desk.store.waiting_count(most) for most in (2, 10)] == [2, 3]
+        await desk.acquire(slots=2)
+        assert await desk.store.waiting_count(10) == 1
+
     async def test_p26_a_detach_that_names_requests_leaves_the_clients_others(self, desk: Desk) -> None:
         """A gateway that heard of an old request takes its client for gone, while a new one is on its way."""
         grant = await desk.grant(offer(request="new"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import secrets
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from backend.lock.client import LockClient
-from backend.lock.server import LockServer
+from backend.lock.server import MAX_WAITING, TICK_S, LockServer
 from backend.store.port import Store
 from backend.store.sqlite import SqliteStore
 from tests.backend.contract_store import offer
@@ -52,8 +53,8 @@ class Watched(SqliteStore):
 
 
 @contextlib.asynccontextmanager
-async def serving(store: Store, clock: ManualClock | None = None) -> AsyncIterator[str]:
-    server = LockServer(store, SECRET, clock=clock or ManualClock())
+async def serving(store: Store, clock: ManualClock | None = None, max_waiting: int = MAX_WAITING) -> AsyncIterator[str]:
+    server = LockServer(store, SECRET, clock=clock or ManualClock(), max_waiting=max_waiting)
     await server.start()
     try:
         yield f"http://127.0.0.1:{server.port}"
@@ -214,3 +215,22 @@ async def test_a_server_whose_port_is_taken_leaves_nothing_open() -> None:
         await second.stop()
         with pytest.raises(Unavailable):
             await store.tick()
+
+
+async def test_p6_while_too_many_jobs_wait_offers_are_left_and_grants_go_on() -> None:
+    clock = ManualClock()
+    async with serving(SqliteStore(":memory:", clock=clock), clock, max_waiting=2) as url, client(url) as asking:
+
+        async def ask(number: int, slots: int = 0) -> Acquired:
+            wanted = offer(number.to_bytes(16, "big"), run=bytes([number]))
+            (answer,) = await asking.decide([Acquire("m1", secrets.token_bytes(16), slots, [wanted])])
+            assert isinstance(answer, Acquired)
+            return answer
+
+        assert [(await ask(number)).is_full for number in (1, 2)] == [False, False]
+        await clock.advance(TICK_S)
+        left = await ask(3, slots=1)
+        assert (left.is_full, len(left.grants)) == (True, 1)
+        await clock.advance(TICK_S)
+        taken = await ask(3, slots=2)
+        assert (taken.is_full, len(taken.grants)) == (False, 2)

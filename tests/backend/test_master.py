@@ -184,6 +184,24 @@ async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_g
     assert b"no worker survived it" in knock.only_part
 
 
+async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(office: Office) -> None:
+    office.lock._max_waiting = 0
+    await office.clock.advance(1.0)
+    await until(lambda: office.lock._is_full)
+    await office.submit(office.offer())
+    for _ in range(5):
+        await office.clock.advance(1.0)
+        await asyncio.sleep(0.01)
+    assert office.master.running() == 0
+    office.lock._max_waiting = 100
+    task = asyncio.create_task(office.task())
+    while not task.done():
+        await office.clock.advance(1.0)
+        await asyncio.wait((task,), timeout=0.05)
+    await office.answer(task.result())
+    assert (await office.knock()).ending.outcome is Outcome.DONE
+
+
 async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(office: Office) -> None:
     hangs = asyncio.Event()
     really = office.own.publish

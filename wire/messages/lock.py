@@ -77,10 +77,14 @@ class Acquire(Struct, array_like=True, tag=True, frozen=True):
 
 
 class Acquired(Struct, array_like=True, tag=True, frozen=True):
-    """Every offer is stored. `ended` are those that need no run: already over, or refused; knock there."""
+    """Every offer is stored. `ended` are those that need no run: already over, or refused; knock there.
+
+    `is_full`: no offer is stored, for too many jobs wait (P6); they are to be offered again.
+    """
 
     grants: list[Grant]
     ended: list[Knock] = []
+    is_full: bool = False
 
 
 class Complete(Struct, array_like=True, tag=True, frozen=True):

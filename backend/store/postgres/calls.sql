@@ -14,6 +14,8 @@ ON CONFLICT (job, token, seq) DO UPDATE SET data = excluded.data RETURNING 1;
 SELECT data FROM results WHERE job = $1 AND token = $2 AND seq >= $3 ORDER BY seq LIMIT $4;
 -- name: sweep
 SELECT * FROM sweep($1, $2::rules);
+-- name: waiting_count
+SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'waiting' ORDER BY rank, id LIMIT $1) AS counted;
 -- name: tick
 SELECT tick_clock($1::rules);
 -- name: end_overdue

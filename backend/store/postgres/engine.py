@@ -115,6 +115,10 @@ class PostgresStore:
     async def sweep(self, sweep: Sweep) -> Swept:
         return words.swept(await self._open(self._sweeps).fetch(self._sql["sweep"], sweep.gateway, self._rules))
 
+    async def waiting_count(self, most: int) -> int:
+        ((count,),) = await self._open(self._time).fetch(self._sql["waiting_count"], most)
+        return int(count)
+
     async def tick(self) -> None:
         lane = self._open(self._time)
         await lane.fetch(self._sql["tick"], self._rules)
