@@ -46,17 +46,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Report:
     """Measure."""
     server = services.postgres()
-    stores = {"empty": (server.url(_new_store(server)), 1)}
-    stores[f"empty, {options.servers} lock servers"] = server.url(_new_store(server)), options.servers
-    if options.finished:
-        name = _new_store(server)
-        server.sql(name, FILL.format(count=options.finished))
-        server.sql(name, "VACUUM ANALYZE")
-        stores[f"{options.finished:,} finished jobs"] = server.url(name), 1
+    stores = {
+        "empty": (_new_store(server), 1),
+        f"empty, {options.servers} lock servers": (_new_store(server), options.servers),
+    }
+    full = _new_store(server) if options.finished else ""
+    if full:
+        server.sql(full, FILL.format(count=options.finished))
+        server.sql(full, "VACUUM ANALYZE")
+        stores[f"{options.finished:,} finished jobs"] = full, 1
     report = Report(f"Lock decisions on PostgreSQL, batches of {options.batch}")
-    report.add_rounds(take_turns(list(stores), options.rounds, lambda name: _round(*stores[name], options)), "store")
-    if options.finished:
-        report.remarks += _retire(stores[f"{options.finished:,} finished jobs"][0], options)
+
+    def measure(name: str) -> Row:
+        database, servers = stores[name]
+        return _round(server.url(database), servers, options)
+
+    report.add_rounds(take_turns(list(stores), options.rounds, measure), "store")
+    if full:
+        report.remarks.append(_retire(server, full, options))
     report.remarks.append("every decision is an acquire of a new request or a complete; the server syncs each commit")
     return report
 
@@ -91,33 +98,32 @@ def _heard(running: Sequence[subprocess.Popen[bytes]]) -> list[dict[str, float]]
     return [json.loads(process.communicate()[0]) for process in running]
 
 
-def _retire(url: str, options: argparse.Namespace) -> list[str]:
+def _retire(server: services.Postgres, database: str, options: argparse.Namespace) -> str:
     """Ticks of a lock server for which the retention is over, while another decides."""
-    deciding = _start(url, 1, options.batch, options.seconds)
-    tick_s, gone = asyncio.run(_tick(url))
+    before = _old_count(server, database)
+    deciding = _start(server.url(database), 1, options.batch, options.seconds)
+    tick_s = asyncio.run(_tick(server.url(database)))
     (figures,) = _heard(deciding)
-    return [
-        f"retention: {TICKS} ticks forgot {gone:,} jobs; the median tick took {median(tick_s) * 1000:.0f} ms, "
-        f"the slowest {max(tick_s) * 1000:.0f} ms; meanwhile {figures['decisions/s']:,.0f} decisions/s, slowest batch "
-        f"{figures['slowest ms']:.0f} ms, {figures['repeated']:.0f} repeated"
-    ]
+    return (
+        f"retention: {TICKS} ticks forgot {before - _old_count(server, database):,} jobs; the median tick took "
+        f"{median(tick_s) * 1000:.0f} ms, the slowest {max(tick_s) * 1000:.0f} ms; meanwhile "
+        f"{figures['decisions/s']:,.0f} decisions/s, slowest batch {figures['slowest ms']:.0f} ms, "
+        f"{figures['repeated']:.0f} repeated"
+    )
 
 
-async def _tick(url: str) -> tuple[list[float], int]:
+async def _tick(url: str) -> list[float]:
     store = PostgresStore(url, StoreLimits(retention_s=1800.0))
     await store.start()
-    before = await _count(store)
     took: list[float] = []
     for _ in range(TICKS):
         start = time.perf_counter()
         await store.tick()
         took.append(time.perf_counter() - start)
-    gone = before - await _count(store)
     await store.stop()
-    return took, gone
+    return took
 
 
-async def _count(store: PostgresStore) -> int:
-    """Jobs of the filling."""
-    ((count,),) = await store._parts[0].fetch("SELECT count(*) FROM jobs WHERE owner = 'm1' AND token <= 10 ^ 9")
-    return int(count)
+def _old_count(server: services.Postgres, database: str) -> int:
+    """Jobs of the filling that are still stored."""
+    return int(server.sql(database, "SELECT count(*) FROM roost.jobs WHERE created_at < roost.server_time() - 1800"))

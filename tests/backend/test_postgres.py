@@ -20,7 +20,7 @@ from tests import services
 from tests.backend.contract_broker import until
 from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
 from tests.backend.database import DatabaseClock, shared_url
-from wire.errors import Misuse, Unavailable
+from wire.errors import BadInput, Misuse, Unavailable
 from wire.messages.lock import (
     Acknowledge,
     Acquire,
@@ -150,6 +150,17 @@ async def test_p3_the_same_offer_through_several_lock_servers_is_one_request(sto
     (acquired,) = await stores[0].decide([Acquire("m1", b"n" * 16, 1000)])
     assert isinstance(acquired, Acquired)
     assert len(acquired.grants) == 50
+
+
+async def test_batches_with_more_than_the_server_has_locks_for_are_decided_as_well(stores: list[PostgresStore]) -> None:
+    crowd = clients(6000)
+    batches: list[list[Decision]] = [
+        [Acquire("m1", b"%16d" % turn, 0, [offer(who, run=who) for who in crowd[turn * 1000 : turn * 1000 + 1000]])]
+        for turn in range(6)
+    ]
+    batches.append([Detach("g1", crowd)])
+    await together(stores, batches)
+    assert len((await Desk(stores[0]).acquire(slots=10_000)).grants) == len(crowd)
 
 
 async def test_p11_a_job_that_ends_while_clients_come_and_go_leaves_nobody_untold(
@@ -363,6 +374,7 @@ async def test_nobody_hears_the_password(server: services.Postgres, caplog: pyte
         right.replace("private", "hunter2") + "?sslmode=hunter",
         right.replace("private", "hunter2") + "nowhere",
         right.replace("private", "hun:ter2"),
+        right.replace(":private", "") + "?password=hunter2",
     ):
         store = PostgresStore(wrong)
         with pytest.raises((Unavailable, Misuse)) as problem:
@@ -443,6 +455,23 @@ async def test_p19_what_cannot_be_stored_is_refused_and_harms_no_neighbour(
     assert isinstance(last, Acquired)
     assert (len(first.grants), len(last.grants)) == (1, 1)
     assert isinstance(refused, Refused)
+
+
+async def test_p19_a_beat_for_a_number_that_no_job_has_harms_no_other(stores: list[PostgresStore]) -> None:
+    desk = Desk(stores[0])
+    grant = await desk.grant(offer())
+    answers = await desk.store.beat([LeaseBeat(2**70, 1), LeaseBeat(grant.job, grant.token)])
+    assert [answer.verdict for answer in answers] == [Verdict.LOST, Verdict.OK]
+    with pytest.raises(BadInput):
+        await desk.store.sweep(Sweep("nul \0"))
+    with pytest.raises(BadInput):
+        await desk.store.put_part(PutPart(2**70, 1, 0, b""))
+
+
+async def test_to_say_nothing_is_answered_with_nothing(stores: list[PostgresStore]) -> None:
+    assert await stores[0].decide([]) == []
+    assert await stores[0].beat([]) == []
+    assert await stores[0].decide([Detach("g1", []), Attach(ANN, 1, "g1", [])]) == [Statuses(), Statuses()]
 
 
 async def test_binary_data_of_any_kind_comes_back_as_it_was(stores: list[PostgresStore]) -> None:

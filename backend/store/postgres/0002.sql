@@ -18,15 +18,22 @@ $$SELECT hashtextextended(encode(nonce, 'hex'), 3)$$;
 CREATE FUNCTION lock_batch(asks ask[], offers offer[], m moment) RETURNS scope LANGUAGE plpgsql AS $$
 DECLARE
   s scope;
+  keys bigint[];
   found bigint[];
 BEGIN
-  PERFORM pg_advisory_xact_lock(key) FROM (
+  keys := ARRAY(
     SELECT client_lock(o.client) AS key FROM unnest(offers) o
     UNION SELECT run_lock(o.kind, o.run_key) FROM unnest(offers) o
     UNION SELECT nonce_lock(a.nonce) FROM unnest(asks) a WHERE a.nonce IS NOT NULL
     UNION SELECT client_lock(a.client) FROM unnest(asks) a WHERE a.client IS NOT NULL
     UNION SELECT client_lock(c) FROM unnest(asks) a, unnest(a.clients) c
-    ORDER BY key) AS keys;
+    ORDER BY key);
+  IF cardinality(keys) <= 1000 THEN
+    PERFORM pg_advisory_xact_lock_shared(0);
+    PERFORM pg_advisory_xact_lock(key) FROM unnest(keys) key;
+  ELSE
+    PERFORM pg_advisory_xact_lock(0);  -- the server has room for some 6,000 locks: this one stands for all
+  END IF;
   INSERT INTO gateways (incarnation, beat_at)
     SELECT named.gateway, m.now FROM (
       SELECT o.gateway FROM unnest(offers) o UNION SELECT a.who FROM unnest(asks) a WHERE a.what = 'Attach') AS named

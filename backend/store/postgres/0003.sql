@@ -58,7 +58,7 @@ END $$;
 CREATE FUNCTION acquire_many(asks ask[], offers offer[], s scope, r rules, m moment) RETURNS fact[]
 LANGUAGE plpgsql AS $$
 DECLARE
-  wanted bigint := (SELECT sum(least(a.slots, 1000)) FROM unnest(asks) a WHERE a.what = 'Acquire');
+  wanted bigint := (SELECT sum(least(a.slots, 100000)) FROM unnest(asks) a WHERE a.what = 'Acquire');
   offers_rank double precision := m.now - offers[1].priority * r.ageing_s;
   waiting record;
   taken integer := 0;       -- of the waiting jobs
@@ -78,7 +78,7 @@ BEGIN
   IF waiting.are_special THEN RETURN NULL; END IF;
   FOREACH a IN ARRAY asks LOOP
     CONTINUE WHEN a.what <> 'Acquire';
-    FOR slot IN 1 .. a.slots LOOP
+    FOR slot IN 1 .. least(a.slots, 100000) LOOP
       last_serial := last_serial + 1;
       IF taken < waiting.count AND (offers_taken = a.last_offer OR waiting.ranks[taken + 1] <= offers_rank) THEN
         taken := taken + 1;

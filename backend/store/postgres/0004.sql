@@ -141,7 +141,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
   known waiters;
 BEGIN
-  IF NOT pg_try_advisory_xact_lock(client_lock(whose)) THEN RETURN false; END IF;
+  IF NOT pg_try_advisory_xact_lock_shared(0) OR NOT pg_try_advisory_xact_lock(client_lock(whose)) THEN
+    RETURN false;
+  END IF;
   SELECT * INTO known FROM waiters WHERE client = whose AND request = which;
   IF NOT FOUND THEN RETURN true; END IF;
   IF NOT coalesce(known.detached_at <= before, known.detached_at IS NULL AND before IS NULL) THEN RETURN true; END IF;

@@ -16,7 +16,8 @@ from backend.store.postgres import words
 from backend.store.postgres.lane import DATA_ERRORS, Address, Lane, reason
 from backend.store.postgres.schema import migrate
 from backend.store.statements import load
-from wire.errors import Unavailable
+from wire.codes import ErrorCode
+from wire.errors import DecodeError, Unavailable
 from wire.messages.lock import (
     Answer,
     Decision,
@@ -62,8 +63,12 @@ class PostgresStore:
             await opening.run(migrate)
         finally:
             await opening.stop()
+        try:
+            await self._time.fetch(self._sql["tick"], self._rules)
+        except BaseException:
+            await self.stop()
+            raise
         self._is_open = True
-        await self._time.fetch(self._sql["tick"], self._rules)
 
     async def stop(self) -> None:
         self._is_open = False
@@ -94,7 +99,14 @@ class PostgresStore:
         return answers
 
     async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
-        rows = await self._open(self._beats).fetch(self._sql["beat"], list(map(words.beat, beats)), self._rules)
+        lane = self._open(self._beats)
+        try:
+            return await self._beat(lane, beats)
+        except DATA_ERRORS:
+            return [await self._beat_alone(lane, beat) for beat in beats]
+
+    async def _beat(self, lane: Lane, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+        rows = await lane.fetch(self._sql["beat"], list(map(words.beat, beats)), self._rules)
         answers = [LeaseAnswer(Verdict.LOST) for _ in beats]
         for row in rows:
             place = row["place"] - 1
@@ -104,16 +116,30 @@ class PostgresStore:
                 answers[place].watchers.append(words.watcher(row))
         return answers
 
+    async def _beat_alone(self, lane: Lane, beat: LeaseBeat) -> LeaseAnswer:
+        """No job has a number that cannot be stored (P19)."""
+        try:
+            return (await self._beat(lane, [beat]))[0]
+        except DATA_ERRORS:
+            return LeaseAnswer(Verdict.LOST)
+
     async def put_part(self, part: PutPart) -> Verdict:
-        rows = await self._part_lane().fetch(self._sql["put_part"], part.job, part.token, part.seq, part.data)
-        return Verdict.OK if rows else Verdict.LOST
+        values = (part.job, part.token, part.seq, part.data)
+        return Verdict.OK if await self._ask(self._part_lane(), "put_part", *values) else Verdict.LOST
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
         values = (wanted.job, wanted.token, wanted.first, wanted.count)
-        return [row["data"] for row in await self._part_lane().fetch(self._sql["read_parts"], *values)]
+        return [row["data"] for row in await self._ask(self._part_lane(), "read_parts", *values)]
 
     async def sweep(self, sweep: Sweep) -> Swept:
-        return words.swept(await self._open(self._sweeps).fetch(self._sql["sweep"], sweep.gateway, self._rules))
+        return words.swept(await self._ask(self._open(self._sweeps), "sweep", sweep.gateway, self._rules))
+
+    async def _ask(self, lane: Lane, name: str, *values: object) -> list[Any]:
+        """Raises DecodeError for what no message can mean."""
+        try:
+            return await lane.fetch(self._sql[name], *values)
+        except DATA_ERRORS as problem:
+            raise DecodeError(ErrorCode.BAD_MESSAGE, reason(problem)) from problem
 
     async def waiting_count(self, most: int) -> int:
         ((count,),) = await self._open(self._time).fetch(self._sql["waiting_count"], most)

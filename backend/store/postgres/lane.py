@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -25,6 +27,7 @@ CONNECT_S = 1.0
 SETTINGS = {
     "application_name": "roost",
     "search_path": SCHEMA,
+    "default_transaction_isolation": "read committed",  # each statement sees what the locks before it waited for
     "lock_timeout": "1s",
     "statement_timeout": "1s",
     "idle_in_transaction_session_timeout": "1s",
@@ -71,7 +74,7 @@ class Address:
             try:
                 return await self._connect(url)
             except (*OUTAGES, ValueError) as problem:
-                reasons.append(f"{url.rpartition('@')[2]}: {reason(problem)}")
+                reasons.append(f"{urlsplit(url).netloc.rpartition('@')[2]}: {reason(problem)}")
         raise Unavailable("store", "; ".join(reasons))
 
     async def _connect(self, url: str) -> Any:
@@ -159,4 +162,7 @@ class Lane:
     async def stop(self) -> None:
         """Close the connection; fine to call twice."""
         async with self._turn:
-            self._drop()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(*OUTAGES):
+                    await connection.close(timeout=CONNECT_S)
