@@ -54,7 +54,7 @@ class Publisher:
                     channel = await self._confirmed.channel()
                     await channel.default_exchange.publish(_message(body), queue, mandatory=True)
         except (Unavailable, Misuse) as problem:
-            if channel is not None and isinstance(problem.__cause__, (TimeoutError, DeliveryError)):
+            if channel is not None and _is_unconfirmed(problem.__cause__):
                 self._confirmed.leave(channel)
             raise _refusal(queue, problem) from problem
 
@@ -76,6 +76,11 @@ class Publisher:
                     await exchange.publish(_message(body), "", mandatory=False)
         except Unavailable as problem:
             log.debug("broadcast lost", extra={"action": "broadcast_lost", "fanout": fanout, "reason": problem.reason})
+
+
+def _is_unconfirmed(cause: BaseException | None) -> bool:
+    """Whether the queue refused a message or said nothing; one for nobody was answered as it should be."""
+    return isinstance(cause, (TimeoutError, DeliveryError)) and not isinstance(cause, PublishError)
 
 
 def _refusal(queue: str, problem: RoostError) -> Unavailable:

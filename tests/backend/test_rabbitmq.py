@@ -240,6 +240,15 @@ async def test_a_full_queue_refuses_on_and_on_and_harms_nobody_else(broker: Rabb
         await broker.stop()
 
 
+async def test_a_message_for_nobody_costs_nobody_the_channel(broker: RabbitBroker, queue: str) -> None:
+    await broker.publish(queue, b"opens it")
+    channel = await broker._publisher._confirmed.channel()
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="does not exist"):
+            await broker.publish("test.nobody", b"body")
+    assert await broker._publisher._confirmed.channel() is channel
+
+
 async def is_refused(broker: RabbitBroker, queue: str) -> bool:
     return not await is_taken(broker, queue, b"fills")
 
