@@ -23,7 +23,7 @@ def links(html: str) -> list[str]:
 
 
 def hrefs(html: str) -> list[str]:
-    found = (attribute(text, "href") for name, text in start_tags(html) if name != "base")
+    found = (attribute(text, "href") for name, text in start_tags(html) if name in ("a", "area"))
     return [href for href in found if href is not None]
 
 
@@ -229,3 +229,25 @@ def test_a_short_script_tag_of_xhtml_swallows_nothing() -> None:
     page = b"<html><head><script src='x'/><title/></head><body><a href='y'/></body></html>"
     assert page_links(page, "application/xhtml+xml", PAGE).urls == ["http://h/d/y"]
     assert page_links(page, "text/html", PAGE).urls == []
+
+
+@pytest.mark.parametrize(
+    ("html", "unfollowed"),
+    [
+        ("<a href=x><a href=y>", []),
+        ("<a href=x rel=nofollow><a href=y>", ["x"]),
+        ("<a href=x rel='ugc NoFollow'><a href=y rel=nofollowed title=nofollow>", ["x"]),
+        ("<a href=x rel=nofollow><a href='x#part'>", []),
+        ("<a href=x><a href=./x rel=nofollow>", []),
+        ("<a href=./x rel=nofollow><a href=x rel=nofollow>", ["x"]),
+        ("<a href=x><meta name=robots content='noindex,nofollow'><area href=y>", ["x", "y"]),
+        ("<META NAME=' Robots' CONTENT=NONE><a href=x>", ["x"]),
+        ("<meta name=robots content=noindex><meta name=keywords content=nofollow><a href=x>", []),
+        ("<template><meta name=robots content=nofollow></template><a href=x>", []),
+        ("<main><mark><menu><meta name=robots content=nofollow><a href=x>", ["x"]),
+    ],
+)
+def test_links_that_are_not_to_be_followed_are_listed_and_named(html: str, unfollowed: list[str]) -> None:
+    found = html_links(html, PAGE)
+    assert found.unfollowed == [join(PAGE, link) for link in unfollowed]
+    assert set(found.unfollowed) <= set(found.urls)

@@ -335,3 +335,21 @@ def test_one_host_is_asked_for_a_few_pages_at_a_time_however_much_room_there_is(
     plan.fold(first[3].number, page(site, "http://h/3"))
     plan.fold(first[3].number, page(site, "http://h/3"))
     assert len(plan.next_tasks(64)) == 1
+
+
+def nofollow(url: str, links: list[str], unfollowed: list[str]) -> bytes:
+    return pack(PageResult(url, 200, None, links, False, unfollowed))
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_page_is_left_alone_unless_some_page_of_the_level_lets_it_be_followed(order: tuple[int, int]) -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=3))
+    plan.fold(plan.next_tasks(1)[0].number, pack(PageResult(HOME, 200, None, [HOME + "a", HOME + "b"])))
+    plan.next_tasks(2)
+    both, one = HOME + "both", HOME + "one"
+    pages = {1: nofollow(HOME + "a", [both, one], [both, one]), 2: nofollow(HOME + "b", [one, both], [one])}
+    for number in order:
+        plan.fold(number, pages[number])
+    assert [read_page_task(task.payload).url for task in plan.next_tasks(9)] == [both]
+    assert answer(plan).skipped == [(one, "nofollow")]
+    assert answer(plan).levels[2] == [both, one]

@@ -17,7 +17,7 @@ from backend.kinds.crawl.reasons import start_failure
 from backend.kinds.crawl.robots import MOST_BYTES, MOST_DELAY_S, Rules, our_rules, product_token
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import Bounds, Scope
-from tests.kinds.crawling import LOOPBACK, LaterClock, crawl, runners, visit
+from tests.kinds.crawling import LOOPBACK, LaterClock, crawl, patiently, runners, visit
 from tests.kinds.hostile import BEHAVIOURS, hostile_site
 from tests.kinds.site import ROBOTS, page, robots, serve, tree
 from wire.codec import pack
@@ -174,6 +174,20 @@ async def test_an_operator_may_ignore_robots_txt_and_shares_no_pages_with_who_do
             assert (await visit(workers, site.url, 60)).reason == "robots"
 
 
+async def test_links_that_are_not_to_be_followed_are_listed_only_unless_robots_are_ignored() -> None:
+    async def careful(request: web.Request) -> web.Response:
+        return web.Response(text="<a rel=nofollow href=/x>x</a><a href=/y>y</a>", content_type="text/html")
+
+    async with serve({"": careful, "x": page("/z"), "y": page()}) as site, runners(cache=MemoryCache()) as workers:
+        for _ in range(2):  # the second time from the cache
+            result = await crawl(CrawlSpec(site.url, depth=2), workers)
+            assert result.levels == [[site.url], [site.url + "x", site.url + "y"]]
+            assert result.skipped == [(site.url + "x", "nofollow")]
+        async with runners(options=replace(LOOPBACK, ignores_robots=True)) as others:
+            result = await crawl(CrawlSpec(site.url, depth=2), others)
+            assert result.levels[2] == [site.url + "z"]
+
+
 async def test_the_crawler_says_who_it_is_and_how_its_people_are_reached() -> None:
     options = replace(LOOPBACK, contact="https://crawl.example/about")
     async with serve({"": page()}) as site, runners(options=options) as workers:
@@ -192,7 +206,7 @@ async def test_whatever_robots_txt_is_its_pages_end_in_a_reason(name: str, monke
     reason = BEHAVIOURS[name][1]
     async with hostile_site() as url, runners(options=replace(LOOPBACK, page_timeout_s=0.5)) as workers:
         payload = pack(PageTask(url + "fine", Bounds.around(url, Scope.HOST)))
-        result = read_page_result(await workers[0].run(payload, 60))
+        result = read_page_result(await patiently(workers, payload))
     assert result.reason in (None, "robots", "timeout", reason)
     if reason in ("timeout", "bad_response"):
         assert result.reason == reason

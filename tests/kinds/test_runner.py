@@ -17,6 +17,7 @@ from backend.kinds.crawl.runner import INLINE_BYTES, CrawlRunner
 from backend.kinds.crawl.spec import start_url
 from backend.kinds.crawl.urls import Bounds, Scope
 from tests.kinds.caches import NoCache
+from tests.kinds.crawling import patiently, runners
 from tests.kinds.hostile import BEHAVIOURS, hostile_site, raw, redirect, response
 from wire.clock import SYSTEM_CLOCK
 from wire.codec import pack
@@ -34,12 +35,9 @@ async def site() -> AsyncIterator[str]:
 async def fetched(
     url: str, options: CrawlOptions = OPTIONS, scope: Scope = Scope.HOST, deadline_s: float = 60
 ) -> PageResult:
-    runner = CrawlRunner(RunnerTools(NoCache(), SYSTEM_CLOCK, options))
-    await runner.start()
-    try:
-        return read_page_result(await runner.run(pack(PageTask(url, Bounds.around(url, scope))), deadline_s))
-    finally:
-        await runner.stop()
+    async with runners(options=options) as workers:
+        payload = pack(PageTask(url, Bounds.around(url, scope)))
+        return read_page_result(await patiently(workers, payload, deadline_s))
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
@@ -57,7 +55,7 @@ async def test_all_of_it_at_once_costs_little_memory_and_disturbs_nobody(site: s
     async def reason(name: str) -> str | None:
         payload = pack(PageTask(site + name, Bounds.around(site, Scope.HOST)))
         deadline_s = 0.5 if BEHAVIOURS[name][1] == "timeout" else 60
-        return read_page_result(await runner.run(payload, deadline_s)).reason
+        return read_page_result(await patiently([runner], payload, deadline_s)).reason
 
     await runner.start()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -206,6 +204,8 @@ async def test_a_payload_that_is_no_task_is_refused() -> None:
         {"page_timeout_s": 0.0},
         {"page_bytes": 0},
         {"redirects": -1},
+        {"at_once_per_host": 0},
+        {"contact": "two\nlines"},
     ],
 )
 def test_options_that_make_no_sense_are_refused(fields: dict[str, object]) -> None:

@@ -64,13 +64,14 @@ def _at_once(url: str, number: int) -> AbstractAsyncContextManager[None]:
 
 
 class NotFetched(Exception):
-    """The page failed for `reason`, at `url`, with the last answer's status (0: none)."""
+    """The page failed for `reason`, at `url`, with the last answer's status (0: none) and Retry-After header."""
 
-    def __init__(self, reason: str, url: str, status: int = 0) -> None:
+    def __init__(self, reason: str, url: str, status: int = 0, retry_after: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.url = url
         self.status = status
+        self.retry_after = retry_after
 
 
 class Fetcher:
@@ -163,7 +164,7 @@ class Fetcher:
         if status == NOT_MODIFIED and is_conditional:
             return Fetched(url, hops, status)
         if not 200 <= status < 300:
-            raise NotFetched(status_reason(status), url, status)
+            raise NotFetched(status_reason(status), url, status, headers.get("Retry-After", ""))
         content_type = headers.get("Content-Type", "text/html")
         page = Fetched(
             url,

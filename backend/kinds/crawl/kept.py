@@ -44,6 +44,7 @@ class KeptPage(Struct, array_like=True, frozen=True):
     cut: bool = False
     etag: str = ""
     modified: str = ""
+    unfollowed: list[str] = []
 
     def is_fresh(self, task: PageTask, now: float) -> bool:
         """Young enough for the task; one from the future, by another machine's clock, counts as new."""
@@ -59,7 +60,9 @@ class KeptPage(Struct, array_like=True, frozen=True):
             if not bounds.allows(hop.url):
                 return PageResult(url, hop.status, links=[hop.url])
             url = hop.url
-        return PageResult(url, self.status, None, self.links, self.cut) if self.status else None
+        if not self.status:
+            return None
+        return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed)
 
 
 class Entry(Struct, array_like=True, frozen=True):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Iterator
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from backend.kinds.crawl.encoding import choose_codec, decode
 from backend.kinds.crawl.tags import attribute, start_tags
@@ -18,14 +19,21 @@ MAX_REFERENCES = 5 * MAX_LINKS
 MAX_LINK_CHARS = 1_000_000
 """Characters of all links of a page together; bounds what a worker sends to a master."""
 
+_NOFOLLOW = re.compile("nofollow", re.I)
+_ROBOTS = re.compile("robots", re.I)
 _SHORT_RAW_TEXT = re.compile(r"(<(script|style|title|textarea|iframe|noembed|noframes|xmp)\b[^<>]*+(?<=/))>")
 
 
 class Links(Struct, frozen=True):
-    """Distinct URLs in the order of their first appearance; `cut`: there were more than the limits allow."""
+    """Distinct URLs in the order of their first appearance; `cut`: there were more than the limits allow.
+
+    `unfollowed`: those that the page asks crawlers not to follow, by ``rel=nofollow`` on each link to them or by
+    ``<meta name=robots content=nofollow>``.
+    """
 
     urls: list[str]
     cut: bool
+    unfollowed: list[str] = []
 
 
 def page_links(body: bytes, content_type: str, url: str) -> Links:
@@ -40,25 +48,54 @@ def page_links(body: bytes, content_type: str, url: str) -> Links:
 def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
     """The links of the text of a page at `url` that was read by `codec`."""
     base: str | None = None
-    references: dict[str, None] = {}
+    is_followed = True
+    references: dict[str, bool] = {}
     for name, attributes in start_tags(html):
+        if name == "meta":
+            is_followed = is_followed and not _forbids_all(attributes)
+            continue
         reference = attribute(attributes, "href")
         if reference is None:
             continue
         if name != "base":
-            references[reference.partition("#")[0]] = None
+            reference = reference.partition("#")[0]
+            references[reference] = not _forbids(attributes) or references.get(reference, False)
             if len(references) > MAX_REFERENCES:
                 break
         elif base is None:
             base = join(url, reference) or url
-    return _resolved(references, base or url, codec)
+    links = _resolved(references, base or url, codec)
+    if not is_followed:
+        return structs.replace(links, unfollowed=links.urls)
+    if all(references.values()):
+        return links
+    followed = set(join_all(base or url, _written((text for text in references if references[text]), codec)))
+    return structs.replace(links, unfollowed=[link for link in links.urls if link not in followed])
 
 
-def _resolved(references: dict[str, None], base: str, codec: str) -> Links:
-    written = (text if text.isascii() else _encode_query(text, codec) for text in references)
+def _forbids(attributes: str) -> bool:
+    """A link that is not to be followed."""
+    if _NOFOLLOW.search(attributes) is None:
+        return False
+    return "nofollow" in (attribute(attributes, "rel") or "").lower().split()
+
+
+def _forbids_all(attributes: str) -> bool:
+    """A meta element by which none of the page's links is to be followed."""
+    if _ROBOTS.search(attributes) is None or (attribute(attributes, "name") or "").strip().lower() != "robots":
+        return False
+    words = (attribute(attributes, "content") or "").lower().replace(",", " ").split()
+    return "nofollow" in words or "none" in words
+
+
+def _written(references: Iterable[str], codec: str) -> Iterator[str]:
+    return (text if text.isascii() else _encode_query(text, codec) for text in references)
+
+
+def _resolved(references: Collection[str], base: str, codec: str) -> Links:
     urls: dict[str, None] = {}
     chars = 0
-    for url in join_all(base, written):
+    for url in join_all(base, _written(references, codec)):
         if url in urls:
             continue
         chars += len(url)

@@ -28,6 +28,8 @@ class CrawlOptions:
     """Decoded bytes read of one page; the biggest that people write are manuals on a single page, of a few MB."""
     redirects: int = 10
     """Hops followed for one page; browsers give up at 20, honest sites need 3."""
+    at_once_per_host: int = 8
+    """Requests to one host at a time, of all workers: what browsers allow themselves. Fewer when the host slows."""
     networks: tuple[Network, ...] = field(init=False)
     """`allow_private`, parsed."""
 
@@ -49,8 +51,9 @@ class CrawlOptions:
                 ErrorCode.BAD_SPEC,
                 "write the user agent in printable ASCII, as in MyCrawler/1.0, and a contact in the same letters",
             )
-        if not (self.page_timeout_s > 0 and self.page_bytes > 0 and self.redirects >= 0):
-            raise BadInput(ErrorCode.BAD_SPEC, "page time and bytes must be positive, redirects not negative")
+        if not (min(self.page_timeout_s, self.page_bytes, self.at_once_per_host) > 0 and self.redirects >= 0):
+            advice = "page time, bytes and requests at once must be positive, redirects not negative"
+            raise BadInput(ErrorCode.BAD_SPEC, advice)
 
 
 def _is_header(text: str) -> bool:

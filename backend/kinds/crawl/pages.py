@@ -25,7 +25,8 @@ class PageResult(Struct, array_like=True, frozen=True):
     """`reason`: why the page failed or was left alone; None when it was fetched.
 
     `links`: distinct URLs in document order; of a page that redirects out of bounds, where to. `cut`: there
-    were more. `url`: where redirects led. `status`: the last answer's, 0 when there was none.
+    were more. `url`: where redirects led. `status`: the last answer's, 0 when there was none. `unfollowed`: those
+    of the links that the page asks crawlers not to follow.
     """
 
     url: str
@@ -33,6 +34,7 @@ class PageResult(Struct, array_like=True, frozen=True):
     reason: str | None = None
     links: list[str] = []
     cut: bool = False
+    unfollowed: list[str] = []
 
 
 read_page_task: Unpacker[PageTask] = Unpacker(PageTask, "page task")

@@ -55,6 +55,8 @@ class CrawlPlan:
         self._out: Counter[str] = Counter()
         self._waiting: dict[int, PageResult] = {}
         self._found: list[str] = []
+        self._unfollowed: set[str] = set()
+        """Of what was found, the URLs that only such links lead to as are not to be followed."""
         self._open_level()
 
     def next_tasks(self, room: int) -> list[PlannedTask]:
@@ -131,12 +133,15 @@ class CrawlPlan:
         for url in self._levels[self._level]:
             if not self._bounds.allows(url):
                 self._skipped.add(url, Skipped.SCOPE)
+            elif url in self._unfollowed:
+                self._skipped.add(url, Skipped.NOFOLLOW)
             elif self._taken == self._spec.max_pages:
                 self._skipped.add(url, Skipped.LIMIT)
                 self._truncated = True
             else:
                 self._taken += 1
                 self._pages.append(url)
+        self._unfollowed.clear()
 
     def _take(self, number: int, page: PageResult) -> None:
         index = number - self._first_number
@@ -144,7 +149,7 @@ class CrawlPlan:
             return
         self._out[host(self._pages[index])] -= 1
         if index > self._folded:  # it will wait, for which it need not keep what is known already
-            page = structs.replace(page, links=[link for link in page.links if link not in self._seen])
+            page = structs.replace(page, links=[link for link in page.links if self._is_news(link)])
         self._waiting[index] = page
         while (turn := self._waiting.pop(self._folded, None)) is not None:
             self._fold_page(self._pages[self._folded], turn)
@@ -162,8 +167,11 @@ class CrawlPlan:
             return
         self._fetched += 1
         self._truncated |= page.cut
+        unfollowed = set(page.unfollowed)
         for link in page.links:
             if link in self._seen:
+                if link not in unfollowed:
+                    self._unfollowed.discard(link)
                 continue
             if len(link) > self._room_chars:
                 self._truncated = True
@@ -171,6 +179,11 @@ class CrawlPlan:
             self._room_chars -= len(link)
             self._seen.add(link)
             self._found.append(link)
+            if link in unfollowed:
+                self._unfollowed.add(link)
+
+    def _is_news(self, link: str) -> bool:
+        return link not in self._seen or link in self._unfollowed
 
     def _so_far(self) -> tuple[list[str], Reasons, Reasons]:
         """What the open level has brought, with the pages that wait for their turn; changes nothing."""

@@ -18,6 +18,7 @@ class Skipped(StrEnum):
     SCOPE = "scope"
     LIMIT = "limit"
     ROBOTS = "robots"
+    NOFOLLOW = "nofollow"
 
 
 class Failed(StrEnum):

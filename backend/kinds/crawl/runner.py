@@ -17,6 +17,7 @@ from msgspec import structs
 from backend.kinds.api import Later, RunnerTools
 from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched
 from backend.kinds.crawl.flights import Flights
+from backend.kinds.crawl.hosts import Hosts
 from backend.kinds.crawl.kept import Entry, KeptPage
 from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
@@ -25,6 +26,7 @@ from backend.kinds.crawl.permits import Permits
 from backend.kinds.crawl.reasons import Skipped
 from backend.kinds.crawl.robots import product_token
 from backend.kinds.crawl.shelf import Shelf
+from backend.kinds.crawl.turns import Turns
 from wire.codec import pack
 
 INLINE_BYTES = 256 * 1024
@@ -40,7 +42,9 @@ class CrawlRunner:
         self._options: CrawlOptions = tools.options or CrawlOptions()
         self._clock = tools.clock
         self._fetcher = Fetcher(self._options)
-        self._shelf = Shelf(tools.cache, tools.clock, self._options.realm, secrets.token_bytes(8))
+        name = secrets.token_bytes(8)
+        self._shelf = Shelf(tools.cache, tools.clock, self._options.realm, name)
+        self._hosts = Hosts(Turns(tools.cache, tools.clock, name), tools.clock, self._options.at_once_per_host)
         self._permits = Permits(
             tools.cache,
             tools.clock,
@@ -80,13 +84,17 @@ class CrawlRunner:
             page = await self._fetcher.fetch(
                 task.url, task.bounds, limit_s, known, partial(self._visit, task.url, entry)
             )
-            kept = await _kept(page, known, now)
+            kept = await self._kept(page, known, now)
             if page.can_keep:
                 await self._shelf.keep(task.url, kept)
         except NotFetched as problem:
+            again_s = await self._hosts.again_in(task.url, problem)
+            if again_s is not None:
+                raise Later(again_s) from problem
             return PageResult(problem.url, problem.status, problem.reason)
         finally:
             await self._shelf.give_up(task.url, entry)
+        self._hosts.answered(task.url)
         answer = kept.answer(task.url, task.bounds)
         assert answer is not None, "it was fetched within these bounds"
         return answer
@@ -94,21 +102,24 @@ class CrawlRunner:
     @asynccontextmanager
     async def _visit(self, start: str, entry: Entry, url: str, number: int) -> AsyncIterator[None]:
         """Around each request on the way from `start`."""
+        delay_s = robots_at = 0.0
         if not self._options.ignores_robots:
             permit = await self._permits.of(url)
             if not await permit.allows(url):
                 raise NotFetched(Skipped.ROBOTS, url)
-        if not number:
-            await self._shelf.announce(start, entry)
-        yield
+            delay_s, robots_at = permit.rules.delay_s, permit.kept.asked_at
+        async with self._hosts.visit(url, number, delay_s, robots_at):
+            if not number:
+                await self._shelf.announce(start, entry)
+            yield
 
-
-async def _kept(page: Fetched, known: KeptPage | None, now: float) -> KeptPage:
-    """What is to be known of a page that was asked for at `now`."""
-    if known is not None and page.status == NOT_MODIFIED:
-        return structs.replace(known, checked_at=now, hops=page.hops)
-    links = await _links(page)
-    return KeptPage(now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified)
+    async def _kept(self, page: Fetched, known: KeptPage | None, now: float) -> KeptPage:
+        """What is to be known of a page that was asked for at `now`."""
+        if known is not None and page.status == NOT_MODIFIED:
+            return structs.replace(known, checked_at=now, hops=page.hops)
+        links = await _links(page)
+        unfollowed = [] if self._options.ignores_robots else links.unfollowed
+        return KeptPage(now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified, unfollowed)
 
 
 async def _links(page: Fetched) -> Links:

@@ -28,7 +28,7 @@ _ATTRIBUTES = rf"(?>(?:[{_WS}/]++|{_ATTRIBUTE})*)"
 _NAME = rf"[a-zA-Z][^{_WS}/>]*+"
 
 _RAW_TEXT = ("script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea")
-_LINKING = ("a", "area", "base")
+_LINKING = ("a", "area", "base", "meta")
 _WANTED = (*_LINKING, "template", "plaintext", *_RAW_TEXT)
 _END = rf"(?=[{_WS}/>])"
 
@@ -37,7 +37,7 @@ _SKIPPED = "|".join(
         r"[^<]++",
         # the usual end tag, the usual start tag: the other lines would take them too, more slowly
         r"</[a-su-z][a-z0-9]*+>",
-        r"""<[c-hj-moqruvwyz][a-z0-9]*+(?>(?:[ \n][a-z]++="[^"]*+")*)>""",
+        r"""<[c-hj-loqruvwyz][a-z0-9]*+(?>(?:[ \n][a-z]++="[^"]*+")*)>""",
         rf"<(?!(?i:{'|'.join(_WANTED)}){_END}){_NAME}{_ATTRIBUTES}>",
         rf"</(?!(?i:template){_END}){_NAME}{_ATTRIBUTES}>",
         r"<!--(?:-?>|.*?--!?>)",
@@ -52,7 +52,7 @@ _REFERENCE = re.compile(r"&(?:#[xX][0-9a-fA-F]++;?|#[0-9]++;?|[a-zA-Z0-9]++;?)")
 
 
 def start_tags(html: str) -> Iterator[tuple[str, str]]:
-    """Name and text of the attributes of each ``a``, ``area`` and ``base`` start tag that is not in a template."""
+    """Name and text of the attributes of each ``a``, ``area``, ``base``, ``meta`` start tag that is in no template."""
     templates = position = 0
     while True:
         found = _NEXT.match(html, position)
