@@ -31,8 +31,12 @@ class DatabaseClock(ManualClock):
     async def start(self) -> None:
         """Make the tables, if there are none, and empty them."""
         self._database = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
-        await migrate(self._database)
-        await self.empty()
+        try:
+            await migrate(self._database)
+            await self.empty()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def empty(self) -> None:
         """Nothing is stored, and the time is this clock's."""

@@ -59,6 +59,23 @@ def url(server: services.Postgres) -> str:
     return server.url(server.database())
 
 
+NewStore = Callable[..., PostgresStore]
+
+
+@pytest.fixture
+async def new_store() -> AsyncIterator[NewStore]:
+    """Makes stores, and stops them all, whatever becomes of the test."""
+    made: list[PostgresStore] = []
+
+    def make(url: str, limits: StoreLimits | None = None) -> PostgresStore:
+        made.append(PostgresStore(url, limits))
+        return made[-1]
+
+    yield make
+    for store in made:
+        await store.stop()
+
+
 @pytest.fixture
 async def clock() -> AsyncIterator[DatabaseClock]:
     clock = DatabaseClock()
@@ -68,14 +85,12 @@ async def clock() -> AsyncIterator[DatabaseClock]:
 
 
 @pytest.fixture
-async def stores(clock: DatabaseClock) -> AsyncIterator[list[PostgresStore]]:
+async def stores(clock: DatabaseClock, new_store: NewStore) -> list[PostgresStore]:
     """Two lock servers' stores over one database whose time stands still."""
-    stores = [PostgresStore(shared_url()) for _ in range(2)]
+    stores = [new_store(shared_url()) for _ in range(2)]
     for store in stores:
         await store.start()
-    yield stores
-    for store in stores:
-        await store.stop()
+    return stores
 
 
 def clients(count: int) -> list[bytes]:
@@ -111,13 +126,15 @@ async def test_p5_masters_that_ask_at_once_are_never_granted_the_same_job(stores
     assert len({grant.token for grant in granted}) == 200
 
 
-async def test_p9_a_run_that_many_ask_for_at_once_is_started_once(stores: list[PostgresStore]) -> None:
+async def test_p9_a_run_that_many_ask_for_at_once_is_started_once(
+    stores: list[PostgresStore], new_store: NewStore
+) -> None:
     runs = [b"run %d" % number for number in range(10)]
     batches: list[list[Decision]] = []
     for n, who in enumerate(clients(40)):
         offers = [offer(who, request=f"r{run!r}", run=run) for run in runs[:: 1 if n % 2 else -1]]
         batches.append([Acquire("m1", n.to_bytes(16, "big"), 0, offers)])
-    limited = [PostgresStore(shared_url(), StoreLimits(live_requests=10)) for _ in stores]
+    limited = [new_store(shared_url(), StoreLimits(live_requests=10)) for _ in stores]
     for store in limited:
         await store.start()
     answers = await together(limited, batches)
@@ -126,8 +143,6 @@ async def test_p9_a_run_that_many_ask_for_at_once_is_started_once(stores: list[P
     assert isinstance(acquired, Acquired)
     assert len(acquired.grants) == len(runs)
     assert {len(grant.watchers) for grant in acquired.grants} == {40}
-    for store in limited:
-        await store.stop()
 
 
 async def test_p10_a_clients_limit_holds_over_lock_servers(stores: list[PostgresStore]) -> None:
@@ -275,9 +290,9 @@ async def comes_back(work: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def test_a_killed_server_is_away_and_what_was_answered_is_there_when_it_is_back(
-    server: services.Postgres, url: str
+    server: services.Postgres, url: str, new_store: NewStore
 ) -> None:
-    store = PostgresStore(url)
+    store = new_store(url)
     await store.start()
     desk = Desk(store)
     grant = await desk.grant(offer())
@@ -294,13 +309,12 @@ async def test_a_killed_server_is_away_and_what_was_answered_is_there_when_it_is
     assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
     for work in (store.tick, lambda: store.sweep(Sweep("g1"))):
         await comes_back(work)
-    await store.stop()
 
 
 async def test_a_server_that_freezes_is_unavailable_and_goes_on_when_it_thaws(
-    server: services.Postgres, url: str
+    server: services.Postgres, url: str, new_store: NewStore
 ) -> None:
-    store = PostgresStore(url)
+    store = new_store(url)
     await store.start()
     desk = Desk(store)
     grant = await desk.grant(offer())
@@ -314,11 +328,12 @@ async def test_a_server_that_freezes_is_unavailable_and_goes_on_when_it_thaws(
     assert [type(problem) for problem in waiting] == [Unavailable] * 7
     assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
     assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
-    await store.stop()
 
 
-async def test_connections_that_the_server_ends_are_made_again(server: services.Postgres, url: str) -> None:
-    store = PostgresStore(url)
+async def test_connections_that_the_server_ends_are_made_again(
+    server: services.Postgres, url: str, new_store: NewStore
+) -> None:
+    store = new_store(url)
     await store.start()
     desk = Desk(store)
     grant = await desk.grant(offer())
@@ -328,11 +343,10 @@ async def test_connections_that_the_server_ends_are_made_again(server: services.
         )
         assert (await comes_back(lambda: desk.status(BOB))).state is RequestState.WAITING
         assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
-    await store.stop()
 
 
-async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str) -> None:
-    store = PostgresStore(url)
+async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str, new_store: NewStore) -> None:
+    store = new_store(url)
     await store.start()
     desk = Desk(store)
     grant = await desk.grant(offer())
@@ -343,29 +357,31 @@ async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str) -> N
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
-    assert (await desk.complete(grant)).verdict is Verdict.OK
-    await store.stop()
+    assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
 
 
-async def test_a_first_host_that_is_dead_or_silent_is_passed_over(server: services.Postgres) -> None:
+async def test_a_first_host_that_is_dead_or_silent_is_passed_over(
+    server: services.Postgres, new_store: NewStore
+) -> None:
     database = server.database()
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))  # and never listens
         more = [f"127.0.0.1:{place.getsockname()[1]}" for place in (dead, silent)]
-        store = PostgresStore(server.url(database, *more))
+        store = new_store(server.url(database, *more))
         await store.start()
         assert (await Desk(store).acquire(offer())).grants
-        await store.stop()
 
 
-async def test_a_host_that_takes_no_writes_is_passed_over(server: services.Postgres) -> None:
+async def test_a_host_that_takes_no_writes_is_passed_over(server: services.Postgres, new_store: NewStore) -> None:
     database = server.database()
     server.sql(database, f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     with pytest.raises(Unavailable):
-        await PostgresStore(server.url(database)).start()
+        await new_store(server.url(database)).start()
 
 
-async def test_nobody_hears_the_password(server: services.Postgres, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nobody_hears_the_password(
+    server: services.Postgres, caplog: pytest.LogCaptureFixture, new_store: NewStore
+) -> None:
     caplog.set_level(logging.DEBUG)
     right = server.url(server.database())
     for wrong in (
@@ -376,7 +392,7 @@ async def test_nobody_hears_the_password(server: services.Postgres, caplog: pyte
         right.replace("private", "hun:ter2"),
         right.replace(":private", "") + "?password=hunter2",
     ):
-        store = PostgresStore(wrong)
+        store = new_store(wrong)
         with pytest.raises((Unavailable, Misuse)) as problem:
             await store.start()
         assert "hunter2" not in str(problem.value)
@@ -384,36 +400,36 @@ async def test_nobody_hears_the_password(server: services.Postgres, caplog: pyte
     assert "hunter2" not in " ".join(str(record.__dict__) for record in caplog.records)
 
 
-async def test_what_is_committed_is_on_disk_even_when_the_server_would_not_care(server: services.Postgres) -> None:
+async def test_what_is_committed_is_on_disk_even_when_the_server_would_not_care(
+    server: services.Postgres, new_store: NewStore
+) -> None:
     database = server.database()
     server.sql(database, f"ALTER DATABASE {database} SET synchronous_commit = off")
-    store = PostgresStore(server.url(database))
+    store = new_store(server.url(database))
     await store.start()
     (settings,) = await store._decisions.fetch("SELECT current_setting('synchronous_commit')")
     assert settings[0] == "on"
-    await store.stop()
 
 
 # --- migrations --------------------------------------------------------------------------------------
 
 
-async def test_servers_that_start_at_once_make_the_tables_once(url: str) -> None:
-    stores = [PostgresStore(url) for _ in range(5)]
+async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_store: NewStore) -> None:
+    stores = [new_store(url) for _ in range(5)]
     await asyncio.gather(*(store.start() for store in stores))
     connection = await asyncpg.connect(url)
     numbers = [row[0] for row in await connection.fetch("SELECT number FROM roost.migrations ORDER BY number")]
     await connection.close()
     assert numbers == list(range(1, max(migrations()) + 1))
-    await asyncio.gather(*(store.stop() for store in stores))
 
 
-async def test_a_database_of_a_newer_program_is_refused(url: str) -> None:
+async def test_a_database_of_a_newer_program_is_refused(url: str, new_store: NewStore) -> None:
     connection = await asyncpg.connect(url)
     await migrate(connection)
     await connection.execute("INSERT INTO roost.migrations (number) VALUES (99)")
     await connection.close()
     with pytest.raises(Misuse, match="newer"):
-        await PostgresStore(url).start()
+        await new_store(url).start()
 
 
 async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: services.Postgres, url: str) -> None:
@@ -500,8 +516,8 @@ async def test_time_goes_on_from_where_it_was_when_the_servers_clock_is_set_back
     assert taken.token > grant.token
 
 
-async def test_stopping_twice_is_fine_and_a_stopped_store_is_unavailable(url: str) -> None:
-    store = PostgresStore(url)
+async def test_stopping_twice_is_fine_and_a_stopped_store_is_unavailable(url: str, new_store: NewStore) -> None:
+    store = new_store(url)
     await store.start()
     await store.stop()
     await store.stop()

@@ -22,7 +22,7 @@ from wire.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-CONNECT_S = 1.0
+CONNECT_S = 2.0
 """For each host: one that is switched off does not answer at all, and the next is to be tried."""
 SETTINGS = {
     "application_name": "roost",
@@ -68,11 +68,13 @@ class Address:
         self._urls = each_host(url)
 
     async def connect(self) -> Any:
-        """A connection to the first host that is there and takes writes. Raises Unavailable."""
+        """A connection to a host that is there and takes writes, the last one first. Raises Unavailable."""
         reasons = []
-        for url in self._urls:
+        for url in list(self._urls):
             try:
-                return await self._connect(url)
+                connection = await self._connect(url)
+                self._urls.sort(key=lambda other: other != url)
+                return connection
             except (*OUTAGES, ValueError) as problem:
                 reasons.append(f"{urlsplit(url).netloc.rpartition('@')[2]}: {reason(problem)}")
         raise Unavailable("store", "; ".join(reasons))
