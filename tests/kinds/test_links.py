@@ -251,3 +251,29 @@ def test_links_that_are_not_to_be_followed_are_listed_and_named(html: str, unfol
     found = html_links(html, PAGE)
     assert found.unfollowed == [join(PAGE, link) for link in unfollowed]
     assert set(found.unfollowed) <= set(found.urls)
+
+
+@pytest.mark.parametrize(
+    ("content", "target"),
+    [
+        ("0; url=x", "x"),
+        ("0;URL = 'x y'z", "x y"),
+        ('5 , url="x', "x"),
+        (" .5 x", "x"),
+        ("0.5;x", "x"),
+        ("0", None),
+        ("5;", None),
+        ("; url=x", None),
+        ("x", None),
+        ("-1; url=x", None),
+        ("0; url=", None),
+        ("0; url=''", ""),
+        ("0;" + " " * 100_000, None),
+        ("1" * 100_000, None),
+    ],
+)
+def test_a_page_that_refreshes_to_another_links_to_it(content: str, target: str | None) -> None:
+    quoted = content.replace('"', "&quot;")
+    html = f'<meta http-equiv=Refresh content="{quoted}"><meta name=refresh content="0; url=no"><a href=y>'
+    expected = [] if target is None else [join(PAGE, target)]
+    assert links(html) == [*expected, join(PAGE, "y")]

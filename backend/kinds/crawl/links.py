@@ -1,4 +1,4 @@
-"""The links of a page: ``a[href]`` and ``area[href]`` in document order, as URLs."""
+"""The links of a page: ``a[href]``, ``area[href]`` and where ``meta`` refreshes lead, in document order, as URLs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ MAX_LINK_CHARS = 1_000_000
 
 _NOFOLLOW = re.compile("nofollow", re.I)
 _ROBOTS = re.compile("robots", re.I)
+_REFRESH = re.compile("refresh", re.I)
+_REFRESH_CONTENT = re.compile(
+    r"""\s*+(?:\d[\d.]*+|\.[\d.]*+)(?:\s*+[;,]\s*+|\s++)(?>(?:url\s*+=\s*+)?)(?:"([^"]*+)|'([^']*+)|([^"'].*+))""",
+    re.I | re.S | re.A,
+)
 _SHORT_RAW_TEXT = re.compile(r"(<(script|style|title|textarea|iframe|noembed|noframes|xmp)\b[^<>]*+(?<=/))>")
 
 
@@ -53,8 +58,9 @@ def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
     for name, attributes in start_tags(html):
         if name == "meta":
             is_followed = is_followed and not _forbids_all(attributes)
-            continue
-        reference = attribute(attributes, "href")
+            reference = _refresh(attributes)
+        else:
+            reference = attribute(attributes, "href")
         if reference is None:
             continue
         if name != "base":
@@ -86,6 +92,14 @@ def _forbids_all(attributes: str) -> bool:
         return False
     words = (attribute(attributes, "content") or "").lower().replace(",", " ").split()
     return "nofollow" in words or "none" in words
+
+
+def _refresh(attributes: str) -> str | None:
+    """Where a meta element sends visitors (HTML standard 4.2.5.3, shared declarative refresh steps)."""
+    if _REFRESH.search(attributes) is None or (attribute(attributes, "http-equiv") or "").lower() != "refresh":
+        return None
+    found = _REFRESH_CONTENT.match(attribute(attributes, "content") or "")
+    return next((text for text in found.groups() if text is not None), None) if found else None
 
 
 def _written(references: Iterable[str], codec: str) -> Iterator[str]:
