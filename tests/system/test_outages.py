@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
@@ -17,7 +15,7 @@ from roost.errors import Overloaded
 from tests import services
 from tests.backend.contract_broker import until
 from tests.system.talk import PATIENCE_S
-from tests.system.test_processes import Process, has_gateway, part
+from tests.system.test_processes import deployed
 
 JOBS, CLIENTS = 50, 10
 EACH = JOBS // CLIENTS
@@ -82,46 +80,6 @@ class SlowSites:
         return web.Response(text=links, content_type="text/html")
 
 
-@dataclass
-class Deployment:
-    """Two of each part, as processes of their own."""
-
-    url: str
-    database: str
-    parts: dict[str, Process]
-
-    async def counted(self, table: str) -> str:
-        """How many rows of a table are in which state."""
-        question = f"SELECT state, count(*) FROM roost.{table} GROUP BY state ORDER BY state"
-        return await asyncio.to_thread(services.postgres().sql, self.database, question)
-
-    def complaints(self) -> str:
-        return "".join(f"{name}: {line}" for name, process in self.parts.items() for line in process.complaints)
-
-
-@pytest.fixture
-async def deployment() -> AsyncIterator[Deployment]:
-    database = services.postgres().database()
-    store = services.postgres().url(database)
-    engines = ("--broker", services.rabbitmq().url, "--cache", services.redis().url)
-    live = ("--live-requests", str(EACH))
-    async with AsyncExitStack() as stack:
-        discovery = await stack.enter_async_context(part("discovery", "--port", "0"))
-        url = re.findall(r"http://\S+", discovery.said)[0]
-        known = ("--discovery", url)
-        commands = {
-            "lock": ("lock", "--port", "0", "--store", store, *known, *live),
-            "master": ("master", *known, *engines),
-            "worker": ("worker", "--allow-private", "127.0.0.0/8", "--worker-slots", "128", *known, *engines),
-            "gateway": ("gateway", "--gateway-port", "0", *known, *engines, *live),
-        }
-        names = [f"{name} {number}" for name in commands for number in (1, 2)]
-        starting = (stack.enter_async_context(part(*commands[name.split()[0]])) for name in names)
-        parts = dict(zip(names, await asyncio.gather(*starting), strict=True))
-        await until(lambda: has_gateway(url))
-        yield Deployment(url, database, {"discovery": discovery, **parts})
-
-
 @asynccontextmanager
 async def outage(engine: services.Service) -> AsyncIterator[None]:
     """It is killed, and comes back `OUTAGE_S` later."""
@@ -134,9 +92,10 @@ async def outage(engine: services.Service) -> AsyncIterator[None]:
         await asyncio.to_thread(engine.start)
 
 
-async def is_acknowledged(deployment: Deployment) -> bool:
-    """Every client has its results, and nothing else waits."""
-    return await deployment.counted("waiters") == f"acked|{JOBS + 1}"
+async def all_are(state: str, table: str, database: str) -> bool:
+    """Whether there is one row for each job asked for, and all are in this state."""
+    question = f"SELECT state, count(*) FROM roost.{table} GROUP BY state"
+    return await asyncio.to_thread(services.postgres().sql, database, question) == f"{state}|{JOBS + 1}"
 
 
 async def complete(client: Client, sites: SlowSites, number: int, depth: int = DEPTH) -> None:
@@ -148,14 +107,27 @@ async def complete(client: Client, sites: SlowSites, number: int, depth: int = D
 
 @pytest.mark.timeout(240)
 async def test_i1_fifty_jobs_come_back_complete_and_once_although_each_engine_is_killed(
-    deployment: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("ROOST_LIVE_REQUESTS", str(EACH))
+    async with deployed(lock=2, master=2, worker=2, gateway=2) as site:
+        await kill_each_engine(site.discovery_url)
+        assert await all_are("done", "jobs", site.database)
+        await until(lambda: all_are("acked", "waiters", site.database))
+        for process in site.parts.values():
+            assert len(process.complaints) < MOST_LINES, site.complaints()
+        assert "Traceback" not in site.complaints()
+        assert " ERROR " not in site.complaints()
+
+
+async def kill_each_engine(url: str) -> None:
+    """While jobs run; return when every client has what it asked for."""
     sites = SlowSites()
     async with sites.serve(), AsyncExitStack() as stack, asyncio.timeout(ALL_WITHIN_S), asyncio.TaskGroup() as jobs:
-        clients = [await stack.enter_async_context(roost.connect(deployment.url)) for _ in range(CLIENTS)]
+        clients = [await stack.enter_async_context(roost.connect(url)) for _ in range(CLIENTS)]
         crawls = [jobs.create_task(complete(clients[number % CLIENTS], sites, number)) for number in range(JOBS)]
         await sites.serves_more()
-        async with outage(services.rabbitmq()), roost.connect(deployment.url) as newcomer:
+        async with outage(services.rabbitmq()), roost.connect(url) as newcomer:
             async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(Overloaded, match="try again in") as refusal:
                     await complete(newcomer, sites, JOBS)
@@ -167,11 +139,5 @@ async def test_i1_fifty_jobs_come_back_complete_and_once_although_each_engine_is
         await sites.serves_more()
         assert not any(job.done() for job in crawls)
         async with outage(services.postgres()):
-            newcomer = await stack.enter_async_context(roost.connect(deployment.url))
+            newcomer = await stack.enter_async_context(roost.connect(url))
             jobs.create_task(complete(newcomer, sites, JOBS, LATE_DEPTH))
-    assert await deployment.counted("jobs") == f"done|{JOBS + 1}"
-    await until(lambda: is_acknowledged(deployment))
-    for process in deployment.parts.values():
-        assert len(process.complaints) < MOST_LINES, deployment.complaints()
-    assert "Traceback" not in deployment.complaints()
-    assert " ERROR " not in deployment.complaints()

@@ -76,10 +76,11 @@ async def _listen(stream: asyncio.StreamReader, lines: list[str]) -> None:
 
 @dataclass
 class Site:
-    """All parts, by name, in the order they were started."""
+    """All parts, by name, in the order they were started, and the database that their lock servers use."""
 
     discovery_url: str
     parts: dict[str, Process]
+    database: str
 
     def complaints(self) -> str:
         return "".join(f"{name}: {line}" for name, process in self.parts.items() for line in process.complaints)
@@ -88,8 +89,8 @@ class Site:
 @asynccontextmanager
 async def deployed(**more: int) -> AsyncIterator[Site]:
     """Every part over the three real services; `more` says of which kinds more than one."""
-    database = services.postgres()
-    store = database.url(database.database())
+    database = services.postgres().database()
+    store = services.postgres().url(database)
     engines = ("--broker", services.rabbitmq().url, "--cache", services.redis().url)
     async with AsyncExitStack() as stack:
         discovery = await stack.enter_async_context(part("discovery", "--port", "0"))
@@ -107,7 +108,7 @@ async def deployed(**more: int) -> AsyncIterator[Site]:
         starting = (stack.enter_async_context(part(*command)) for command in commands.values())
         parts = dict(zip(commands, [await process for process in starting], strict=True))
         await until(lambda: has_gateway(url))
-        yield Site(url, {"discovery": discovery, **parts})
+        yield Site(url, {"discovery": discovery, **parts}, database)
 
 
 @pytest.fixture
