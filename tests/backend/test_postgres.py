@@ -444,6 +444,55 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: serv
     await connection.close()
 
 
+# --- plans -------------------------------------------------------------------------------------------
+
+MANY = 5_000
+CROWD = f"""
+SET search_path = roost;
+INSERT INTO jobs (kind, spec, rank, state, token, deadline, created_at, lease_until, nonce, finished_at)
+SELECT 'crawl', '', t, CASE n % 3 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'done' END, 1, t + 9999, t,
+  CASE n % 3 WHEN 0 THEN t + 9999 END, CASE n % 3 WHEN 0 THEN decode(md5(n::text), 'hex') END,
+  CASE n % 3 WHEN 2 THEN t END
+FROM (SELECT n, server_time() AS t FROM generate_series(1, {3 * MANY}) n) AS now;
+INSERT INTO waiters (client, request, job, gateway, epoch, state, created_at, detached_at)
+SELECT decode(md5(id::text), 'hex'), 'r1', id, 'g1', 1, 'waiting', created_at,
+  CASE WHEN id % 2 = 0 THEN created_at END FROM jobs;
+INSERT INTO results SELECT id, 1, n, '' FROM jobs, generate_series(1, 2) n WHERE state = 'done';
+"""
+ROWS_READ = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = 'roost'"
+
+
+@pytest.mark.parametrize("statistics", ["SELECT 1", "VACUUM ANALYZE"], ids=["none", "fresh"])
+async def test_what_a_batch_reads_does_not_grow_with_what_is_stored(
+    server: services.Postgres, new_store: NewStore, statistics: str
+) -> None:
+    """Also on connections whose plans were made while there was nothing."""
+    database = server.database()
+    store = new_store(server.url(database), StoreLimits(retention_s=1e6))
+    await store.start()
+
+    async def rows_read() -> int:
+        await store._decisions.fetch("SELECT pg_stat_force_next_flush()")
+        return int(server.sql(database, ROWS_READ))
+
+    async def talk(first: int) -> None:
+        crowd = [b"%16d" % number for number in range(first, first + 50)]
+        granted = await store.decide([Acquire("m1", b"n" + who[1:], 1, [offer(who, run=who)]) for who in crowd])
+        more: list[Decision] = [Attach(who, 2, "g2", ["r1"]) for who in crowd[:10]]
+        more += [Detach("g2", crowd[10:20]), *(Withdraw(who, "r1") for who in crowd[20:30])]
+        for answer in granted:
+            assert isinstance(answer, Acquired)
+            more += (Complete(grant.job, grant.token, DONE) for grant in answer.grants)
+        assert not any(isinstance(answer, Refused) for answer in await store.decide(more))
+
+    await talk(0)
+    server.sql(database, CROWD)
+    server.sql(database, statistics)
+    before = await rows_read()
+    await talk(50)
+    assert await rows_read() - before < MANY
+
+
 # --- data (P19) --------------------------------------------------------------------------------------
 
 

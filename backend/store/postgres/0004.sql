@@ -160,15 +160,19 @@ DECLARE
   before double precision := (look_at_clock(r)).now - r.retention_s;
   old bigint[] := ARRAY(
     SELECT id FROM jobs WHERE finished_at <= before ORDER BY finished_at LIMIT many FOR UPDATE SKIP LOCKED);
-  done integer;
+  done integer := 0;
 BEGIN
   DELETE FROM results WHERE job = ANY (old);
   DELETE FROM jobs WHERE id = ANY (old);
-  DELETE FROM waiters WHERE ctid = ANY (ARRAY(
-    SELECT w.ctid FROM waiters w WHERE w.created_at <= before - r.retention_s
-      AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job OFFSET 0)
-    ORDER BY w.created_at LIMIT many - cardinality(old) FOR UPDATE SKIP LOCKED));
-  GET DIAGNOSTICS done = ROW_COUNT;
+  IF pg_try_advisory_xact_lock_shared(0) THEN
+    DELETE FROM waiters WHERE ctid = ANY (ARRAY(
+      SELECT old_ones.place_on_disk FROM (
+        SELECT w.ctid AS place_on_disk, w.client FROM waiters w WHERE w.created_at <= before - r.retention_s
+          AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job OFFSET 0)
+        ORDER BY w.created_at LIMIT many - cardinality(old) FOR UPDATE SKIP LOCKED) AS old_ones
+      WHERE pg_try_advisory_xact_lock(client_lock(old_ones.client))));  -- not while its client is heard
+    GET DIAGNOSTICS done = ROW_COUNT;
+  END IF;
   DELETE FROM gateways g WHERE g.beat_at <= before
     AND NOT EXISTS (SELECT 1 FROM waiters w WHERE w.gateway = g.incarnation AND w.state <> 'acked' OFFSET 0);
   RETURN done + cardinality(old);
