@@ -60,8 +60,8 @@ class Store(Protocol):
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
         """Make the decisions in order, in one transaction; an answer each.
 
-        A decision that fails on its data is answered `Refused` and leaves no trace; the others hold (P19). Who waits for
-        a job may be told as of the end of the transaction, when the answers are given.
+        A decision that fails on its data is answered `Refused` and leaves no trace; the others hold (P19).
+        Who waits for a job may be told as of the end of the transaction, when the answers are given.
         Raises Unavailable: then none or all of them were made.
         """
 

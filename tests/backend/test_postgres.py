@@ -449,8 +449,9 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: serv
 MANY = 5_000
 CROWD = f"""
 SET search_path = roost;
-INSERT INTO jobs (kind, spec, rank, state, token, deadline, created_at, lease_until, nonce, finished_at)
-SELECT 'crawl', '', t, CASE n % 3 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'done' END, 1, t + 9999, t,
+INSERT INTO jobs (run_key, kind, spec, rank, state, token, deadline, created_at, lease_until, nonce, finished_at)
+SELECT CASE WHEN n % 3 < 2 THEN decode(md5(n::text), 'hex') END, 'crawl', '', t,
+  CASE n % 3 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'done' END, 1, t + 9999, t,
   CASE n % 3 WHEN 0 THEN t + 9999 END, CASE n % 3 WHEN 0 THEN decode(md5(n::text), 'hex') END,
   CASE n % 3 WHEN 2 THEN t END
 FROM (SELECT n, server_time() AS t FROM generate_series(1, {3 * MANY}) n) AS now;
