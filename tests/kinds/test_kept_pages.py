@@ -226,31 +226,39 @@ def test_age_is_what_a_task_bears(age_s: float, max_age_s: float, fresh: bool) -
     assert KeptPage(1000.0 - age_s).is_fresh(task, 1000.0) is fresh
 
 
-async def test_work_goes_on_while_anybody_waits_and_ends_with_the_last() -> None:
+async def test_work_is_done_once_and_begun_anew_when_who_did_it_is_cancelled() -> None:
     flights: Flights[int] = Flights()
-    may_end, ended = asyncio.Event(), asyncio.Event()
+    may_end, begun = asyncio.Event(), 0
 
     async def work() -> int:
-        try:
-            await may_end.wait()
-            return 7
-        finally:
-            ended.set()
+        nonlocal begun
+        begun += 1
+        await may_end.wait()
+        return begun
 
-    first, second = (asyncio.create_task(flights.join("key", work)) for _ in range(2))
+    first, *others = (asyncio.create_task(flights.join("key", work)) for _ in range(4))
     await asyncio.sleep(0)
+    others[0].cancel()
     first.cancel()
-    await asyncio.gather(first, return_exceptions=True)
-    assert not ended.is_set()
-    third = asyncio.create_task(flights.join("key", work))
+    await asyncio.gather(first, others[0], return_exceptions=True)
     may_end.set()
-    assert (await second, await third) == (7, 7)
-    may_end.clear()
-    last = asyncio.create_task(flights.join("key", work))
+    assert (await others[1], await others[2]) == (2, 2)
+    assert await flights.join("key", work) == 3
+
+
+async def test_what_fails_fails_for_all_who_wait_and_for_nobody_after() -> None:
+    flights: Flights[int] = Flights()
+    may_end = asyncio.Event()
+
+    async def fail() -> int:
+        await may_end.wait()
+        raise ValueError("no")
+
+    async def work() -> int:
+        return 7
+
+    tasks = [asyncio.create_task(flights.join("key", fail)) for _ in range(3)]
     await asyncio.sleep(0)
-    last.cancel()
-    await asyncio.gather(last, return_exceptions=True)
     may_end.set()
+    assert [type(result) for result in await asyncio.gather(*tasks, return_exceptions=True)] == [ValueError] * 3
     assert await flights.join("key", work) == 7
-    await flights.stop()
-    await flights.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
 
@@ -18,12 +17,11 @@ from backend.cache.port import Cache
 from backend.kinds.api import Later
 from backend.kinds.crawl.pace import MOST_WAIT_S, STATUS_TRIES, Tries, Window, backoff_s, retry_after_s
 from backend.kinds.crawl.pages import PageTask
-from backend.kinds.crawl.runner import CrawlRunner
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.turns import SETTLE_S, Turns
 from backend.kinds.crawl.urls import Bounds, Scope
 from tests.kinds.caches import NoCache
-from tests.kinds.crawling import LOOPBACK, crawl, runners, visit
+from tests.kinds.crawling import crawl, runners, visit
 from tests.kinds.site import ROBOTS, Answer, page, robots, serve, tree
 from wire.clock import SYSTEM_CLOCK
 from wire.codec import pack
@@ -268,12 +266,15 @@ def test_tries_are_counted_for_a_bounded_number_of_pages() -> None:
     assert tries.failed("a") == 1
 
 
-async def test_stopping_ends_what_waits() -> None:
+async def test_cancelled_pages_leave_their_places_to_others() -> None:
     meter = Meter(30.0)
-    async with serve({str(i): meter.answer for i in range(20)}) as site:
-        async with runners(options=replace(LOOPBACK, page_timeout_s=60.0)) as workers:
-            worker: CrawlRunner = workers[0]
-            tasks = [asyncio.create_task(worker.run(payload(f"{site.url}{i}"), 60)) for i in range(20)]
-            await meter.is_full.wait()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(result) for result in results} <= {asyncio.CancelledError, Later}
+    pages: dict[str, Answer] = {str(i): meter.answer for i in range(8)}
+    async with serve(pages | {"x": page()}) as site, runners() as workers:
+        tasks = [asyncio.create_task(workers[0].run(payload(f"{site.url}{i}"), 60)) for i in range(8)]
+        await meter.is_full.wait()
+        with pytest.raises(Later):
+            await workers[0].run(payload(site.url + "x"), 60)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (await visit(workers, site.url + "x")).reason is None

@@ -81,10 +81,6 @@ class Permits:
             raise NotFetched(permit.kept.failure, url)
         return permit
 
-    async def stop(self) -> None:
-        """Fetch nothing more; fine to call twice."""
-        await self._flights.stop()
-
     async def _look(self, site: str) -> Permit:
         key = b"robots1" + blake2b(site.encode(), digest_size=20, key=self._realm).digest()
         kept = _read(await self._cache.get(key))

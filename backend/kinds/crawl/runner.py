@@ -72,8 +72,6 @@ class CrawlRunner:
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
-        await self._flights.stop()
-        await self._permits.stop()
         await self._fetcher.stop()
 
     async def _fetch(self, task: PageTask, entry: Entry, limit_s: float) -> PageResult:
