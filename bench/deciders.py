@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import sys
 import time
@@ -18,14 +17,14 @@ from statistics import median
 
 import uvloop
 
-from backend.store.postgres.engine import PostgresStore
+from backend.store.port import Store, StoreLimits
+from backend.wiring import Engines, EngineUrls
 from wire.errors import Unavailable
 from wire.messages.lock import Acquire, Acquired, Answer, Complete, Completed, Decision, Offer, Verdict
 from wire.messages.outcome import Ending, Outcome
 
 SPEC = b"s" * 200
 DONE = Ending(Outcome.DONE, summary=b'{"pages": 10}')
-BACKEND_CPU = "SELECT pg_backend_pid()"
 
 
 def acquire(number: int) -> Acquire:
@@ -45,12 +44,11 @@ def completions(answers: list[Answer]) -> list[Decision]:
 
 async def load_store(url: str, batch_count: int, seconds: float) -> dict[str, float]:
     """Decide for so long; figures per decision."""
-    store = PostgresStore(url)
+    store = Engines(EngineUrls(store=url), StoreLimits()).store()
     await store.start()
     ticking = asyncio.create_task(_tick(store))
     pending = completions((await _decide(store, [acquire(number) for number in range(batch_count // 2)]))[0])
-    ((backend,),) = await store._decisions.fetch(BACKEND_CPU)
-    before_s, start, decided, repeated, batch_s = _cpu_s(backend), time.perf_counter(), 0, 0, []
+    start, decided, repeated, batch_s = time.perf_counter(), 0, 0, []
     own_s = time.process_time()
     while time.perf_counter() - start < seconds:
         decisions = [acquire(number) for number in range(batch_count // 2)] + pending
@@ -63,7 +61,6 @@ async def load_store(url: str, batch_count: int, seconds: float) -> dict[str, fl
     took_s = time.perf_counter() - start
     figures = {
         "decisions/s": decided / took_s,
-        "server CPU µs each": (_cpu_s(backend) - before_s) / decided * 1e6,
         "own CPU µs each": (time.process_time() - own_s) / decided * 1e6,
         "batch ms": median(batch_s) * 1000,
         "slowest ms": max(batch_s) * 1000,
@@ -75,7 +72,7 @@ async def load_store(url: str, batch_count: int, seconds: float) -> dict[str, fl
     return figures
 
 
-async def _decide(store: PostgresStore, decisions: list[Decision]) -> tuple[list[Answer], int]:
+async def _decide(store: Store, decisions: list[Decision]) -> tuple[list[Answer], int]:
     """The answers, and how often they had to be asked for again: as a lock server's client does, word for word."""
     for repeats in count():
         with suppress(Unavailable):
@@ -83,18 +80,11 @@ async def _decide(store: PostgresStore, decisions: list[Decision]) -> tuple[list
     raise AssertionError("count ends")
 
 
-async def _tick(store: PostgresStore) -> None:
+async def _tick(store: Store) -> None:
     while True:
         with suppress(Unavailable):
             await store.tick()
         await asyncio.sleep(1.0)
-
-
-def _cpu_s(pid: int) -> float:
-    """Processor time of a server process on this machine."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from statistics import median
 
 from backend.store.port import StoreLimits
-from backend.store.postgres.engine import PostgresStore
+from backend.wiring import Engines, EngineUrls
 from bench.report import Report
 from bench.rounds import Row, take_turns
 from tests import services
@@ -59,7 +62,10 @@ def run(options: argparse.Namespace) -> Report:
 
     def measure(name: str) -> Row:
         database, servers = stores[name]
-        return _round(server.url(database), servers, options)
+        before_s = _cpu_s(server)
+        row = _round(server.url(database), servers, options)
+        cpu_s = _cpu_s(server) - before_s
+        return {**row, "server CPU µs each": cpu_s / (row["decisions/s"] * options.seconds) * 1e6}
 
     report.add_rounds(take_turns(list(stores), options.rounds, measure), "store")
     if full:
@@ -76,7 +82,7 @@ def _new_store(server: services.Postgres) -> str:
 
 
 async def _open_once(url: str) -> None:
-    store = PostgresStore(url)
+    store = Engines(EngineUrls(store=url), StoreLimits()).store()
     await store.start()
     await store.stop()
 
@@ -87,6 +93,20 @@ def _round(url: str, servers: int, options: argparse.Namespace) -> Row:
     means = {name: sum(figures[name] for figures in found) / servers for name in found[0]}
     speed = means["decisions/s"] * servers
     return {**means, "decisions/s": speed, "slowest ms": max(figures["slowest ms"] for figures in found)}
+
+
+def _cpu_s(server: services.Postgres) -> float:
+    """Processor time of the whole database server: its processes, and those that have ended."""
+    main = (server.folder / "data" / "postmaster.pid").read_text().split()[0]
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (process / "stat").read_text().rpartition(") ")[2].split()
+            if process.name == main:
+                total += sum(map(int, fields[11:15]))
+            elif fields[1] == main:
+                total += sum(map(int, fields[11:13]))
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _start(url: str, servers: int, batch: int, seconds: float) -> list[subprocess.Popen[bytes]]:
@@ -113,7 +133,7 @@ def _retire(server: services.Postgres, database: str, options: argparse.Namespac
 
 
 async def _tick(url: str) -> list[float]:
-    store = PostgresStore(url, StoreLimits(retention_s=1800.0))
+    store = Engines(EngineUrls(store=url), StoreLimits(retention_s=1800.0)).store()
     await store.start()
     took: list[float] = []
     for _ in range(TICKS):
