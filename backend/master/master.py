@@ -70,6 +70,7 @@ class Master:
         self._offers: list[Subscription] = []
         self._intake = Intake(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
         self._nudged = asyncio.Event()
+        self._missed_beat = False
         self.ended_count = 0
         self.lost_count = 0
 
@@ -232,8 +233,11 @@ class Master:
         try:
             answers = await self._locks.beat([driver.lease_beat() for driver in drivers])
         except Unavailable as problem:
-            log.warning("beat not answered", extra={"action": "beat_missed", "reason": problem.reason})
+            if not self._missed_beat:
+                log.warning("beat not answered", extra={"action": "beat_missed", "reason": problem.reason})
+            self._missed_beat = True
             return
+        self._missed_beat = False
         for driver, answer in zip(drivers, answers, strict=True):
             try:
                 driver.heard(answer, sent_at)
