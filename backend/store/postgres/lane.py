@@ -87,7 +87,11 @@ class Address:
             max_cached_statement_lifetime=0,
             server_settings=SETTINGS,
         )
-        await connection.execute(DURABLE)
+        try:
+            await connection.execute(DURABLE)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
 
