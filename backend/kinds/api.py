@@ -152,8 +152,11 @@ class JobKind(Protocol, Generic[SpecT]):
     def max_seconds(self, spec: SpecT) -> float:
         """How long the job may take before it expires with what it has (P17)."""
 
-    def plan(self, spec: SpecT) -> Plan:
-        """A fresh plan."""
+    def plan(self, spec: SpecT, since: float) -> Plan:
+        """A fresh plan for a job that began at `since` (wall seconds), perhaps at another master.
+
+        What was found after that is as fresh as the client can ask for, so a plan that takes over may build on it.
+        """
 
     def runner(self, tools: RunnerTools) -> Runner:
         """A runner for one worker."""

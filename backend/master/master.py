@@ -15,6 +15,7 @@ from typing import Any
 from backend.broker import topology
 from backend.broker.port import Broker, Delivery, Subscription
 from backend.cache.port import Cache
+from backend.kinds.api import JobKind, Plan
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
 from backend.master.driver import BUG, Desk, Driver
@@ -140,7 +141,8 @@ class Master:
         reply_to = topology.reply(self._settings.name).name
         try:
             kind = self._kinds.find(grant.kind)
-            run = JobRun(grant, kind.plan(kind.unpack_spec(grant.spec)), reply_to, asked_at, self._clock.monotonic())
+            plan = _plan(kind, grant, self._clock.wall())
+            run = JobRun(grant, plan, reply_to, asked_at, self._clock.monotonic())
         except Exception as problem:
             log.exception("job not understood", extra={"action": "job_unplanned", "job": grant.job})
             failure = Failure(problem.code, problem.message) if isinstance(problem, BadInput) else BUG
@@ -271,3 +273,8 @@ class Master:
         except Unavailable:
             log.warning("a dead task's master is gone", extra={"action": "task_orphaned"})
         delivery.acknowledge()
+
+
+def _plan(kind: JobKind, grant: Grant, now_wall: float) -> Plan:  # type: ignore[type-arg]
+    spec = kind.unpack_spec(grant.spec)
+    return kind.plan(spec, since=now_wall - max(0.0, kind.max_seconds(spec) - grant.remaining_s))

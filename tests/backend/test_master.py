@@ -22,11 +22,11 @@ from backend.store.sqlite import SqliteStore
 from tests.backend.contract_broker import Inbox
 from tests.clock import ManualClock
 from tests.system.cluster import until
-from tests.system.steps import Steps, StepsSpec
+from tests.system.steps import Steps, StepsPlan, StepsSpec
 from wire.codec import pack
 from wire.errors import Misuse
 from wire.internal import NO_SECRET
-from wire.messages.lock import Acquire, Acquired, Grant, Knock, LeaseBeat, Offer, Verdict
+from wire.messages.lock import Acquire, Acquired, Grant, Knock, LeaseBeat, Offer, Release, Verdict
 from wire.messages.outcome import Outcome
 from wire.messages.work import Task, TaskResult, read_mail, read_task
 
@@ -182,6 +182,26 @@ async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_g
     assert knock.ending.outcome is Outcome.DONE
     assert knock.only_part is not None
     assert b"no worker survived it" in knock.only_part
+
+
+async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(office: Office) -> None:
+    begun = office.clock.wall()
+    known: list[float] = []
+    really = office.steps.plan
+
+    def plan(spec: StepsSpec, since: float) -> StepsPlan:
+        known.append(since)
+        return really(spec, since)
+
+    office.steps.plan = plan  # type: ignore[method-assign]
+    await office.submit(office.offer(levels=2))
+    task = await office.task()
+    await office.clock.advance(2.0)
+    await office.locks.decide([Release(task.job, task.token)])
+    while len(known) < 2:
+        await office.clock.advance(1.0)
+        await asyncio.sleep(0.01)
+    assert known == pytest.approx([begun, begun], abs=1.5)
 
 
 async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(office: Office) -> None:

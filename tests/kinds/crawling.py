@@ -68,7 +68,7 @@ async def visit(
 async def crawl(spec: CrawlSpec, at: Sequence[CrawlRunner], at_a_time: int = 16) -> CrawlResult:
     """A whole crawl; results come back in a random order."""
     kind = Crawl()
-    plan = kind.plan(kind.unpack_spec(kind.pack_spec(spec)))
+    plan = kind.plan(kind.unpack_spec(kind.pack_spec(spec)), since=float("inf"))
 
     async def run(task: PlannedTask) -> tuple[int, bytes]:
         return task.number, await patiently(at, task.payload, task.deadline_s)

@@ -143,7 +143,7 @@ class Steps:
     def max_seconds(self, spec: StepsSpec) -> float:
         return spec.max_seconds
 
-    def plan(self, spec: StepsSpec) -> StepsPlan:
+    def plan(self, spec: StepsSpec, since: float) -> StepsPlan:
         if spec.behave == "bad plan":
             raise RuntimeError("a bug")
         return StepsPlan(spec)

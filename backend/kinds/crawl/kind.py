@@ -42,7 +42,7 @@ class Crawl:
         """As the client asked, or an hour."""
         return spec.max_seconds
 
-    def plan(self, spec: CrawlSpec, since: float = float("inf")) -> CrawlPlan:
+    def plan(self, spec: CrawlSpec, since: float) -> CrawlPlan:
         """A fresh plan; pages kept `since` the job began (wall seconds) are fresh for it."""
         return CrawlPlan(spec, since=since)
 
