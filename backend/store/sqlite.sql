@@ -121,7 +121,7 @@ VALUES (:job, :run_key, :kind, :spec, :rank, 'waiting', :deadline, :now);
 SELECT state, token, ending, cancel FROM jobs WHERE id = :job;
 -- name: granted_by_nonce
 SELECT id, token, kind, spec, attempt, deadline FROM jobs
-WHERE nonce = :nonce AND owner = :master AND state = 'running' AND lease_until > :now;
+WHERE nonce = :nonce AND owner = :master AND state = 'running' AND lease_until > :now ORDER BY token;
 -- name: expired_leases
 SELECT id, state, kind, spec, attempt, beaten, cancel, deadline FROM jobs
 WHERE state = 'running' AND lease_until <= :now AND not_before <= :now ORDER BY lease_until LIMIT :many;

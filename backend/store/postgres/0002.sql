@@ -120,7 +120,9 @@ BEGIN
     one := store_offer(a.place, offers[number], r, m);
     IF one.what IS NOT NULL THEN facts := facts || one; END IF;
   END LOOP;
-  FOR candidate IN SELECT id FROM jobs WHERE nonce = a.nonce AND owner = a.who AND lease_until > m.now LOOP
+  FOR candidate IN
+    SELECT id FROM jobs WHERE nonce = a.nonce AND owner = a.who AND lease_until > m.now ORDER BY token
+  LOOP
     facts := facts || grant_fact(a.place, candidate, m);
     room := room - 1;
   END LOOP;
