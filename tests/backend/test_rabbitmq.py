@@ -87,14 +87,14 @@ async def test_after_kill_9_everything_confirmed_is_there_and_everybody_comes_ba
     early.acknowledge()
     await asyncio.to_thread(node.start)
 
-    again = await inbox.next()
-    assert (again.body, again.redelivered) == (b"in hand", True), "its acknowledgement was never heard"
-    early.give_back()
-    again.acknowledge()
-    for expected in (b"second", b"third"):
+    found: dict[bytes, bool] = {}
+    for _ in range(3):  # what comes back has lost its place: mostly it is first again
         delivery = await inbox.next()
-        assert delivery.body == expected
+        found[delivery.body] = delivery.redelivered
+        early.give_back()
         delivery.acknowledge()
+    assert set(found) == {b"in hand", b"second", b"third"}
+    assert found[b"in hand"], "its acknowledgement was never heard"
     assert (await letters.next()).body == b"mail"
     await until(lambda: is_taken(broker, queue, b"taken again"))
     assert (await inbox.next()).body == b"taken again"

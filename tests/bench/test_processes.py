@@ -1,8 +1,7 @@
-"""What a process owns is measured on this very process, by what it has just done."""
+"""What a process owns is measured on processes that do one thing and wait."""
 
 from __future__ import annotations
 
-import mmap
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from bench import processes
 
 MIB = 1 << 20
 SLACK_BYTES = MIB
-"""What the interpreter may allocate meanwhile."""
+"""What an interpreter may allocate meanwhile."""
 
 MAP_AND_WAIT = """
 import mmap, sys
@@ -19,6 +18,22 @@ with open(sys.argv[1], "rb") as file:
     pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     print(sum(pages[:: mmap.PAGESIZE]), flush=True)
     sys.stdin.readline()
+"""
+
+WRITE_AND_WAIT = """
+import mmap, sys
+print("ready", flush=True)
+sys.stdin.readline()
+pages = mmap.mmap(-1, 16 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+print("reserved", flush=True)
+sys.stdin.readline()
+for start in range(0, 8 << 20, mmap.PAGESIZE):
+    pages[start] = 1
+print("written", flush=True)
+sys.stdin.readline()
+pages.close()
+print("given back", flush=True)
+sys.stdin.readline()
 """
 
 FORK_AND_WAIT = """
@@ -41,29 +56,26 @@ sys.stdin.readline()
 """
 
 
-def own_bytes() -> int:
-    return processes.own_bytes(os.getpid())
-
-
 def test_memory_that_is_written_is_own() -> None:
-    before = own_bytes()
-    with mmap.mmap(-1, 16 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
-        assert own_bytes() - before < SLACK_BYTES, "what is only reserved is not"
-        pages.write(b"x" * 8 * MIB)
-        assert abs(own_bytes() - before - 8 * MIB) < SLACK_BYTES
-    assert abs(own_bytes() - before) < SLACK_BYTES
+    with processes.running([sys.executable, "-c", WRITE_AND_WAIT]) as writing:
+        assert processes.said(writing) == "ready"
+        before = processes.own_bytes(writing.pid)
+        for event, own in (("reserved", 0), ("written", 8 * MIB), ("given back", 0)):
+            assert processes.tell(writing, "go on") == event
+            assert abs(processes.own_bytes(writing.pid) - before - own) < SLACK_BYTES
+        processes.order(writing, "end")
 
 
 def test_what_is_own_does_not_move_when_another_process_maps_the_same_file(tmp_path: Path) -> None:
     file = tmp_path / "library"
     file.write_bytes(os.urandom(8 * MIB))  # its pages are dirty still, as those of a library that was just installed
-    before = own_bytes()
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-        touched = sum(pages[:: mmap.PAGESIZE])
-        assert abs(own_bytes() - before) < SLACK_BYTES
-        with processes.running([sys.executable, "-c", MAP_AND_WAIT, str(file)]) as other:
-            assert int(processes.said(other)) == touched
-            assert abs(own_bytes() - before) < SLACK_BYTES
+    command = [sys.executable, "-c", MAP_AND_WAIT, str(file)]
+    with processes.running(command) as one:
+        touched = processes.said(one)
+        before = processes.own_bytes(one.pid)
+        with processes.running(command) as other:
+            assert processes.said(other) == touched
+            assert abs(processes.own_bytes(one.pid) - before) < SLACK_BYTES
 
 
 def test_what_is_own_does_not_move_when_the_process_forks() -> None:
