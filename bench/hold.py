@@ -25,8 +25,8 @@ from bench.rounds import Row
 from gateway.wheel import SIZE, TICK_S
 
 WARM_UP_COUNT = 200
-LEFT_S = SIZE * TICK_S + 5
-"""The gateway's wheel has turned once by then, and what was on it is gone."""
+LEFT_S = SIZE * TICK_S + 15
+"""The last are closed 5 s after they left; then the gateway's wheel turns once, and it gives memory back."""
 
 DEFAULT = (*servers.ALL_OURS, *servers.PEERS)
 

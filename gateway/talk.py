@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from sys import getrefcount
+from typing import Any
 
 from gateway.admission import Rate
 from gateway.api import Message, Peer
@@ -85,7 +86,7 @@ class Talk:
         states, generations, heard, active = self._state, self._generation, self._heard, self._active
         read, size, parsers, on_message = self._read, self._first_read_bytes, links.parsers, self._on_message
         int_of, limit = int.from_bytes, self._quick_bytes
-        peer = Peer(links, 0, 0)
+        peer: Any = None
         bytes_in = messages_in = 0
         links.gather()
         for fd, events in ready:
@@ -100,7 +101,7 @@ class Talk:
                 except OSError:
                     data = b""
                 length = len(data) - 6
-                if not 0 <= length <= limit:
+                if not 0 < length <= limit:  # nothing in it: most likely the answer to a ping
                     self._hear(fd, data)
                     continue
                 frame = int_of(data, "little")
