@@ -29,6 +29,10 @@ class ManualClock:
         """Somebody corrects the wall clock."""
         self._wall_ahead -= seconds
 
+    def stand_still(self, seconds: float) -> None:
+        """The process stops for so long, as on a machine that sleeps: nobody is woken meanwhile."""
+        self._now += seconds
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

@@ -35,7 +35,9 @@ NEWS_S = 0.25
 """Least time between two progress messages of a job: as fast as a person can read."""
 RETRY_S = 1.0
 STUCK_S = 60.0
-"""A run that has not come round its loop for so long hangs (P17): nothing that it waits for takes half of that."""
+STUCK_BEATS = 10
+"""A run that has not come round its loop for so long hangs (P17): nothing that it waits for takes half of that. A
+process that stood still, as on a machine that slept, has not made so many beats in that time."""
 SUMMARY_BYTES = 64 * 1024
 """Most bytes of a summary: it travels with every knock, and to the client in one message."""
 FAILURE_CHARS = 1000
@@ -88,6 +90,7 @@ class Driver:
         self._wake = asyncio.Event()
         self._news_at = 0.0
         self._came_round_at = desk.clock.monotonic()
+        self._beats_since = 0
         self.progress = PlanProgress(0, 0, 0, 0)
         self.is_finishing = False
         self._bug: Exception | None = None
@@ -111,8 +114,10 @@ class Driver:
         self._wake.set()
 
     def is_stuck(self) -> bool:
-        """Whether it hangs (P17). Waiting for workers, or for a store that is away, is not being stuck."""
-        return not self.is_finishing and self._desk.clock.monotonic() > self._came_round_at + STUCK_S
+        """Whether it hangs (P17); asked once before each beat. To wait for workers or for the store is not to hang."""
+        self._beats_since += 1
+        is_late = self._desk.clock.monotonic() > self._came_round_at + STUCK_S
+        return is_late and self._beats_since >= STUCK_BEATS and not self.is_finishing
 
     async def drive(self) -> None:
         """Work until the outcome is committed. Raises LostAuthority."""
@@ -143,6 +148,7 @@ class Driver:
             if self._bug is not None:
                 raise self._bug
             now = self._came_round_at = clock.monotonic()
+            self._beats_since = 0
             self.progress = self.run.plan.progress()
             outcome = self.run.outcome(now)
             if outcome is not None:

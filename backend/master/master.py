@@ -202,22 +202,23 @@ class Master:
         while True:
             await self._pause(BEAT_S)
             try:
-                await self._drop_stuck()
+                self._drop_stuck()
                 if self._drivers:
                     await self._beat(list(self._drivers.values()))
             except Exception:  # without beats every job would be lost
                 log.exception("beat failed", extra={"action": "beat_failed"})
 
-    async def _drop_stuck(self) -> None:
+    def _drop_stuck(self) -> None:
         """Who hangs is beaten for no more: another master has its job when the lease has run out (P17)."""
         for driver in [driver for driver in self._drivers.values() if driver.is_stuck()]:
             log.error("job stuck", extra={"action": "job_stuck", "job": driver.run.job, "token": driver.run.token})
-            await self._let_go(driver)
+            self._let_go(driver)
 
-    async def _let_go(self, driver: Driver) -> None:
+    def _let_go(self, driver: Driver) -> None:
+        """The job is no longer ours. Its workers are told beside the beats, which wait for no broker."""
         self._drop(driver.run.job)
         self._lost(driver)
-        await driver.call_off()
+        self._spawn(-driver.run.token, driver.call_off())
 
     async def _pause(self, seconds: float) -> None:
         """Until the next beat is due, or a nudge makes it due now."""
@@ -245,7 +246,7 @@ class Master:
                 driver.heard(answer, sent_at)
             except LostAuthority:
                 if self._drivers.get(driver.run.job) is driver and not driver.is_finishing:
-                    await self._let_go(driver)
+                    self._let_go(driver)
 
     # --- results ---------------------------------------------------------------------------------
 

@@ -250,6 +250,16 @@ async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(o
     assert [grant.job for grant in grants] == [job]
 
 
+async def test_p17_a_master_that_stood_still_has_not_hung(office: Office) -> None:
+    await office.submit(office.offer())
+    task = await office.task()
+    office.clock.stand_still(2 * STUCK_S)
+    office.master._drop_stuck()
+    assert office.master.running() == 1
+    await office.answer(task)
+    assert (await office.knock()).ending.outcome is Outcome.DONE
+
+
 async def test_p16_a_job_granted_during_the_drain_is_given_back(office: Office) -> None:
     ask = Acquire("m1", b"n" * 16, 1, [office.offer()])
     (granted,) = await office.locks.decide([ask])
