@@ -22,11 +22,13 @@ from contextlib import ExitStack
 from bench import crowds, servers
 from bench.report import Report
 from bench.rounds import Row
+from gateway.deadlines import TIDY_S
 from gateway.wheel import SIZE, TICK_S
 
 WARM_UP_COUNT = 200
-LEFT_S = SIZE * TICK_S + 15
-"""The last are closed 5 s after they left; then the gateway's wheel turns once, and it gives memory back."""
+LEFT_S = SIZE * TICK_S + TIDY_S + 10
+"""The last are closed 5 s after they left; the gateway looks for that now and then, and when its wheel has turned once
+more it gives memory back."""
 
 DEFAULT = (*servers.ALL_OURS, *servers.PEERS)
 

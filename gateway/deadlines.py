@@ -16,8 +16,11 @@ from wire.codes import IDLE, NO_PONG, POLICY
 
 log = logging.getLogger(__name__)
 
+TIDY_S = 10.0
+"""How often to look whether memory can be given back."""
 _PING = ping_bytes()
 _SOON = ticks(1.0)
+_TIDY = ticks(TIDY_S)
 
 
 class Deadlines:
@@ -41,6 +44,8 @@ class Deadlines:
                 log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
                 self._links.drop(fd)
         links, slots = self._links, self._slots
+        if links.wheel.now % _TIDY == 0:
+            links.tidy()
         for fd in self._asked.silent(links.wheel.now, slots.heard, slots.pinged):
             if slots.state[fd] == OPEN and fd not in links.outboxes:
                 links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)

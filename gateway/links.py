@@ -356,7 +356,10 @@ class Links:
             self._endings.popleft()
         if self._endings and self._loop is not None:
             self._loop.call_soon(self.settle)
-        elif self.slots.trim():
+
+    def tidy(self) -> None:
+        """Now and then: give memory back when a crowd has left."""
+        if self.slots.trim():
             self._trim(len(self.slots))
 
     def _trim(self, count: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from wsproto.events import Ping
 
+from gateway.deadlines import TIDY_S
 from gateway.server import Server
 from tests.gateway.bytes_of import text
 from tests.gateway.harness import Client, House, Recorder, TickClock, pass_time, until
@@ -205,3 +206,25 @@ async def test_the_outbox_of_a_peer_that_left_is_dropped(house: House) -> None:
     client.reset()
     await until(lambda: server.connections == 0)
     assert not server.links.outboxes
+
+
+async def test_memory_of_a_crowd_that_has_left_is_given_back_and_who_is_there_notices_nothing(
+    house: House, clock: TickClock
+) -> None:
+    server = await house.serve(clock=clock)
+    links, cells = server.links, server.cells(8)
+    client = await house.open(server)
+    crowd = range(5_000, 9_000)  # numbers that no socket of this test has
+    for fd in crowd:
+        links.slots.take(fd, links.wheel.now)
+        links.wheel.put(fd, links.wheel.now + 1)
+        cells[fd] = b"whatever"
+    for fd in crowd:
+        links.wheel.remove(fd)
+        links.slots.free(fd)
+    await pass_time(server, clock, TIDY_S)
+    assert len(links.slots) == len(links.slots.heard) == len(links.slots.pinged) == 1024
+    assert len(links.wheel.due) == 1024
+    assert cells[5_000] == bytes(8)
+    await client.say("still there")
+    assert await client.hear() == "still there"
