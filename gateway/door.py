@@ -180,9 +180,9 @@ class Door:
         refusal = self._origins.check(opening.fields)
         if refusal is not None:
             return refusal, "origin"
-        refusal = self._booth.check(ticket)
-        if refusal is not None:
-            return refusal, "ticket"
+        refused = self._booth.check(ticket)
+        if refused is not None:
+            return refused
         refusal = self._identify(fd, opening)
         if refusal is not None:
             return refusal, "bearer"

@@ -23,18 +23,19 @@ class TicketBooth:
         """Serials of redeemed tickets and when they expire, oldest first."""
         self._fresh: list[bytes] = []
 
-    def check(self, text: str | None) -> Refusal | None:
-        """Why a client with this ticket may not enter; None when it may."""
+    def check(self, text: str | None) -> tuple[Refusal, str] | None:
+        """Why a client with this ticket may not enter, in an answer and in a word for metrics; None when it may."""
         if text is None:
-            return Refusal(403, "a ticket is needed: ask discovery for one") if self._required else None
+            missing = Refusal(403, "a ticket is needed: ask discovery for one"), "ticket_missing"
+            return missing if self._required else None
         if self._keyring is None:
             return None
         try:
             ticket = self._keyring.read_ticket(text, self._clock.wall(), self._gateway)
         except TokenError as problem:
-            return Refusal(403, problem.message)
+            return Refusal(403, problem.message), f"ticket_{problem.fault}"
         if ticket.serial in self._spent:
-            return Refusal(403, "this ticket was used already: ask discovery for a new one")
+            return Refusal(403, "this ticket was used already: ask discovery for a new one"), "ticket_used"
         return None
 
     def redeem(self, text: str | None) -> None:

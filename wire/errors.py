@@ -16,6 +16,8 @@ library is used, with ``raise … from``.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from wire.codes import ErrorCode
 
 
@@ -40,11 +42,22 @@ class DecodeError(BadInput):
     """Bytes that are not the message they should be."""
 
 
-class TokenError(BadInput):
-    """A signed token that is forged, malformed, expired or meant for something else."""
+class TokenFault(StrEnum):
+    """What is wrong with a token; a word for metrics."""
 
-    def __init__(self, message: str) -> None:
+    FORGED = "forged"
+    """Not signed by a key of ours as it stands: invented, changed, cut, or signed with a key that was retired."""
+    EXPIRED = "expired"
+    FOREIGN = "foreign"
+    """Ours, and meant for something else."""
+
+
+class TokenError(BadInput):
+    """A signed token that is forged, malformed, expired or meant for something else; `fault` says which."""
+
+    def __init__(self, message: str, fault: TokenFault = TokenFault.FORGED) -> None:
         super().__init__(ErrorCode.BAD_TOKEN, message)
+        self.fault = fault
 
 
 class Unavailable(RoostError):

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from wire.errors import Misuse, TokenError
+from wire.errors import Misuse, TokenError, TokenFault
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Keyring:
         ticket = _decode(self._verify("t", text), Ticket)
         _refuse_expired(ticket.expires, now)
         if ticket.gateway != gateway:
-            raise TokenError("this ticket is for another gateway: ask discovery for one")
+            raise TokenError("this ticket is for another gateway: ask discovery for one", TokenFault.FOREIGN)
         return ticket
 
     def read_session(self, text: str, now: float) -> Session:
@@ -136,4 +136,4 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 def _refuse_expired(expires: int, now: float) -> None:
     if now >= expires:
-        raise TokenError("this token has expired: ask for a new one")
+        raise TokenError("this token has expired: ask for a new one", TokenFault.EXPIRED)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +16,16 @@ import aiohttp
 import pytest
 
 from tests.gateway.harness import PATIENCE_S
+from wire.clock import SYSTEM_CLOCK
+from wire.tokens import Keyring, Ticket
 
 ECHO = ("--app", "gateway.examples.echo:Echo", "--no-discovery", "--port", "0")
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 @dataclass
@@ -86,6 +95,46 @@ async def test_metrics_count_what_happened() -> None:
         for path in ("/health", "/ready"):
             async with http.get(f"http://127.0.0.1:{gateway.admin_port}{path}") as answer:
                 assert answer.status == 200
+
+
+NEW_KEY, OLD_KEY = "new:fedcba9876543210", "old:0123456789abcdef"
+
+
+def make_ticket(gateway: str, serial: bytes, keys: str = NEW_KEY, valid_s: int = 30) -> str:
+    return Keyring.from_text(keys).sign_ticket(Ticket(int(SYSTEM_CLOCK.wall()) + valid_s, gateway, serial))
+
+
+async def test_each_bad_ticket_is_refused_before_the_upgrade_with_its_reason_in_the_metrics() -> None:
+    async with (
+        running("--require-ticket", ROOST_KEYS=f"{NEW_KEY},{OLD_KEY}") as gateway,
+        aiohttp.ClientSession() as http,
+    ):
+        name = gateway.lines[0].split()[1]
+        url = f"http://127.0.0.1:{gateway.port}/"
+        for good in (make_ticket(name, b"one"), make_ticket(name, b"two", OLD_KEY)):
+            async with http.ws_connect(url, params={"ticket": good}):
+                pass
+        refused = [
+            ({}, "missing", "ask discovery"),
+            ({"ticket": make_ticket(name, b"3", "new:0000000000000000")}, "forged", "not a token of this system"),
+            ({"ticket": make_ticket(name, b"4", "retired:0123456789abcdef")}, "forged", "not a token of this system"),
+            ({"ticket": make_ticket(name, b"5")[:-1]}, "forged", "not a token of this system"),
+            ({"ticket": make_ticket(name, b"6", valid_s=0)}, "expired", "expired"),
+            ({"ticket": make_ticket("another", b"7")}, "foreign", "another gateway"),
+            ({"ticket": make_ticket(name, b"one")}, "used", "used already"),
+        ]
+        for parameters, _, sentence in refused:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                await http.ws_connect(url, params=parameters)
+            assert refusal.value.status == 403
+            async with http.get(url, params=parameters, headers=UPGRADE) as answer:
+                assert sentence in await answer.text()
+        async with http.get(f"http://127.0.0.1:{gateway.admin_port}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        asked_twice = Counter(reason for _, reason, _ in refused * 2)
+        for reason, count in asked_twice.items():
+            assert f'roost_gateway_refused_total{{reason="ticket_{reason}"}} {count:.1f}' in lines
+        assert "roost_gateway_opened_total 2.0" in lines
 
 
 async def test_options_come_from_variables_too_and_options_win() -> None:

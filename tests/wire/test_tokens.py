@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.codes import ErrorCode
-from wire.errors import Misuse, TokenError
+from wire.errors import Misuse, TokenError, TokenFault
 from wire.tokens import MAX_TOKEN_CHARS, Keyring, Session, Ticket
 
 NOW = 1_750_000_000.0
@@ -92,6 +92,18 @@ def test_a_ticket_opens_one_door_only() -> None:
     for other in ("gw-2", "", "gw-1 ", "GW-1"):
         with pytest.raises(TokenError, match="another gateway"):
             KEYS.read_ticket(TICKET_TEXT, NOW, other)
+
+
+def test_a_refusal_says_what_was_wrong_in_a_word() -> None:
+    for text, now, gateway, fault in (
+        ("x", NOW, "gw-1", TokenFault.FORGED),
+        (TICKET_TEXT[:-1], NOW, "gw-1", TokenFault.FORGED),
+        (TICKET_TEXT, TICKET.expires, "gw-1", TokenFault.EXPIRED),
+        (TICKET_TEXT, NOW, "gw-2", TokenFault.FOREIGN),
+    ):
+        with pytest.raises(TokenError) as refusal:
+            KEYS.read_ticket(text, now, gateway)
+        assert refusal.value.fault is fault
 
 
 def test_a_ticket_is_no_session_and_a_session_no_ticket() -> None:
