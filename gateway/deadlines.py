@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import repeat
 
 from gateway import keepalive
 from gateway.door import Door
@@ -37,7 +38,10 @@ class Deadlines:
 
     def turn(self) -> None:
         """One tick."""
-        for fd in self._links.wheel.turn():
+        due = self._links.wheel.turn()
+        if due:
+            due = self._ping_calm(due)
+        for fd in due:
             try:
                 self._due(fd)
             except Exception:  # a bug of ours; the others' deadlines are kept
@@ -49,6 +53,26 @@ class Deadlines:
         for fd in self._asked.silent(links.wheel.now, slots.heard, slots.pinged):
             if slots.state[fd] == OPEN and fd not in links.outboxes:
                 links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)
+
+    def _ping_calm(self, due: list[int]) -> list[int]:
+        """Ping those that only ever answer pings, together; the others of `due`."""
+        links, slots = self._links, self._slots
+        now, pinged = links.wheel.now, slots.pinged
+        calm = keepalive.calm(due, slots.state, slots.heard, slots.active, pinged, now, self._rhythm)
+        if links.outboxes or links.parsers:
+            calm = [fd for fd in calm if fd not in links.outboxes and fd not in links.parsers]
+        if not calm:
+            return due
+        links.wheel.put_all(calm, self._rhythm.ping)
+        for fd in calm:
+            pinged[fd] = now
+        links.counters.pings += len(calm)
+        self._asked.note_all(calm, now)
+        links.write_each(zip(calm, repeat(_PING)))
+        if len(calm) == len(due):
+            return []
+        served = set(calm)
+        return [fd for fd in due if fd not in served]
 
     def _due(self, fd: int) -> None:
         links, slots = self._links, self._slots

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gateway import frames, memory
 from gateway.api import Application, Frame, Message, Peer, Request
@@ -157,8 +157,13 @@ class Links:
     def release(self) -> None:
         """Write what was gathered."""
         gathered, self._gathered = self._gathered, None
+        if gathered:
+            self.write_each(gathered.items())
+
+    def write_each(self, frames: Iterable[tuple[int, bytes]]) -> None:
+        """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
         write, total = self._write, 0
-        for fd, data in (gathered or {}).items():
+        for fd, data in frames:
             try:
                 sent = write(fd, data)
             except OSError:
@@ -250,8 +255,6 @@ class Links:
             return -1
         self.counters.bytes_out += taken
         return taken
-
-    # Ends.
 
     def too_slow(self, fd: int) -> bool:
         """The peer does not take what it asked for: it gets a code to come back with. Always False."""
@@ -358,14 +361,14 @@ class Links:
             self._loop.call_soon(self.settle)
 
     def tidy(self) -> None:
-        """Now and then: give memory back when a crowd has left."""
-        if self.slots.trim():
-            self._trim(len(self.slots))
+        """Now and then: give memory back when a crowd has left.
 
-    def _trim(self, count: int) -> None:
-        """Dictionaries keep their largest size until they are cleared, and the wheel its entries for a turn."""
+        Dictionaries keep their largest size until they are cleared, and the wheel its entries for a turn.
+        """
+        if not self.slots.trim():
+            return
         for trim in self.on_trim:
-            trim(count)
+            trim(len(self.slots))
         for table in (self.outboxes, self.parsers):
             if not table:
                 table.clear()
@@ -377,8 +380,6 @@ class Links:
             self.app.on_close(Peer(self, fd, generation), code, reason)
         except Exception:
             self._note_failure()
-
-    # The application's callbacks.
 
     def call(self, fd: int, callback: object, *args: object) -> None:
         """Run a callback of the application for an open connection; one that raises costs that connection."""

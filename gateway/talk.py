@@ -101,8 +101,12 @@ class Talk:
                 except OSError:
                     data = b""
                 length = len(data) - 6
-                if not 0 < length <= limit:  # nothing in it: most likely the answer to a ping
-                    self._hear(fd, data)
+                if not 0 < length <= limit:
+                    if not length and is_empty_pong(data):  # the answer to a ping of ours
+                        heard[fd] = now
+                        bytes_in += 6
+                    else:
+                        self._hear(fd, data)
                     continue
                 frame = int_of(data, "little")
                 start = frame & 0xFFFFFFFFFFFF

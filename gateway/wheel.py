@@ -46,6 +46,14 @@ class Wheel:
             self.due[fd] = tick
             self._buckets[tick % SIZE].append(fd)
 
+    def put_all(self, fds: list[int], ahead: int) -> None:
+        """Like `put` for each of `fds`, which have no deadline and have had one before, `ahead` ticks from now."""
+        tick = self.now + min(max(ahead, 1), SIZE - 1)
+        due = self.due
+        for fd in fds:
+            due[fd] = tick
+        self._buckets[tick % SIZE].fromlist(fds)
+
     def advance(self, fd: int, tick: int) -> None:
         """Like `put`, unless `fd` has an earlier deadline already."""
         if fd >= len(self.due) or not self.due[fd] or tick < self.due[fd]:

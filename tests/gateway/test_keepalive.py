@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.keepalive import Asked, Rhythm, Verdict, judge
+from gateway.keepalive import Asked, Rhythm, Verdict, calm, judge
+from gateway.slots import OPEN, STATES
 
 PING, PONG, IDLE = 250, 100, 18_000
 RHYTHM = Rhythm(ping=PING, pong=PONG, idle=IDLE)
@@ -123,3 +124,37 @@ def test_a_held_client_is_never_idle() -> None:
 def test_zero_switches_pings_and_idle_closing_off() -> None:
     off = Rhythm(ping=0, pong=PONG, idle=0)
     assert run(1, 1, 50_000, rhythm=off) == []
+
+
+TICKS = st.integers(0, 1200)
+
+
+@given(
+    st.sampled_from(STATES),
+    TICKS,
+    TICKS,
+    TICKS,
+    st.integers(1, 1200),
+    st.sampled_from([0, 250]),
+    st.sampled_from([0, 300]),
+)
+def test_the_short_way_goes_only_where_the_long_one_would(
+    state: int, heard: int, active: int, pinged: int, now: int, ping: int, idle: int
+) -> None:
+    rhythm = Rhythm(ping, PONG, idle)
+    if calm([0], [state], [heard], [active], [pinged], now, rhythm):
+        assert state == OPEN
+        assert judge(0, heard, active, pinged, False, now, rhythm) == (Verdict.PING, now + ping)
+
+
+def test_who_answers_each_ping_and_says_nothing_else_goes_the_short_way() -> None:
+    assert calm([0], [OPEN], [301], [50], [300], 300 + PING, RHYTHM) == [0]
+    assert calm([0], [OPEN], [300], [50], [300], 300 + PING, RHYTHM) == [0]
+    assert calm([0], [OPEN], [299], [50], [300], 300 + PING, RHYTHM) == []
+
+
+def test_all_who_were_pinged_together_are_asked_after() -> None:
+    asked = Asked(PONG)
+    asked.note_all([1, 2, 3], 7)
+    asked.note(4, 7)
+    assert asked.silent(7 + PONG, [9, 6, 8, 5, 6], [7, 7, 7, 7, 7]) == [1, 3, 4]

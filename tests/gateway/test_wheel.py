@@ -27,6 +27,12 @@ class WheelModel(RuleBasedStateMachine):
         self.wheel.advance(fd, self.wheel.now + ahead)
         self.due[fd] = min(self.due.get(fd, self.wheel.now + ahead), self.wheel.now + ahead)
 
+    @rule(fds=st.lists(FDS, unique=True), ahead=st.integers(-5, SIZE + 200))
+    def put_all(self, fds: list[int], ahead: int) -> None:
+        known = [fd for fd in fds if fd < len(self.wheel.due) and fd not in self.due]
+        self.wheel.put_all(known, ahead)
+        self.due |= dict.fromkeys(known, self.wheel.now + min(max(ahead, 1), SIZE - 1))
+
     @rule(fd=FDS)
     def remove(self, fd: int) -> None:
         self.wheel.remove(fd)
