@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 
+from discovery.callers import MAX_UNUSED_TICKETS, CallerLimits
 from discovery.server import Discovery
 from wire.errors import Misuse
 from wire.internal import InternalSecret
@@ -25,6 +26,23 @@ def main() -> None:
     )
     options.add_argument("--host", default=os.environ.get("ROOST_HOST", "127.0.0.1"))
     options.add_argument("--port", type=int, default=os.environ.get("ROOST_PORT", "8000"), help="0 picks one")
+    options.add_argument(
+        "--max-unused-tickets",
+        type=int,
+        default=os.environ.get("ROOST_MAX_UNUSED_TICKETS", MAX_UNUSED_TICKETS),
+        help=f"tickets that one address may have unused; 0 is no limit [{MAX_UNUSED_TICKETS}]",
+    )
+    options.add_argument(
+        "--count-loopback",
+        action="store_true",
+        default=os.environ.get("ROOST_COUNT_LOOPBACK", "").lower() in ("1", "true", "yes", "on"),
+        help="count addresses of this machine, too",
+    )
+    options.add_argument(
+        "--trusted-proxies",
+        default=os.environ.get("ROOST_TRUSTED_PROXIES", ""),
+        help="networks of balancers whose X-Forwarded-For is believed, with commas between",
+    )
     chosen = options.parse_args()
     set_up_logging()
     keys = os.environ.get("ROOST_KEYS", "")
@@ -33,11 +51,12 @@ def main() -> None:
             "no ROOST_KEYS: only gateways of this process would accept these tickets", extra={"action": "no_keys"}
         )
     try:
+        limits = CallerLimits(chosen.max_unused_tickets, chosen.count_loopback, chosen.trusted_proxies)
         keyring = Keyring.from_text(keys) if keys else Keyring.random()
     except Misuse as problem:
-        options.error(f"ROOST_KEYS: {problem}")
+        options.error(str(problem))
     secret = InternalSecret(os.environ.get("ROOST_SECRET", ""))
-    part = Discovery(chosen.host, chosen.port, keyring, secret=secret)
+    part = Discovery(chosen.host, chosen.port, keyring, secret=secret, limits=limits)
     try:
         run(Stack([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
     except OSError as problem:

@@ -1,7 +1,8 @@
 """Discovery's HTTP face: thin routes over the table.
 
 ``POST /v1/beat``        msgpack Beat -> BeatAnswer; internal, needs the shared secret where one is set
-``GET /v1/gateway``      JSON Assignment: where to connect; 503 with Retry-After when nobody has room
+``GET /v1/gateway``      JSON Assignment: where to connect; 503 with Retry-After when nobody has room, 429 when the
+                         client's address has too many tickets that nobody has used
 ``GET /v1/components``   JSON: who is alive, for people and the dashboard
 ``GET /health /ready /metrics``
 
@@ -20,6 +21,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
+from discovery.callers import CallerLimits, Callers
 from discovery.crowd import Crowd
 from discovery.table import INTERVAL_S, TICKET_S, Component, Table
 from wire.clock import SYSTEM_CLOCK, Clock
@@ -43,6 +45,7 @@ BACKLOG = 4096
 _BEATS = Counter("roost_discovery_beats", "Beats taken", ["kind"])
 _ASSIGNED = Counter("roost_discovery_assigned", "Clients that were given a gateway")
 _TURNED_AWAY = Counter("roost_discovery_turned_away", "Clients for whom nobody had room")
+_GREEDY = Counter("roost_discovery_greedy", "Clients whose address had too many unused tickets")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -73,6 +76,7 @@ class Discovery:
         secret: InternalSecret = NO_SECRET,
         interval_s: float = INTERVAL_S,
         ticket_s: int = TICKET_S,
+        limits: CallerLimits = CallerLimits(),  # noqa: B008  frozen
         add_pages: Callable[[web.Application], None] = add_plain_root,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -84,6 +88,7 @@ class Discovery:
         self._chance = random.SystemRandom()
         self._table = Table(clock.monotonic(), interval_s, ticket_s)
         self._crowd = Crowd(clock.monotonic())
+        self._callers = Callers(limits)
         self._runner: web.AppRunner | None = None
         self._ready = False
 
@@ -125,8 +130,15 @@ class Discovery:
         answer = BeatAnswer(beat.sequence, self._table.interval_s, self._table.addresses(ComponentKind.LOCK))
         return web.Response(body=pack(answer), content_type="application/msgpack")
 
-    async def _assign(self, _: web.Request) -> web.Response:
+    async def _assign(self, request: web.Request) -> web.Response:
         now = self._clock.monotonic()
+        self._table.expire(now)
+        place = self._callers.place_of(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())))
+        if place and self._callers.has_too_many(self._table.unused(place)):
+            _GREEDY.inc()
+            wait_s = self._callers.refuse(place, now)
+            reason = "this address has too many tickets that nobody has used yet"
+            return refuse(429, ErrorCode.OVERLOADED, f"{reason}: ask again in {wait_s} s", wait_s)
         chosen = self._table.choose(now, self._chance.random(), 1 + ALTERNATES)
         if not chosen:
             _TURNED_AWAY.inc()
@@ -135,7 +147,7 @@ class Discovery:
             reason = "no gateway has room" if known else "no gateway is known here, or all of them are leaving"
             return refuse(503, ErrorCode.OVERLOADED, f"{reason}: ask again in {wait_s} s", wait_s)
         serial = secrets.token_bytes(SERIAL_BYTES)
-        self._table.reserve(serial, chosen[0], now)
+        self._table.reserve(serial, chosen[0], now, place)
         self._crowd.admit(now)
         _ASSIGNED.inc()
         first, *others = (self._make_choice(gateway, serial) for gateway in chosen)

@@ -97,7 +97,9 @@ class Table:
         self._components: dict[str, Component] = {}
         self._holders: dict[tuple[ComponentKind, str], str] = {}
         self._gateways: list[Component] = []
-        self._reservations: dict[bytes, Component] = {}
+        self._reservations: dict[bytes, tuple[Component, str]] = {}
+        """By serial: where the ticket leads, and the place that asked for it."""
+        self._unused: dict[str, int] = {}
         self._reserved_until: deque[tuple[float, bytes]] = deque()
         self._guessed_until: deque[tuple[float, Component]] = deque()
         self._next_check = inf
@@ -136,13 +138,22 @@ class Table:
         turn = int(draw * ties)
         return (order[turn:ties] + order[:turn] + [g for g in order[ties : ties + count] if g.rank < inf])[:count]
 
-    def reserve(self, serial: bytes, gateway: Component, now: float) -> None:
-        """A ticket was handed out: it counts as a connection until redeemed or expired. Each serial once."""
+    def reserve(self, serial: bytes, gateway: Component, now: float, place: str = "") -> None:
+        """A ticket was handed out: it counts as a connection until redeemed or expired. Each serial once.
+
+        `place` is where its client asked from, if that is counted.
+        """
         assert serial not in self._reservations
-        self._reservations[serial] = gateway
+        self._reservations[serial] = gateway, place
+        if place:
+            self._unused[place] = self._unused.get(place, 0) + 1
         self._reserved_until.append((now + self.ticket_s, serial))
         gateway.reserved += 1
         gateway.weigh()
+
+    def unused(self, place: str) -> int:
+        """Tickets asked for from there that are neither redeemed nor expired."""
+        return self._unused.get(place, 0)
 
     def expire(self, now: float) -> None:
         """Forget tickets past their life and components that missed their beats."""
@@ -203,9 +214,14 @@ class Table:
             self._guessed_until.append((now + self.ticket_s, gateway))
 
     def _release(self, serial: bytes) -> bool:
-        gateway = self._reservations.pop(serial, None)
-        if gateway is None:
+        found = self._reservations.pop(serial, None)
+        if found is None:
             return False
+        gateway, place = found
+        if place and self._unused[place] > 1:
+            self._unused[place] -= 1
+        elif place:
+            del self._unused[place]
         gateway.reserved -= 1
         gateway.weigh()
         return True

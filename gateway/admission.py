@@ -6,12 +6,12 @@ about 20 for an address that has connections.
 
 from __future__ import annotations
 
-import ipaddress
 from array import array
 from collections.abc import Mapping
 
 from gateway.api import Refusal
 from gateway.wheel import TICK_S
+from wire.addresses import is_loopback
 
 _GROWTH = 1024
 
@@ -150,11 +150,6 @@ class Addresses:
         self._counts.trim(count)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether this is an address of this machine only (127/8, ::1, and 127/8 in IPv6's clothes)."""
-    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
-
-
 class Origins:
     """The browser pages that may connect, by exact origin (RFC 6454); empty or ``*`` is any.
 
@@ -171,33 +166,3 @@ class Origins:
         if not self._allowed or origin is None or origin.lower() in self._allowed:
             return None
         return Refusal(403, "pages of this origin may not connect here")
-
-
-class Proxies:
-    """Which neighbours are trusted to name the client they stand before. Raises ValueError for what is no network."""
-
-    def __init__(self, networks: str) -> None:
-        listed = [item.strip() for item in networks.split(",") if item.strip()]
-        self._networks = [ipaddress.ip_network(item, strict=False) for item in listed]
-
-    def __bool__(self) -> bool:
-        return bool(self._networks)
-
-    def trusts(self, address: str) -> bool:
-        """Whether what `address` says of a client is believed."""
-        try:
-            found = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(found in network for network in self._networks)
-
-    def client_of(self, address: str, fields: Mapping[bytes, bytes]) -> str:
-        """The client's address: the last one in X-Forwarded-For that is no trusted proxy, else `address`."""
-        listed = fields.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
-        while listed and self.trusts(address):
-            candidate = listed.pop().strip()
-            try:
-                address = str(ipaddress.ip_address(candidate))
-            except ValueError:
-                break
-        return address

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gateway.admission import Addresses, Origins, Proxies
+from gateway.admission import Addresses, Origins
 from gateway.api import Application, Refusal, Request, ticket_of
 from gateway.bearer import Bearer
 from gateway.deflate import agree
@@ -27,6 +27,7 @@ from gateway.slots import CROWDED, GREETING, OPEN, TURNED_AWAY, WINDOW_SHIFT
 from gateway.tickets import TicketBooth
 from gateway.transport import peer_address
 from gateway.wheel import ticks
+from wire.addresses import Proxies
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,9 @@ class Door:
     def _address(self, fd: int, opening: Opening) -> str:
         """The client's address, as far as it can be known."""
         address = self._named.get(fd) or peer_address(fd)
-        return self._proxies.client_of(address, opening.fields) if self._proxies else address
+        if not self._proxies:
+            return address
+        return self._proxies.client_of(address, opening.fields.get(b"x-forwarded-for", b"").decode("latin-1"))
 
     def _forget(self, fd: int) -> None:
         """A slot becomes free."""

@@ -10,7 +10,7 @@ import resource
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from gateway.admission import Proxies
+from wire.addresses import Proxies
 from wire.errors import Misuse
 
 RESERVED_DESCRIPTORS = 128

@@ -22,6 +22,7 @@ from backend.kinds.registry import load
 from backend.lock.server import LockServer
 from backend.store.port import StoreLimits
 from backend.wiring import IN_MEMORY, Engines, EngineUrls
+from discovery.callers import MAX_UNUSED_TICKETS, CallerLimits
 from discovery.server import Discovery
 from gateway import kernel
 from gateway.metrics import GatewayCollector
@@ -86,6 +87,12 @@ MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar=
 LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
 GatewayPort = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_GATEWAY_PORT")]
 PublicUrl = Annotated[str, typer.Option(help="How others reach it, when that differs.", envvar="ROOST_PUBLIC_URL")]
+UnusedTickets = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Tickets that one address may have unused; 0 is no limit.", envvar="ROOST_MAX_UNUSED_TICKETS"
+    ),
+]
 AdminHost = Annotated[str, typer.Option(help="Address of the admin port.", envvar="ROOST_ADMIN_HOST")]
 AdminPort = Annotated[
     int | None,
@@ -165,12 +172,25 @@ def up(
 def discovery(
     host: Host = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
+    max_unused_tickets: UnusedTickets = MAX_UNUSED_TICKETS,
+    count_loopback: Annotated[
+        bool, typer.Option(help="Count addresses of this machine, too.", envvar="ROOST_COUNT_LOOPBACK")
+    ] = False,
+    trusted_proxies: Annotated[
+        str,
+        typer.Option(
+            help="Networks of balancers whose X-Forwarded-For is believed, with commas between.",
+            envvar="ROOST_TRUSTED_PROXIES",
+            metavar="CIDR",
+        ),
+    ] = "",
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run one replica of discovery: who is alive, and which gateway has room."""
     set_up_logging(log_level, log_style)
-    part = Discovery(host, port, _checked(_keys), secret=_secret())
+    limits = _checked(lambda: CallerLimits(max_unused_tickets, count_loopback, trusted_proxies))
+    part = Discovery(host, port, _checked(_keys), secret=_secret(), limits=limits)
     _serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
 
 

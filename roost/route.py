@@ -197,7 +197,7 @@ class Route:
             timeout = aiohttp.ClientTimeout(total=ASK_S)
             async with self._http.get(url / "v1" / "gateway", timeout=timeout) as response:
                 body = await response.read()
-                if response.status == 503:
+                if response.status in (429, 503):
                     raise NoWay(_refusal(body), _retry_after(response.headers))
                 if response.status != 200:
                     raise NoWay(f"{url} answered {response.status}: is this Roost's discovery?")

@@ -9,10 +9,14 @@ import hashlib
 import aiohttp
 import pytest
 
+from discovery.callers import CallerLimits
+from discovery.server import Discovery
 from roost.route import BROKEN, NoWay, Route
 from tests.roost.gateway import LIMITS, ScriptedGateway
+from wire.codec import pack
 from wire.messages.client import SUBPROTOCOL, Welcome
-from wire.messages.registry import Choice
+from wire.messages.registry import Beat, Choice, ComponentKind
+from wire.tokens import Keyring
 
 
 async def _accept_and_say_nothing_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,3 +91,17 @@ async def test_a_refusal_names_gateway_and_status_but_not_the_ticket(gateway: Sc
         with pytest.raises(NoWay, match=f"refused: {status}") as caught:
             await Route(http, [gateway.url]).knock(Choice(gateway.url, "secret-ticket"))
     assert "secret-ticket" not in str(caught.value)
+
+
+async def test_a_client_whose_address_has_too_many_tickets_comes_back_when_discovery_says() -> None:
+    limits = CallerLimits(max_unused_tickets=1, count_loopback=True)
+    discovery = Discovery("127.0.0.1", 0, Keyring.random(), limits=limits)
+    await discovery.start()
+    async with aiohttp.ClientSession() as http:
+        beat = pack(Beat(ComponentKind.GATEWAY, "g1", 1, "ws://127.0.0.1:9", 10, 0))
+        assert (await http.post(f"{discovery.url}/v1/beat", data=beat)).status == 200
+        assert (await http.get(f"{discovery.url}/v1/gateway")).status == 200
+        with pytest.raises(NoWay, match="too many tickets") as refusal:
+            await Route(http, [discovery.url]).open()
+        assert refusal.value.retry_after_s == 1
+    await discovery.stop()
