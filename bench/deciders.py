@@ -1,7 +1,8 @@
-"""``python -m bench.deciders URL BATCH SECONDS``: a lock server's store under load, without its HTTP face.
+"""``python -m bench.deciders URL BATCH LANES SECONDS``: a lock server's store under load, without its HTTP face.
 
 Batch after batch: as many new requests as jobs that the batch before was granted are completed, so that every decision
-changes rows. Ticks once a second, as a lock server does. Prints one JSON object.
+changes rows. A batch of one is one decision in a transaction of its own, as without batching; LANES of them are under
+way at once, each on a connection of its own. Ticks once a second, as a lock server does. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import secrets
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import count
 from statistics import median
 
@@ -42,34 +44,55 @@ def completions(answers: list[Answer]) -> list[Decision]:
     return [Complete(grant.job, grant.token, DONE) for grant in grants]
 
 
-async def load_store(url: str, batch_count: int, seconds: float) -> dict[str, float]:
+@dataclass
+class Found:
+    """What was decided, and how long each batch took."""
+
+    decided: int = 0
+    repeated: int = 0
+    batch_s: list[float] = field(default_factory=list)
+
+
+async def load_store(url: str, batch_count: int, lanes: int, seconds: float) -> dict[str, float]:
     """Decide for so long; figures per decision."""
-    store = Engines(EngineUrls(store=url), StoreLimits()).store()
-    await store.start()
-    ticking = asyncio.create_task(_tick(store))
-    pending = completions((await _decide(store, [acquire(number) for number in range(batch_count // 2)]))[0])
-    start, decided, repeated, batch_s = time.perf_counter(), 0, 0, []
-    own_s = time.process_time()
-    while time.perf_counter() - start < seconds:
-        decisions = [acquire(number) for number in range(batch_count // 2)] + pending
+    stores = [Engines(EngineUrls(store=url), StoreLimits()).store() for _ in range(lanes)]
+    for store in stores:
+        await store.start()
+    ticking = asyncio.create_task(_tick(stores[0]))
+    found = Found()
+    start, own_s = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(_load(store, batch_count, start + seconds, found) for store in stores))
+    took_s = time.perf_counter() - start
+    own_s = time.process_time() - own_s
+    ticking.cancel()
+    for store in stores:
+        await store.stop()
+    return {
+        "decisions/s": found.decided / took_s,
+        "own CPU µs each": own_s / found.decided * 1e6,
+        "batch ms": median(found.batch_s) * 1000,
+        "slowest ms": max(found.batch_s) * 1000,
+        "repeated": found.repeated,
+    }
+
+
+async def _load(store: Store, batch_count: int, until: float, found: Found) -> None:
+    """Batch after batch; what was granted is completed in the next one, also in one after the end."""
+    pending: list[Decision] = []
+    for number in count():
+        is_over = time.perf_counter() >= until
+        decisions = [*pending, *([] if is_over else map(acquire, range(max(1, batch_count // 2))))]
+        if batch_count == 1 and pending:
+            decisions = pending
+        if not decisions:
+            return
         asked_at = time.perf_counter()
         answers, repeats = await _decide(store, decisions)
-        batch_s.append(time.perf_counter() - asked_at)
         pending = completions(answers)
-        decided += len(decisions)
-        repeated += repeats
-    took_s = time.perf_counter() - start
-    figures = {
-        "decisions/s": decided / took_s,
-        "own CPU µs each": (time.process_time() - own_s) / decided * 1e6,
-        "batch ms": median(batch_s) * 1000,
-        "slowest ms": max(batch_s) * 1000,
-        "repeated": repeated,
-    }
-    await _decide(store, pending)
-    ticking.cancel()
-    await store.stop()
-    return figures
+        if number and not is_over:  # the first has nothing to complete yet
+            found.batch_s.append(time.perf_counter() - asked_at)
+            found.decided += len(decisions)
+            found.repeated += repeats
 
 
 async def _decide(store: Store, decisions: list[Decision]) -> tuple[list[Answer], int]:
@@ -88,4 +111,4 @@ async def _tick(store: Store) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(load_store(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))))
+    print(json.dumps(uvloop.run(load_store(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))))

@@ -1,8 +1,10 @@
 """``python -m bench lock``: decisions per second of lock servers on PostgreSQL, each of which changes rows.
 
-A private server of Debian's package is started for it. Rounds of an empty store, of several lock servers on one, and
-of a store with many finished jobs take turns; then the retention of that one ends, and it is cleaned up while decisions
-go on.
+A private server of Debian's package is started for it, which syncs each commit. First stores take turns, with nothing
+between load and store: one transaction for each decision, batches of one lock server, of several on one database, and
+of one on a store with many finished jobs; and whole lock servers, asked by masters over HTTP. Then single decisions
+come at a steady rate, to see how long they take, and what becomes of them when one of the lock servers is killed. At
+the end the retention of the finished jobs ends, and they are cleaned up while decisions go on.
 """
 
 from __future__ import annotations
@@ -16,15 +18,19 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
+from bench import lock_servers
+from bench.masters import MASTERS
 from bench.report import Report
 from bench.rounds import Row, take_turns
 from tests import services
 
+ROOT = Path(__file__).resolve().parent.parent
 FILL = """
 SET search_path = roost;
 INSERT INTO jobs (kind, spec, rank, state, token, owner, deadline, ending, created_at, started_at, finished_at)
@@ -35,43 +41,101 @@ SELECT decode(md5(id::text), 'hex'), 'r1', decode(repeat('00', 32), 'hex'), id, 
 FROM jobs;
 """
 TICKS = 100
+LANES = 8
+"""Transactions at once where each decision has its own: more are no faster."""
+ALONE, ONE = f"one transaction each, {LANES} at once", "batches, 1 lock server"
+GOAL_PER_S, GOAL_TIMES, GOAL_P99_MS = 15_000, 10, 20.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What `run` wants to know."""
     parser.add_argument("--batch", type=int, default=400, help="decisions of a batch [400]")
+    parser.add_argument("--call", type=int, default=50, help="decisions of one request over HTTP [50]")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a round [5]")
     parser.add_argument("--rounds", type=int, default=3, help="[3]")
     parser.add_argument("--servers", type=int, default=2, help="lock servers side by side [2]")
-    parser.add_argument("--finished", type=int, default=0, help="finished jobs in the third store [0: without it]")
+    parser.add_argument("--rate", type=int, default=1000, help="single decisions a second, for their latency [1000]")
+    parser.add_argument("--latency-seconds", type=float, default=15.0, help="for how long [15]; again with a kill")
+    parser.add_argument("--finished", type=int, default=0, help="finished jobs in another store [0: without it]")
+    parser.add_argument("--before", type=Path, metavar="DIR", help="a checkout of another version to measure beside it")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A store that takes part in the rounds."""
+
+    database: str
+    servers: int = 1
+    batch: int = 1
+    lanes: int = 1
+    over_http: bool = False
+    code: Path = ROOT
 
 
 def run(options: argparse.Namespace) -> Report:
     """Measure."""
     server = services.postgres()
-    stores = {
-        "empty": (_new_store(server), 1),
-        f"empty, {options.servers} lock servers": (_new_store(server), options.servers),
-    }
-    full = _new_store(server) if options.finished else ""
-    if full:
-        server.sql(full, FILL.format(count=options.finished))
-        server.sql(full, "VACUUM ANALYZE")
-        stores[f"{options.finished:,} finished jobs"] = full, 1
+    cases = _cases(server, options)
     report = Report(f"Lock decisions on PostgreSQL, batches of {options.batch}")
 
     def measure(name: str) -> Row:
-        database, servers = stores[name]
         before_s = _cpu_s(server)
-        row = _round(server.url(database), servers, options)
+        row = _round(server, cases[name], options)
         cpu_s = _cpu_s(server) - before_s
         return {**row, "server CPU µs each": cpu_s / (row["decisions/s"] * options.seconds) * 1e6}
 
-    report.add_rounds(take_turns(list(stores), options.rounds, measure), "store")
-    if full:
-        report.remarks.append(_retire(server, full, options))
+    report.add_rounds(take_turns(list(cases), options.rounds, measure), "store")
     report.remarks.append("every decision is an acquire of a new request or a complete; the server syncs each commit")
+    report.remarks.append(f"over HTTP: {MASTERS} masters, {options.call} decisions in a request, whole lock servers")
+    _judge_speed(report)
+    url = server.url(cases[ONE].database)
+    for kill in (False, True):
+        found = lock_servers.offered(url, 2, options.rate, options.latency_seconds, kill)
+        _judge_latency(report, found, kill)
+    if options.finished:
+        report.remarks.append(_retire(server, cases[_finished(options)].database, options))
     return report
+
+
+def _cases(server: services.Postgres, options: argparse.Namespace) -> dict[str, Case]:
+    batch, many = options.batch, f"{options.servers} lock servers"
+    cases = {
+        ALONE: Case(_new_store(server), lanes=LANES),
+        ONE: Case(_new_store(server), batch=batch),
+        f"batches, {many}": Case(_new_store(server), options.servers, batch),
+        f"over HTTP, {many}": Case(_new_store(server), options.servers, options.call, over_http=True),
+    }
+    if options.finished:
+        full = cases[_finished(options)] = Case(_new_store(server), batch=batch)
+        server.sql(full.database, FILL.format(count=options.finished))
+        server.sql(full.database, "VACUUM ANALYZE")
+    if options.before:
+        for name in (ONE, f"batches, {many}"):
+            cases[f"before: {name}"] = replace(cases[name], database=server.database(), code=options.before)
+    return cases
+
+
+def _finished(options: argparse.Namespace) -> str:
+    return f"batches, {options.finished:,} finished jobs"
+
+
+def _judge_speed(report: Report) -> None:
+    speeds = {row["store"]: row["decisions/s"] for row in report.rows}
+    best = max(speed for name, speed in speeds.items() if not name.startswith("before"))
+    times = best / speeds[ALONE]
+    report.remarks.append(f"the best is {times:.1f} times one transaction for each decision")
+    report.require(f"{GOAL_PER_S:,} decisions/s", best >= GOAL_PER_S)
+    report.require(f"{GOAL_TIMES} times one transaction for each decision", times >= GOAL_TIMES)
+
+
+def _judge_latency(report: Report, found: Row, kill: bool) -> None:
+    case = "one of two lock servers is killed with -9 half-way" if kill else "two lock servers"
+    figures = ", ".join(f"{name} {value:,.1f}" for name, value in found.items())
+    report.remarks.append(f"single decisions over HTTP, {case}: {figures}")
+    report.rounds[f"latency, {case}"] = [found]
+    report.require("no decision fails, none is granted twice", not found["failed"] and not found["granted twice"])
+    if not kill:
+        report.require(f"99 % of single decisions take under {GOAL_P99_MS:g} ms", found["p99 ms"] < GOAL_P99_MS)
 
 
 def _new_store(server: services.Postgres) -> str:
@@ -87,11 +151,14 @@ async def _open_once(url: str) -> None:
     await store.stop()
 
 
-def _round(url: str, servers: int, options: argparse.Namespace) -> Row:
+def _round(server: services.Postgres, case: Case, options: argparse.Namespace) -> Row:
     """Figures of some lock servers at the same time: the sum of their speeds, the mean of the rest."""
-    found = _heard(_start(url, servers, options.batch, options.seconds))
-    means = {name: sum(figures[name] for figures in found) / servers for name in found[0]}
-    speed = means["decisions/s"] * servers
+    url = server.url(case.database)
+    if case.over_http:
+        return {**lock_servers.full(url, case.servers, case.batch, options.seconds), "repeated": 0}
+    found = _heard(_start(url, case, options.seconds))
+    means = {name: sum(figures[name] for figures in found) / case.servers for name in found[0]}
+    speed = means["decisions/s"] * case.servers
     return {**means, "decisions/s": speed, "slowest ms": max(figures["slowest ms"] for figures in found)}
 
 
@@ -109,9 +176,9 @@ def _cpu_s(server: services.Postgres) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def _start(url: str, servers: int, batch: int, seconds: float) -> list[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "bench.deciders", url, str(batch), str(seconds)]
-    return [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(servers)]
+def _start(url: str, case: Case, seconds: float) -> list[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "bench.deciders", url, str(case.batch), str(case.lanes), str(seconds)]
+    return [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=case.code) for _ in range(case.servers)]
 
 
 def _heard(running: Sequence[subprocess.Popen[bytes]]) -> list[dict[str, float]]:
@@ -121,7 +188,7 @@ def _heard(running: Sequence[subprocess.Popen[bytes]]) -> list[dict[str, float]]
 def _retire(server: services.Postgres, database: str, options: argparse.Namespace) -> str:
     """Ticks of a lock server for which the retention is over, while another decides."""
     before = _old_count(server, database)
-    deciding = _start(server.url(database), 1, options.batch, options.seconds)
+    deciding = _start(server.url(database), Case(database, batch=options.batch), options.seconds)
     tick_s = asyncio.run(_tick(server.url(database)))
     (figures,) = _heard(deciding)
     return (

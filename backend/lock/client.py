@@ -78,9 +78,10 @@ class LockClient:
         """The first answer that can be read; what is found at an address may be no lock server any more."""
         body = pack(question)
         addresses = self._addresses()
+        first = self._preferred  # what others find out meanwhile must not make this one skip a server
         reason = "discovery knows of none"
         for turn in range(len(addresses)):
-            number = (self._preferred + turn) % len(addresses)
+            number = (first + turn) % len(addresses)
             try:
                 answer = read(await self._post(addresses[number] + path, body, patience_s))
                 self._preferred = number

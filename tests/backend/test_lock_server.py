@@ -20,7 +20,7 @@ from tests.clock import ManualClock
 from wire.codec import pack
 from wire.errors import Unavailable
 from wire.internal import InternalSecret
-from wire.messages.lock import Acquire, Acquired, Answer, Decision, LeaseBeat, ReadParts
+from wire.messages.lock import Acquire, Acquired, Answer, Decision, LeaseAnswer, LeaseBeat, ReadParts, Verdict
 
 SECRET = InternalSecret("s3cret")
 PATHS = ("/v1/decide", "/v1/beat", "/v1/part", "/v1/parts", "/v1/sweep")
@@ -204,6 +204,36 @@ async def test_a_server_that_answered_is_asked_first_next_time() -> None:
     async with serving(store) as url, listener(None) as silent, client(silent, url) as asking:
         await asking.decide([acquire(1)])
         assert asking._preferred == 1
+
+
+async def test_p18_one_question_fails_over_to_every_server_whatever_another_finds_out_meanwhile() -> None:
+    """Two questions are under way when a server dies; the second to notice must not go back to it."""
+
+    class Dying(LockClient):
+        """Its first server hangs up when it is told to, its second answers."""
+
+        def __init__(self) -> None:
+            super().__init__(lambda: ["dying", "well"], SECRET)
+            self.asked = asyncio.Semaphore(0)
+            self.hang_up: list[asyncio.Event] = []
+
+        async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:
+            if url.startswith("dying") and len(self.hang_up) < 2:
+                hang_up = asyncio.Event()
+                self.hang_up.append(hang_up)
+                self.asked.release()
+                await hang_up.wait()
+            if url.startswith("dying"):
+                raise aiohttp.ServerDisconnectedError
+            return pack([LeaseAnswer(Verdict.OK)])
+
+    asking = Dying()
+    questions = [asyncio.create_task(asking.beat([LeaseBeat(number, 1)])) for number in (1, 2)]
+    for number, question in enumerate(questions):
+        while len(asking.hang_up) <= number:
+            await asking.asked.acquire()
+        asking.hang_up[number].set()
+        assert (await question)[0].verdict is Verdict.OK
 
 
 async def test_a_server_whose_port_is_taken_leaves_nothing_open() -> None:
