@@ -33,6 +33,8 @@ def test_the_same_question_in_other_words_has_the_same_keys() -> None:
         ("scope", Scope.DOMAIN, False),
         ("max_pages", 5, False),
         ("max_seconds", 5.0, False),
+        ("include", ("*",), False),
+        ("exclude", ("*",), False),
         ("depth", 3, True),
         ("max_age_s", 0.0, True),
     ],

@@ -353,3 +353,24 @@ def test_a_page_is_left_alone_unless_some_page_of_the_level_lets_it_be_followed(
     assert [read_page_task(task.payload).url for task in plan.next_tasks(9)] == [both]
     assert answer(plan).skipped == [(one, "nofollow")]
     assert answer(plan).levels[2] == [both, one]
+
+
+def test_only_what_the_patterns_let_through_is_fetched_and_the_reason_says_which_kept_it_out() -> None:
+    links = [f"{HOME}docs/a", f"{HOME}docs/a.pdf", f"{HOME}blog", f"{AWAY}docs/a"]
+    site: Site = {HOME: list(links), f"{HOME}docs/a": [f"{HOME}docs/deep"]}
+    result = crawled(site, CrawlSpec(HOME, depth=2, include=("/docs/*",), exclude=("*.pdf",)))
+    assert result.levels == [[HOME], links, [f"{HOME}docs/deep"]]
+    assert result.skipped == [
+        (f"{HOME}docs/a.pdf", "excluded"),
+        (f"{HOME}blog", "not_included"),
+        (f"{AWAY}docs/a", "scope"),
+    ]
+
+
+def test_patterns_bind_redirects_too_but_not_those_of_the_start_page() -> None:
+    plan = CrawlPlan(CrawlSpec(HOME, depth=2, include=("/docs/*",)))
+    (start,) = plan.next_tasks(1)
+    assert read_page_task(start.payload).bounds.allows(f"{HOME}welcome")
+    plan.fold(start.number, pack(PageResult(HOME, 200, None, [f"{HOME}docs/a"])))
+    (page,) = plan.next_tasks(1)
+    assert not read_page_task(page.payload).bounds.allows(f"{HOME}welcome")

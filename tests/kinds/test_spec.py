@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.kinds.crawl.globs import MAX_GLOB_CHARS, MAX_GLOBS
 from backend.kinds.crawl.spec import MAX_DEPTH, CrawlSpec, read_spec, unpack_spec
 from backend.kinds.crawl.urls import MAX_URL_CHARS, Scope
 from wire.codec import pack
@@ -98,6 +99,12 @@ def test_a_url_that_cannot_be_crawled_is_refused_with_advice(url: str) -> None:
         b'{"url": "http://example.org/", "max_age_s": 1e999}',
         b'{"url": "http://example.org/", "max_seconds": 0}',
         b'{"url": "http://example.org/", "max_seconds": NaN}',
+        b'{"url": "http://example.org/", "include": "/docs/*"}',
+        b'{"url": "http://example.org/", "include": [""]}',
+        b'{"url": "http://example.org/", "exclude": ["docs"]}',
+        b'{"url": "http://example.org/", "exclude": [null]}',
+        b'{"url": "http://example.org/", "exclude": ["*' + b"x" * MAX_GLOB_CHARS + b'"]}',
+        b'{"url": "http://example.org/", "include": [' + b", ".join([b'"*"'] * (MAX_GLOBS + 1)) + b"]}",
         b'{"url": "http://example.org/\xff"}',
         b'{"url": "http://example.org/\\ud800"}',
         b"[" * 100_000,
@@ -119,5 +126,5 @@ def test_any_bytes_are_a_spec_or_refused(text: bytes) -> None:
 
 
 def test_a_spec_travels_unchanged() -> None:
-    asked = spec(depth=3, scope="domain", max_pages=7, max_age_s=1.5, max_seconds=60)
+    asked = spec(depth=3, scope="domain", max_pages=7, max_age_s=1.5, max_seconds=60, include=["*"], exclude=["/x"])
     assert unpack_spec(pack(asked)) == asked

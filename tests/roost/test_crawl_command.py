@@ -55,6 +55,8 @@ async def test_options_may_come_from_the_environment_and_a_file_takes_the_result
         (("http://a.example", "--max-pages", "0"), "--max-pages"),
         (("http://a.example", "--format", "xml"), "--format"),
         (("http://a.example", "--scope", "galaxy"), "--scope"),
+        (("http://a.example", "--include", "docs"), "begin the pattern with https://"),
+        (("http://a.example", "--exclude", "x" * 9999), "begin the pattern with https://"),
         (("http://a.example", "--unheard-of"), "No such option"),
         (("http://a.example", "--allow-private", "everything"), "write a range of addresses"),
         (("http://a.example", "--allow-private", "10.0.0.0/8", "--server", "http://s:1"), "its workers decide"),

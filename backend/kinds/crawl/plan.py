@@ -20,7 +20,7 @@ from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
 from backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
 from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
 from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Bounds, host
+from backend.kinds.crawl.urls import host
 from wire.codec import pack, to_json
 from wire.messages.outcome import Failure, Outcome
 
@@ -38,7 +38,9 @@ class CrawlPlan:
 
     def __init__(self, spec: CrawlSpec, listed_chars: int = LISTED_CHARS, since: float = float("inf")) -> None:
         self._spec, self._since = spec, since
-        self._bounds = Bounds.around(spec.url, spec.scope)
+        self._bounds = spec.bounds
+        self._start_bounds = structs.replace(self._bounds, globs=None)
+        """A start page is wanted, and so is the page that it redirects to."""
         self._room_chars = listed_chars - len(spec.url)
         self._seen = {spec.url}
         self._levels = [[spec.url]]
@@ -68,7 +70,8 @@ class CrawlPlan:
             if self._out[asked] >= AT_ONCE_PER_HOST:
                 break
             self._out[asked] += 1
-            payload = pack(PageTask(url, self._bounds, self._spec.max_age_s, self._since))
+            bounds = self._bounds if self._level else self._start_bounds
+            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since))
             tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
             self._handed += 1
         return tasks
@@ -131,8 +134,8 @@ class CrawlPlan:
         if self._level >= self._spec.depth:
             return
         for url in self._levels[self._level]:
-            if not self._bounds.allows(url):
-                self._skipped.add(url, Skipped.SCOPE)
+            if self._level and (refusal := self._bounds.refusal(url)):
+                self._skipped.add(url, refusal)
             elif url in self._unfollowed:
                 self._skipped.add(url, Skipped.NOFOLLOW)
             elif self._taken == self._spec.max_pages:

@@ -16,6 +16,8 @@ class Skipped(StrEnum):
     """Why a listed page that is near enough was left alone."""
 
     SCOPE = "scope"
+    NOT_INCLUDED = "not_included"
+    EXCLUDED = "excluded"
     LIMIT = "limit"
     ROBOTS = "robots"
     NOFOLLOW = "nofollow"

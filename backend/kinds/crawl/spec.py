@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 from ada_url import URL
 from msgspec import Meta, Struct
 
-from backend.kinds.crawl.urls import MAX_URL_CHARS, Scope, parse
+from backend.kinds.crawl.globs import MAX_GLOBS, Globs, normal_globs
+from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, parse
 from wire.codec import Unpacker
 from wire.codes import ErrorCode
 from wire.errors import BadInput, DecodeError
@@ -19,13 +21,16 @@ MAX_PAGES = 1_000_000
 MAX_AGE_S = 7 * 86_400.0
 MAX_SECONDS = 86_400.0
 
+GlobTexts = Annotated[tuple[str, ...], Meta(max_length=MAX_GLOBS)]
+
 
 class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """One crawl.
 
     `depth`: how many links away from the start page URLs are listed. `max_pages`: most pages taken up for
     fetching. `max_age_s`: how old a shared or kept answer may be; 0 insists on a new one. `max_seconds`: after
-    that long the crawl expires with what it has.
+    that long the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links that are followed,
+    and of those that are not.
     """
 
     url: str
@@ -34,6 +39,14 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     max_pages: Annotated[int, Meta(ge=1, le=MAX_PAGES)] = 10_000
     max_age_s: Annotated[float, Meta(ge=0, le=MAX_AGE_S)] = 300.0
     max_seconds: Annotated[float, Meta(ge=1, le=MAX_SECONDS)] = 3600.0
+    include: GlobTexts = ()
+    exclude: GlobTexts = ()
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the crawl may fetch."""
+        globs = Globs(self.include, self.exclude) if self.include or self.exclude else None
+        return Bounds.around(self.url, self.scope, globs)
 
 
 _reader = msgspec.json.Decoder(CrawlSpec)
@@ -48,7 +61,17 @@ def read_spec(text: bytes) -> CrawlSpec:
         raise BadInput(ErrorCode.BAD_SPEC, f"change the crawl's options: {problem}") from problem
     except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise DecodeError(ErrorCode.BAD_SPEC, f"send the crawl's options as a JSON object: {problem}") from problem
-    return msgspec.structs.replace(spec, url=start_url(spec.url))
+    return msgspec.structs.replace(
+        spec, url=start_url(spec.url), include=checked_globs(spec.include), exclude=checked_globs(spec.exclude)
+    )
+
+
+def checked_globs(patterns: Iterable[str]) -> tuple[str, ...]:
+    """The patterns, normalised. Raises BadInput `bad_spec`."""
+    try:
+        return normal_globs(patterns)
+    except ValueError as problem:
+        raise BadInput(ErrorCode.BAD_SPEC, str(problem)) from problem
 
 
 def start_url(text: str) -> str:

@@ -14,6 +14,9 @@ from enum import StrEnum
 from ada_url import join_url, normalize_url, replace_url
 from msgspec import Struct
 
+from backend.kinds.crawl.globs import Globs
+from backend.kinds.crawl.reasons import Skipped
+
 MAX_URL_CHARS = 8000
 """RFC 9110 section 4.1 asks for support of at least 8000 octets; nobody needs more."""
 
@@ -86,22 +89,30 @@ class Bounds(Struct, array_like=True, frozen=True):
       list of public suffixes: a crawl from ``shop.example.org`` stays below ``shop.example.org``, and one from
       ``example.org`` includes it.
     * any: everything.
+
+    Of these, only what `globs` let through.
     """
 
     scope: Scope
     home: str
+    globs: Globs | None = None
 
     @classmethod
-    def around(cls, url: str, scope: Scope) -> Bounds:
+    def around(cls, url: str, scope: Scope, globs: Globs | None = None) -> Bounds:
         """Bounds of a crawl that starts at `url`."""
-        return cls(scope, _site(url, scope))
+        return cls(scope, _site(url, scope), globs)
+
+    def refusal(self, url: str) -> Skipped | None:
+        """Why the crawl may not fetch `url`; None when it may."""
+        if self.scope is not Scope.ANY:
+            site = _site(url, self.scope)
+            if site != self.home and not (self.scope is Scope.DOMAIN and site.endswith("." + self.home)):
+                return Skipped.SCOPE
+        return self.globs.refusal(url) if self.globs is not None else None
 
     def allows(self, url: str) -> bool:
         """Whether the crawl may fetch `url`."""
-        if self.scope is Scope.ANY:
-            return True
-        site = _site(url, self.scope)
-        return site == self.home or (self.scope is Scope.DOMAIN and site.endswith("." + self.home))
+        return self.refusal(url) is None
 
 
 def _site(url: str, scope: Scope) -> str:
