@@ -93,6 +93,16 @@ def cpu(pid: int) -> Cpu:
     return Cpu(total_s, int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S)
 
 
+def session_cpu_s(session: int) -> float:
+    """Processor time of all processes of a session that are there, and of those of their children that have ended."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            fields = (process / "stat").read_text().rpartition(") ")[2].split()
+            ticks += sum(map(int, fields[11:15])) if int(fields[3]) == session else 0
+    return ticks / _TICKS_PER_S
+
+
 def waited_s(pid: int) -> float:
     """Time for which threads of the process were ready to run and something else had the processor."""
     return _scheduled_s(pid, 1)

@@ -90,6 +90,12 @@ class Service:
                 pytest.fail(f"{self._name} did not start:\n{self._log().read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
+    @property
+    def session(self) -> int:
+        """The number of the session that its processes are in."""
+        assert self._process is not None
+        return self._process.pid
+
     def is_running(self) -> bool:
         """Whether its process is there."""
         return self._process is not None and self._process.poll() is None
