@@ -119,16 +119,28 @@ class Client:
         depth: int = 1,
         *,
         scope: str = "host",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         max_pages: int | None = None,
+        detail: bool = False,
+        links: bool = False,
         **options: Any,
     ) -> CrawlResult:
-        """Crawl a site and return what was found. `options` are further fields of the crawl's spec.
+        """Crawl a site and return what was found.
 
-        Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
+        `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `detail` fills the result's
+        `pages` and `parents`, `links` its `links`. `options` are further fields of the crawl's spec, such as
+        `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
         """
-        spec = {"url": url, "depth": depth, "scope": scope, **options}
-        if max_pages is not None:
-            spec["max_pages"] = max_pages
+        wanted = {
+            "include": list(include),
+            "exclude": list(exclude),
+            "max_pages": max_pages,
+            "detail": detail,
+            "links": links,
+        }
+        spec = {"url": url, "depth": depth, "scope": scope} | {name: value for name, value in wanted.items() if value}
+        spec |= options
         request = self.submit(CRAWL, spec)
         try:
             return await request.result()  # type: ignore[no-any-return]

@@ -14,8 +14,9 @@ import typer
 
 from backend.kinds.crawl.urls import Scope
 from roost import crawl_options as o
-from roost.export import CannotWrite, Format, Target
+from roost.export import Format
 from roost.parts import add_commands, separate
+from roost.target import CannotWrite, Target
 from roost.version import VERSION
 from wire.clock import SYSTEM_CLOCK
 from wire.telemetry import set_up_logging
@@ -74,6 +75,7 @@ def crawl(
     exclude: o.Exclude = None,
     max_pages: o.MaxPages = None,
     max_age: o.MaxAge = None,
+    detail: o.Detail = False,
     allow_private: o.AllowPrivate = None,
     contact: o.Contact = "",
     ignore_robots: o.IgnoreRobots = False,
@@ -96,6 +98,7 @@ def crawl(
         exclude=o.checked_patterns("--exclude", exclude),
         max_pages=max_pages,
         max_age_s=max_age,
+        detail=detail or None,
     )
     own = None
     if server:

@@ -90,6 +90,15 @@ MaxAge = Annotated[
         rich_help_panel=_FOLLOWED,
     ),
 ]
+Detail = Annotated[
+    bool,
+    typer.Option(
+        "--detail",
+        envvar="ROOST_DETAIL",
+        help="Tell of each page its status, the page that links to it, its type, size, time and canonical URL.",
+        rich_help_panel=_WRITTEN,
+    ),
+]
 AllowPrivate = Annotated[
     list[str] | None,
     typer.Option(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from roost.client import CRAWL, Client, connect
 from roost.crawl import assemble_crawl
 from roost.effects import Answer
-from roost.export import Format, Target, write_as
+from roost.export import Format, write_as
 from roost.notices import connection_notices
 from roost.render import Display, summary_line
 from roost.request import LevelFound, Request
+from roost.target import Target
 from wire.errors import BadInput, RoostError
 from wire.messages.outcome import Outcome
 

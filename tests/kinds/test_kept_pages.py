@@ -14,7 +14,7 @@ from backend.cache.memory import MemoryCache
 from backend.kinds.api import Later
 from backend.kinds.crawl.flights import Flights
 from backend.kinds.crawl.kept import ENTRY_BYTES, HARD_AGE_S, NOTHING, Entry, Hop, KeptPage, pack_entry, read_entry
-from backend.kinds.crawl.pages import PageTask, read_page_result
+from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
 from backend.kinds.crawl.shelf import OWNED_S, Shelf
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import Bounds, Scope
@@ -203,8 +203,10 @@ def test_an_answer_never_leaves_the_bounds_and_exists_unless_the_way_was_not_wal
     if answer is None:
         assert kept.status == 0
         assert all(bounds.allows(hop.url) for hop in kept.hops)
-    else:
-        assert bounds.allows(answer.url)
+    elif not bounds.allows(answer.url):
+        led = Hop(answer.status, answer.url)
+        assert led in kept.hops
+        assert answer == PageResult(led.url, led.status, links=[led.url]), "listed, and that is all"
 
 
 def test_links_without_end_are_not_kept() -> None:

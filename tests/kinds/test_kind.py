@@ -35,6 +35,8 @@ def test_the_same_question_in_other_words_has_the_same_keys() -> None:
         ("max_seconds", 5.0, False),
         ("include", ("*",), False),
         ("exclude", ("*",), False),
+        ("detail", True, False),
+        ("links", True, False),
         ("depth", 3, True),
         ("max_age_s", 0.0, True),
     ],

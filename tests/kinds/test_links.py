@@ -254,6 +254,30 @@ def test_links_that_are_not_to_be_followed_are_listed_and_named(html: str, unfol
 
 
 @pytest.mark.parametrize(
+    ("html", "canonical"),
+    [
+        ("<link rel=canonical href=x>", "x"),
+        ("<LINK HREF=x REL='alternate CANONICAL'>", "x"),
+        ("<link rel=canonical href='x#part'>", "x"),
+        ("<link rel=canonical href='//o/p?q'>", "//o/p?q"),
+        ("<base href=/b/><link rel=canonical href=x>", "/b/x"),
+        ("<ul><li><link rel=next href=y><label><link rel=canonical href=x><link rel=canonical href=y>", "x"),
+        ("<title><link rel=canonical href=x></title>", None),
+        ("<!-- <link rel=canonical href=x> -->", None),
+        ("<body><link rel=canonical href=x>", None),
+        ("<BODY><link rel=canonical href=x>", None),
+        ("<link rel=canonical><link rel=noncanonical href=x>", None),
+        ("<link rel=canonical href='mailto:x'>", None),
+        ("<link rel=canonical href='http://'>", None),
+        ("<meta rel=canonical href=x><a rel=canonical href=x>", None),
+    ],
+)
+def test_a_page_says_by_which_url_it_wants_to_be_known(html: str, canonical: str | None) -> None:
+    found = page_links(html.encode(), "text/html", PAGE)
+    assert found.canonical == ("" if canonical is None else join(PAGE, canonical))
+
+
+@pytest.mark.parametrize(
     ("content", "target"),
     [
         ("0; url=x", "x"),

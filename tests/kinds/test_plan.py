@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from backend.kinds.crawl.pages import PageResult, read_page_task
 from backend.kinds.crawl.plan import AT_ONCE_PER_HOST, CrawlPlan
@@ -127,6 +128,29 @@ def test_no_page_is_taken_twice_and_no_more_pages_than_asked(site: Site, spec: C
     worker = Worker(CrawlPlan(spec), site, random.Random(seed))
     result = worker.finish()
     assert len(worker.fetched) == len(set(worker.fetched)) == result.fetched + len(result.failed) <= spec.max_pages
+
+
+@given(SITES, SPECS, st.integers(0, 1000))
+@settings(deadline=None)
+def test_in_any_order_notes_say_who_linked_to_what_first_and_change_nothing_else(
+    site: Site, spec: CrawlSpec, seed: int
+) -> None:
+    result = crawled(site, structs.replace(spec, detail=True, links=True), seed)
+    assert replace(result, parents=None, pages=None, links=None) == model(site, spec)
+    listed = [url for level in result.levels for url in level]
+    fetched = [url for url in listed if url in (result.pages or {})]
+    assert fetched == list(result.pages or {}), "each page once, in the order of the levels"
+    noted = {url: answer for url in fetched if (answer := site.get(url, [])) and not isinstance(answer, str)}
+    assert result.links == {url: list(dict.fromkeys(links)) for url, links in noted.items()}
+    parents: dict[str, str] = {}
+    for url, links in result.links.items():
+        for link in links:
+            if link != HOME:
+                parents.setdefault(link, url)
+    assert result.parents == parents
+    assert {url: page.status for url, page in (result.pages or {}).items()} == {
+        url: 0 if isinstance(site.get(url), str) else 200 for url in fetched
+    }
 
 
 @given(SITES, SPECS, st.integers(0, 1000), st.integers(0, 15))

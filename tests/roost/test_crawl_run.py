@@ -12,9 +12,10 @@ from msgspec import Raw
 
 from discovery.server import Discovery
 from roost.crawl_run import CrawlRun, Order
-from roost.export import Format, Target
+from roost.export import Format
 from roost.render import PlainDisplay
 from roost.request import Event, LevelFound
+from roost.target import Target
 from tests.clock import ManualClock
 from tests.roost.gateway import ScriptedGateway
 from wire.messages import client as protocol

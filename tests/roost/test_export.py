@@ -3,15 +3,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.result import CrawlResult
-from roost.export import FORMULA_STARTS, CannotWrite, Format, Target, write_as
+from backend.kinds.crawl.result import CrawlResult, PageDetail
+from roost.export import FORMULA_STARTS, Format, write_as
 from wire.messages.outcome import Outcome
 
 RESULT = CrawlResult(
@@ -24,6 +23,15 @@ RESULT = CrawlResult(
     failed=[("https://a.example/b", "status_404"), ("https://elsewhere.example/", "timeout")],
     skipped=[("https://c.example/", "scope")],
     elapsed_s=0.5,
+)
+DETAILED = replace(
+    RESULT,
+    parents={"https://a.example/b": "https://a.example/", "https://c.example/": "https://a.example/"},
+    pages={
+        "https://a.example/": PageDetail("https://a.example/", 200, "", "text/html", 1234, 0.5, "https://a.example/"),
+        "https://a.example/b": PageDetail("https://a.example/b", 404),
+        "https://a.example/d": PageDetail("https://a.example/d", 200, "https://a.example/e", "text/css"),
+    },
 )
 NOTHING = CrawlResult("https://a.example/", 1, Outcome.CANCELLED, True, [], 0, [], [], 0.0)
 
@@ -73,6 +81,36 @@ def test_jsonl_has_one_object_for_each_url() -> None:
     ]
 
 
+def test_with_detail_a_tree_says_what_came_of_each_page() -> None:
+    assert text(DETAILED, Format.TREE).splitlines()[1:6] == [
+        "  https://a.example/  [200, text/html, 1,234 bytes, 0.500 s]",
+        "level 1: 3",
+        "    https://a.example/b  [failed: status_404]",
+        "    https://c.example/  [skipped: scope]",
+        "    https://a.example/d  [200, text/css, landed at https://a.example/e]",
+    ]
+
+
+def test_with_detail_lines_and_columns_have_it_and_json_has_pages() -> None:
+    start, broken = map(json.loads, text(DETAILED, Format.JSONL).splitlines()[:2])
+    assert start == {
+        "url": "https://a.example/",
+        "level": 0,
+        "status": 200,
+        "type": "text/html",
+        "bytes": 1234,
+        "time_s": 0.5,
+        "canonical": "https://a.example/",
+    }
+    assert broken["parent"] == "https://a.example/"
+    assert text(DETAILED, Format.CSV).splitlines()[:3] == [
+        "url,level,outcome,reason,parent,status,type,bytes,time_s,landed,canonical",
+        "https://a.example/,0,,,,200,text/html,1234,0.5,,https://a.example/",
+        "https://a.example/b,1,failed,status_404,https://a.example/,404,,,,,",
+    ]
+    assert [page["status"] for page in json.loads(text(DETAILED, Format.JSON))["pages"]] == [200, 404, 200]
+
+
 def test_csv_has_the_same_in_columns() -> None:
     assert text(RESULT, Format.CSV).splitlines() == [
         "url,level,outcome,reason",
@@ -99,57 +137,3 @@ def test_a_result_without_anything_is_still_well_formed(form: Format) -> None:
     assert text(NOTHING, form) == expected.get(form, text(NOTHING, form))
     if form is Format.JSON:
         assert json.loads(text(NOTHING, form))["levels"] == []
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    target = Target(path)
-    assert not path.exists()
-    with pytest.raises(ZeroDivisionError):
-        target.write(bytes([1 // n]) for n in (1, 0))
-    assert not path.exists()
-    target.write([b"whole"])
-    assert path.read_bytes() == b"whole"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_result_that_did_not_come_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    path.write_bytes(b"old")
-    Target(path)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_mode_of_a_replaced_file_stays_and_a_link_is_followed(tmp_path: Path) -> None:
-    path, link = tmp_path / "out", tmp_path / "link"
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-    link.symlink_to(path)
-    Target(link).write([b"new"])
-    assert (path.read_bytes(), path.stat().st_mode & 0o777, link.is_symlink()) == (b"new", 0o640, True)
-
-
-def test_a_device_is_written_as_it_is() -> None:
-    Target(Path("/dev/null")).write([b"x"])
-    assert not Path("/dev/null").is_file()
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"), [("no/such/out", "no such file or directory"), (".", "it is a folder"), ("x" * 300, "too long")]
-)
-def test_a_place_that_cannot_be_written_is_known_before_the_crawl(tmp_path: Path, path: str, reason: str) -> None:
-    with pytest.raises(CannotWrite, match=reason):
-        Target(tmp_path / path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_read_only_folder_or_file_is_known_before_the_crawl(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "file").chmod(0o400)
-    with pytest.raises(CannotWrite, match="read-only"):
-        Target(tmp_path / "file")
-    tmp_path.chmod(0o500)
-    with pytest.raises(CannotWrite, match="permission denied"):
-        Target(tmp_path / "new")

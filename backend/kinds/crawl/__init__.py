@@ -2,7 +2,7 @@
 
 Pure: `spec` (what is asked), `globs`, `urls`, `addresses`, `encoding`, `tags` and `links` (what a page says), `robots`
 (what its site asks for), `pace` (how fast a host may be asked), `kept` (what the cache holds), `reasons`, `options`,
-`pages` (what master and worker tell each other), `plan`, `result`. Shell: `fetch`, `shelf` (pages in the cache),
-`flights` (one request for all who want it), `permits` (robots.txt of each site), `hosts` and `turns` (manners towards
-each host), `runner`. `kind` is the seam's face.
+`pages` (what master and worker tell each other), `plan`, `notes` (what a crawl keeps beside its levels), `parts`,
+`result`. Shell: `fetch`, `shelf` (pages in the cache), `flights` (one request for all who want it), `permits`
+(robots.txt of each site), `hosts` and `turns` (manners towards each host), `runner`. `kind` is the seam's face.
 """

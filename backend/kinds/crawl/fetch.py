@@ -35,6 +35,8 @@ _DNS_TTL_S = 60
 """Names are looked up again this often; the address is checked at each dial anyway."""
 _REFUSED = "refused by the crawler's address table"
 _VALIDATOR_CHARS = 500
+_MEDIA_TYPE_CHARS = 100
+_LENGTH_DIGITS = 15
 NOT_MODIFIED = 304
 
 Visit = Callable[[str, int], AbstractAsyncContextManager[None]]
@@ -45,7 +47,8 @@ class Fetched(Struct, frozen=True):
     """An answer, after `hops`.
 
     `body`: of a page to be parsed; None for other types, for redirects out of bounds (status 0), and where the
-    server says that the page is what it was (status 304). `can_keep`: the server does not forbid it.
+    server says that the page is what it was (status 304). `can_keep`: the server does not forbid it. `size_bytes`,
+    `time_s`: see `pages.Detail`.
     """
 
     url: str
@@ -56,6 +59,8 @@ class Fetched(Struct, frozen=True):
     etag: str = ""
     modified: str = ""
     can_keep: bool = True
+    size_bytes: int | None = None
+    time_s: float = 0.0
 
 
 def _at_once(url: str, number: int) -> AbstractAsyncContextManager[None]:
@@ -141,22 +146,25 @@ class Fetcher:
         assert self._session is not None, "start comes first"
         hops: list[Hop] = []
         place, conditions = (known.place(url), _conditions(known)) if known else ("", {})
+        clock = asyncio.get_running_loop().time
         for number in range(self._options.redirects + 1):
             headers = conditions if url == place else {}
-            async with (
-                visit(url, number),
-                self._session.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as response,
-            ):
-                location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or location is None:
-                    return await self._read(url, hops, response, bool(headers))
-                target = join(url, _as_text(location))
-                if target is None:
-                    raise NotFetched(Failed.BAD_REDIRECT, url, response.status)
-                hops.append(Hop(response.status, target))
-                if not bounds.allows(target):
-                    return Fetched(url, hops)
-                url = target
+            async with visit(url, number):
+                began = clock()
+                async with self._session.get(
+                    URL(url, encoded=True), allow_redirects=False, headers=headers
+                ) as response:
+                    location = response.headers.get("Location")
+                    if response.status not in _REDIRECTS or location is None:
+                        page = await self._read(url, hops, response, bool(headers))
+                        return structs.replace(page, time_s=round(clock() - began, 4))
+                    target = join(url, _as_text(location))
+                    if target is None:
+                        raise NotFetched(Failed.BAD_REDIRECT, url, response.status)
+                    hops.append(Hop(response.status, target))
+                    if not bounds.allows(target):
+                        return Fetched(url, hops)
+                    url = target
         raise NotFetched(Failed.REDIRECTS, url, response.status)
 
     async def _read(self, url: str, hops: list[Hop], response: aiohttp.ClientResponse, is_conditional: bool) -> Fetched:
@@ -174,8 +182,9 @@ class Fetcher:
             etag=_validator(headers.get("ETag")),
             modified=_validator(headers.get("Last-Modified")),
             can_keep="no-store" not in headers.get("Cache-Control", "").lower(),
+            size_bytes=_length(headers.get("Content-Length")),
         )
-        if content_type.partition(";")[0].strip().lower() not in _PARSED:
+        if media_type(content_type) not in _PARSED:
             return page
         if not _is_readable(response):
             raise NotFetched(Failed.BAD_RESPONSE, url, status)
@@ -184,7 +193,7 @@ class Fetcher:
             body += chunk
             if len(body) > self._options.page_bytes:
                 raise NotFetched(Failed.TOO_BIG, url, status)
-        return structs.replace(page, body=bytes(body))
+        return structs.replace(page, body=bytes(body), size_bytes=len(body))
 
 
 async def _first_bytes(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
@@ -198,6 +207,18 @@ async def _first_bytes(response: aiohttp.ClientResponse, most_bytes: int) -> byt
         if len(body) >= most_bytes:
             break
     return bytes(body[:most_bytes])
+
+
+def media_type(content_type: str) -> str:
+    """The Content-Type without its parameters, as it may be told to others."""
+    written = content_type.partition(";")[0].strip().lower()[:_MEDIA_TYPE_CHARS]
+    return written if written.isascii() and written.isprintable() else ""
+
+
+def _length(content_length: str | None) -> int | None:
+    """A Content-Length that is a number."""
+    text = content_length or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LENGTH_DIGITS else None
 
 
 def _is_readable(response: aiohttp.ClientResponse) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from backend.kinds.crawl.pages import PageResult, PageTask
+from backend.kinds.crawl.pages import Detail, PageResult, PageTask, Wants
 from backend.kinds.crawl.urls import Bounds
 from wire.codec import Unpacker, compress, decompress, pack
 from wire.errors import DecodeError
@@ -45,6 +45,7 @@ class KeptPage(Struct, array_like=True, frozen=True):
     etag: str = ""
     modified: str = ""
     unfollowed: list[str] = []
+    detail: Detail = Detail()
 
     def is_fresh(self, task: PageTask, now: float) -> bool:
         """Young enough for the task; one from the future, by another machine's clock, counts as new."""
@@ -54,15 +55,16 @@ class KeptPage(Struct, array_like=True, frozen=True):
         """Where a request for `url` ends."""
         return self.hops[-1].url if self.hops else url
 
-    def answer(self, url: str, bounds: Bounds) -> PageResult | None:
+    def answer(self, url: str, bounds: Bounds, wants: Wants | None = None) -> PageResult | None:
         """What a crawl within `bounds` finds at `url`; None when it would follow further than this goes."""
         for hop in self.hops:
             if not bounds.allows(hop.url):
-                return PageResult(url, hop.status, links=[hop.url])
+                return PageResult(hop.url, hop.status, links=[hop.url])
             url = hop.url
         if not self.status:
             return None
-        return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed)
+        detail = self.detail if wants is not None and wants.detail else None
+        return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed, detail)
 
 
 class Entry(Struct, array_like=True, frozen=True):

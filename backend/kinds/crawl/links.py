@@ -9,7 +9,7 @@ from urllib.parse import quote
 from msgspec import Struct, structs
 
 from backend.kinds.crawl.encoding import choose_codec, decode
-from backend.kinds.crawl.tags import attribute, start_tags
+from backend.kinds.crawl.tags import HEAD, attribute, start_tags
 from backend.kinds.crawl.urls import join, join_all
 
 MAX_LINKS = 10_000
@@ -32,12 +32,14 @@ class Links(Struct, frozen=True):
     """Distinct URLs in the order of their first appearance; `cut`: there were more than the limits allow.
 
     `unfollowed`: those that the page asks crawlers not to follow, by ``rel=nofollow`` on each link to them or by
-    ``<meta name=robots content=nofollow>``.
+    ``<meta name=robots content=nofollow>``. `canonical`: the URL by which the page wants to be known, "" when it does
+    not say.
     """
 
     urls: list[str]
     cut: bool
     unfollowed: list[str] = []
+    canonical: str = ""
 
 
 def page_links(body: bytes, content_type: str, url: str) -> Links:
@@ -46,7 +48,9 @@ def page_links(body: bytes, content_type: str, url: str) -> Links:
     html = decode(body, codec)
     if "xhtml" in content_type.lower():
         html = _SHORT_RAW_TEXT.sub(r"\1></\2>", html)  # to an HTML parser <script/> would swallow the rest
-    return html_links(html, url, codec)
+    links = html_links(html, url, codec)
+    canonical = canonical_link(html, url)
+    return structs.replace(links, canonical=canonical) if canonical else links
 
 
 def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
@@ -77,6 +81,26 @@ def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
         return links
     followed = set(join_all(base or url, _written((text for text in references if references[text]), codec)))
     return structs.replace(links, unfollowed=[link for link in links.urls if link not in followed])
+
+
+def canonical_link(html: str, url: str) -> str:
+    """The URL by which the page at `url` wants to be known (RFC 6596), by a link element in its head; "" for none."""
+    end = html.find("<body")  # mostly right, and soon found; the tags are read properly
+    end = end if end >= 0 else len(html)
+    if html.find("anonical", 0, end) < 0 and html.find("ANONICAL", 0, end) < 0:
+        return ""
+    base = ""
+    for name, attributes in start_tags(html, HEAD):
+        if name == "body":
+            break
+        reference = attribute(attributes, "href")
+        if reference is None:
+            continue
+        if name == "base":
+            base = base or join(url, reference) or ""
+        elif "canonical" in (attribute(attributes, "rel") or "").lower().split():
+            return join(base or url, reference) or ""
+    return ""
 
 
 def _forbids(attributes: str) -> bool:

@@ -8,6 +8,12 @@ from backend.kinds.crawl.urls import Bounds
 from wire.codec import Unpacker
 
 
+class Wants(Struct, array_like=True, frozen=True):
+    """What a crawl asks of a page beside its links."""
+
+    detail: bool = False
+
+
 class PageTask(Struct, array_like=True, frozen=True):
     """Fetch this page and list its links. `bounds` decide which redirects are followed.
 
@@ -19,14 +25,29 @@ class PageTask(Struct, array_like=True, frozen=True):
     bounds: Bounds
     max_age_s: float = 0.0
     since: float = float("inf")
+    wants: Wants | None = None
+
+
+class Detail(Struct, array_like=True, frozen=True):
+    """What is known of a page beside its links.
+
+    `media_type`: without parameters. `size_bytes`: of the body, decompressed where it was read, and as the server says
+    otherwise; None when it does not say. `time_s`: that the last request for it took, without any waiting before it.
+    `canonical`: the URL by which the page wants to be known, "" when it does not say.
+    """
+
+    media_type: str = ""
+    size_bytes: int | None = None
+    time_s: float = 0.0
+    canonical: str = ""
 
 
 class PageResult(Struct, array_like=True, frozen=True):
     """`reason`: why the page failed or was left alone; None when it was fetched.
 
     `links`: distinct URLs in document order; of a page that redirects out of bounds, where to. `cut`: there
-    were more. `url`: where redirects led. `status`: the last answer's, 0 when there was none. `unfollowed`: those
-    of the links that the page asks crawlers not to follow.
+    were more. `url`: where redirects lead. `status`: the last answer's, 0 when there was none. `unfollowed`: those
+    of the links that the page asks crawlers not to follow. `detail`: of a page that was fetched, if it was wanted.
     """
 
     url: str
@@ -35,6 +56,7 @@ class PageResult(Struct, array_like=True, frozen=True):
     links: list[str] = []
     cut: bool = False
     unfollowed: list[str] = []
+    detail: Detail | None = None
 
 
 read_page_task: Unpacker[PageTask] = Unpacker(PageTask, "page task")

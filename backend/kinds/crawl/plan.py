@@ -5,18 +5,21 @@ are fetched in any order and at the same time; their links are folded in the ord
 every URL has its place by the site alone. A result that comes before its turn waits. `max_pages` is
 counted when a level is opened, before anything is handed out, so that it is exact.
 
-A URL costs one `str`, one entry in a set and one in a list; everything else is per page that is fetched.
+A URL costs one `str`, one entry in a set and one in a list; everything else is per page that is fetched. Who asks for
+more than levels pays for `notes`, and may list half as much.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 
 from msgspec import structs
 
 from backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
-from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
+from backend.kinds.crawl.notes import Notes
+from backend.kinds.crawl.pages import PageResult, PageTask, Wants, read_page_result
 from backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
 from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
 from backend.kinds.crawl.spec import CrawlSpec
@@ -41,7 +44,9 @@ class CrawlPlan:
         self._bounds = spec.bounds
         self._start_bounds = structs.replace(self._bounds, globs=None)
         """A start page is wanted, and so is the page that it redirects to."""
-        self._room_chars = listed_chars - len(spec.url)
+        self._wants = Wants(detail=True) if spec.detail else None
+        self._notes = Notes(spec.url, spec.detail, spec.links) if spec.detail or spec.links else None
+        self._room_chars = (listed_chars if self._notes is None else listed_chars // 2) - len(spec.url)
         self._seen = {spec.url}
         self._levels = [[spec.url]]
         self._failed, self._skipped = Reasons(), Reasons()
@@ -71,7 +76,7 @@ class CrawlPlan:
                 break
             self._out[asked] += 1
             bounds = self._bounds if self._level else self._start_bounds
-            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since))
+            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since, self._wants))
             tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
             self._handed += 1
         return tasks
@@ -107,7 +112,8 @@ class CrawlPlan:
     def parts(self) -> Iterator[bytes]:
         """Levels with what the open level has brought so far, then failed pages, then skipped ones."""
         found, failed, skipped = self._so_far()
-        return result_parts([*self._levels, found] if found else self._levels, failed, skipped)
+        parts = result_parts([*self._levels, found] if found else self._levels, failed, skipped)
+        return parts if self._notes is None else chain(parts, self._notes.parts())
 
     def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
         """Counts, and how it ended."""
@@ -118,10 +124,12 @@ class CrawlPlan:
                 url=self._spec.url,
                 depth=self._spec.depth,
                 outcome=outcome,
-                truncated=self._truncated or not self.is_over(),
+                truncated=self._truncated or not self.is_over() or (self._notes is not None and self._notes.is_cut),
                 listed=sum(map(len, self._levels)) + len(found),
                 fetched=self._fetched + waiting,
                 elapsed_s=round(elapsed_s, 3),
+                detail=self._spec.detail,
+                links=self._spec.links,
             )
         )
 
@@ -151,7 +159,7 @@ class CrawlPlan:
         if not self._folded <= index < self._handed or index in self._waiting:
             return
         self._out[host(self._pages[index])] -= 1
-        if index > self._folded:  # it will wait, for which it need not keep what is known already
+        if index > self._folded and not self._spec.links:  # it will wait, without what is known already
             page = structs.replace(page, links=[link for link in page.links if self._is_news(link)])
         self._waiting[index] = page
         while (turn := self._waiting.pop(self._folded, None)) is not None:
@@ -163,12 +171,18 @@ class CrawlPlan:
             self._open_level()
 
     def _fold_page(self, url: str, page: PageResult) -> None:
+        known = len(self._found)
         if page.reason is not None:
             (self._skipped if page.reason in LEFT_ALONE else self._failed).add(url, page.reason)
             if self._level == 0:
                 self._start_reason = page.reason
-            return
-        self._fetched += 1
+        else:
+            self._fetched += 1
+            self._fold_links(page)
+        if self._notes is not None:
+            self._notes.take(url, page, self._found[known:])
+
+    def _fold_links(self, page: PageResult) -> None:
         self._truncated |= page.cut
         unfollowed = set(page.unfollowed)
         for link in page.links:

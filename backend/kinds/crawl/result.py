@@ -3,7 +3,11 @@
 A part is a JSON object with one of these fields, and at most `PART_BYTES` long:
 
 * ``{"level": k, "urls": [...]}``: URLs of level k in order; a big level takes several parts;
-* ``{"failed": [[url, reason], ...]}`` and ``{"skipped": [[url, reason], ...]}``, see `reasons`.
+* ``{"failed": [[url, reason], ...]}`` and ``{"skipped": [[url, reason], ...]}``, see `reasons`;
+* with `detail` or `links`, ``{"parents": [number, ...]}``: for each URL, in the order of the levels, the number in that
+  order of the page that was the first to link to it (-1: none);
+* with `detail`, ``{"pages": [[number, ...], ...]}``: for each page that was asked for what a `PageRow` says;
+* with `links`, ``{"links": [[number, number, ...], ...]}``: a page, and all listed URLs that it links to.
 
 The summary is a JSON object, `Summary`.
 """
@@ -11,7 +15,7 @@ The summary is a JSON object, `Summary`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import Annotated, Any
 
@@ -19,8 +23,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from backend.kinds.api import LevelPiece
+from backend.kinds.crawl.notes import PageRow
+from backend.kinds.crawl.parts import json_arrays
 from backend.kinds.crawl.spec import MAX_DEPTH
-from wire.codec import JsonReader, to_json
+from wire.codec import JsonReader
+from wire.codes import ErrorCode
+from wire.errors import DecodeError
 from wire.messages.outcome import PART_BYTES, Outcome
 
 PIECE_BYTES = 32 * 1024
@@ -29,11 +37,11 @@ MAX_PIECES = 64
 """Per level; a client that streams is shown the first 2 MiB of a level, and has the rest in the result."""
 
 
-class Summary(Struct, frozen=True):
+class Summary(Struct, frozen=True, omit_defaults=True):
     """What is said of a crawl beside its lists.
 
     `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because
-    of a limit or because the crawl did not come to its end.
+    of a limit or because the crawl did not come to its end. `detail`, `links`: what the crawl was asked to tell too.
     """
 
     url: str
@@ -43,6 +51,8 @@ class Summary(Struct, frozen=True):
     listed: int
     fetched: int
     elapsed_s: float
+    detail: bool = False
+    links: bool = False
 
 
 class Part(Struct, frozen=True):
@@ -52,6 +62,9 @@ class Part(Struct, frozen=True):
     urls: list[str] = []
     failed: list[tuple[str, str]] = []
     skipped: list[tuple[str, str]] = []
+    parents: list[int] = []
+    pages: list[PageRow] = []
+    links: list[list[int]] = []
 
 
 _read_summary: JsonReader[Summary] = JsonReader(Summary, "crawl summary")
@@ -83,34 +96,42 @@ class Reasons:
 def result_parts(levels: Iterable[list[str]], failed: Reasons, skipped: Reasons) -> Iterator[bytes]:
     """The answer in parts."""
     for number, urls in enumerate(levels):
-        yield from _arrays(urls, b'{"level":%d,"urls":[' % number, b"]}", PART_BYTES)
-    yield from _arrays(failed, b'{"failed":[', b"]}", PART_BYTES)
-    yield from _arrays(skipped, b'{"skipped":[', b"]}", PART_BYTES)
+        yield from json_arrays(urls, b'{"level":%d,"urls":[' % number, b"]}", PART_BYTES)
+    yield from json_arrays(failed, b'{"failed":[', b"]}", PART_BYTES)
+    yield from json_arrays(skipped, b'{"skipped":[', b"]}", PART_BYTES)
 
 
 def level_pieces(level: int, urls: list[str]) -> Iterator[LevelPiece]:
     """The beginning of a level for clients that stream."""
-    for seq, items in enumerate(islice(_arrays(urls, b"[", b"]", PIECE_BYTES), MAX_PIECES)):
+    for seq, items in enumerate(islice(json_arrays(urls, b"[", b"]", PIECE_BYTES), MAX_PIECES)):
         yield LevelPiece(level, seq, items)
 
 
-def _arrays(items: Iterable[Any], opening: bytes, closing: bytes, most_bytes: int) -> Iterator[bytes]:
-    """`items` as JSON in as few arrays as fit into `most_bytes` each; none for no items."""
-    packed: list[bytes] = []
-    room = empty = most_bytes - len(opening) - len(closing)
-    for data in map(to_json, items):
-        room -= len(data) + 1
-        if room < 0 and packed:
-            yield opening + b",".join(packed) + closing
-            packed, room = [], empty - len(data) - 1
-        packed.append(data)
-    if packed:
-        yield opening + b",".join(packed) + closing
+@dataclass(frozen=True, slots=True)
+class PageDetail:
+    """What is known of a page that was asked for.
+
+    `status`: the last answer's, 0 when there was none. `landed`: where redirects led, "" when nowhere. `type`: of the
+    content, without parameters. `bytes`: of the body, None when unknown. `time_s`: how long the last request took.
+    `canonical`: the URL by which the page wants to be known, "" when it does not say.
+    """
+
+    url: str
+    status: int
+    landed: str = ""
+    type: str = ""
+    bytes: int | None = None
+    time_s: float | None = None
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CrawlResult:
-    """The answer to a crawl. `failed` and `skipped` are pairs of URL and reason."""
+    """The answer to a crawl. `failed` and `skipped` are pairs of URL and reason.
+
+    `parents`: for each URL the page that was the first to link to it, with `detail` or `links`. `pages`: what is known
+    of each page that was asked for, with `detail`. `links`: what each page links to, with `links`. None: not asked.
+    """
 
     url: str
     depth: int
@@ -121,6 +142,9 @@ class CrawlResult:
     failed: list[tuple[str, str]]
     skipped: list[tuple[str, str]]
     elapsed_s: float
+    parents: dict[str, str] | None = None
+    pages: dict[str, PageDetail] | None = None
+    links: dict[str, list[str]] | None = None
 
     @property
     def listed(self) -> int:
@@ -129,7 +153,7 @@ class CrawlResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {
+        told: dict[str, Any] = {
             "url": self.url,
             "depth": self.depth,
             "outcome": str(self.outcome),
@@ -141,6 +165,12 @@ class CrawlResult:
             "skipped": [{"url": url, "reason": reason} for url, reason in self.skipped],
             "elapsed_s": self.elapsed_s,
         }
+        if self.pages is not None:
+            parents = self.parents or {}
+            told["pages"] = [{"parent": parents.get(url)} | asdict(page) for url, page in self.pages.items()]
+        if self.links is not None:
+            told["links"] = [{"url": url, "to": targets} for url, targets in self.links.items()]
+        return told
 
 
 def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Raw]) -> CrawlResult:
@@ -151,7 +181,7 @@ def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Ra
     for part in read:
         if part.level is not None:
             levels[part.level].extend(part.urls)
-    return CrawlResult(
+    result = CrawlResult(
         url=about.url,
         depth=about.depth,
         outcome=about.outcome,
@@ -162,3 +192,24 @@ def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Ra
         skipped=list(chain.from_iterable(part.skipped for part in read)),
         elapsed_s=about.elapsed_s,
     )
+    try:
+        return _with_notes(result, about, read) if about.detail or about.links else result
+    except IndexError as problem:
+        raise DecodeError(ErrorCode.BAD_MESSAGE, "the crawl's answer names URLs that it does not list") from problem
+
+
+def _with_notes(result: CrawlResult, about: Summary, read: list[Part]) -> CrawlResult:
+    urls = list(chain.from_iterable(result.levels))
+    parents = chain.from_iterable(part.parents for part in read)
+    rows = chain.from_iterable(part.pages for part in read)
+    links = chain.from_iterable(part.links for part in read)
+    return replace(
+        result,
+        parents={urls[child]: urls[parent] for child, parent in enumerate(parents) if parent >= 0},
+        pages={urls[row.number]: _detail(urls[row.number], row) for row in rows} if about.detail else None,
+        links={urls[row[0]]: [urls[target] for target in row[1:]] for row in links} if about.links else None,
+    )
+
+
+def _detail(url: str, row: PageRow) -> PageDetail:
+    return PageDetail(url, row.status, row.landed, row.media_type, row.size_bytes, row.time_s, row.canonical)

@@ -15,13 +15,13 @@ from functools import partial
 from msgspec import structs
 
 from backend.kinds.api import Later, RunnerTools
-from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched
+from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched, media_type
 from backend.kinds.crawl.flights import Flights
 from backend.kinds.crawl.hosts import Hosts
 from backend.kinds.crawl.kept import Entry, KeptPage
 from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.pages import PageResult, PageTask, read_page_task
+from backend.kinds.crawl.pages import Detail, PageResult, PageTask, read_page_task
 from backend.kinds.crawl.permits import Permits
 from backend.kinds.crawl.reasons import Skipped
 from backend.kinds.crawl.robots import product_token
@@ -63,12 +63,12 @@ class CrawlRunner:
         task = read_page_task(payload)
         entry = await self._shelf.find(task.url)
         if entry.page is not None and entry.page.is_fresh(task, self._clock.wall()):
-            answer = entry.page.answer(task.url, task.bounds)
+            answer = entry.page.answer(task.url, task.bounds, task.wants)
             if answer is not None:
                 return pack(answer)
         limit_s = min(deadline_s, self._options.page_timeout_s)
         fetch = partial(self._fetch, task, entry, limit_s)
-        return pack(await self._flights.join((task.url, task.bounds), fetch))
+        return pack(await self._flights.join((task.url, task.bounds, task.wants), fetch))
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
@@ -93,7 +93,7 @@ class CrawlRunner:
         finally:
             await self._shelf.give_up(task.url, entry)
         self._hosts.answered(task.url)
-        answer = kept.answer(task.url, task.bounds)
+        answer = kept.answer(task.url, task.bounds, task.wants)
         assert answer is not None, "it was fetched within these bounds"
         return answer
 
@@ -117,7 +117,10 @@ class CrawlRunner:
             return structs.replace(known, checked_at=now, hops=page.hops)
         links = await _links(page)
         unfollowed = [] if self._options.ignores_robots else links.unfollowed
-        return KeptPage(now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified, unfollowed)
+        detail = Detail(media_type(page.content_type), page.size_bytes, page.time_s, links.canonical)
+        return KeptPage(
+            now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified, unfollowed, detail
+        )
 
 
 async def _links(page: Fetched) -> Links:

@@ -30,7 +30,8 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     `depth`: how many links away from the start page URLs are listed. `max_pages`: most pages taken up for
     fetching. `max_age_s`: how old a shared or kept answer may be; 0 insists on a new one. `max_seconds`: after
     that long the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links that are followed,
-    and of those that are not.
+    and of those that are not. `detail`: tell status, parent, type, size and time of each page. `links`: tell which
+    page links to which.
     """
 
     url: str
@@ -41,6 +42,8 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     max_seconds: Annotated[float, Meta(ge=1, le=MAX_SECONDS)] = 3600.0
     include: GlobTexts = ()
     exclude: GlobTexts = ()
+    detail: bool = False
+    links: bool = False
 
     @property
     def bounds(self) -> Bounds:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from functools import cache
 from html import unescape
 from html.entities import html5
+from typing import NamedTuple
 
 _WS = r"\t\n\f\r "
 _VALUE = rf"""(?:"[^"]*+"?|'[^']*+'?|(?!["'])[^{_WS}>]*+)"""
@@ -28,39 +29,52 @@ _ATTRIBUTES = rf"(?>(?:[{_WS}/]++|{_ATTRIBUTE})*)"
 _NAME = rf"[a-zA-Z][^{_WS}/>]*+"
 
 _RAW_TEXT = ("script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea")
-_LINKING = ("a", "area", "base", "meta")
-_WANTED = (*_LINKING, "template", "plaintext", *_RAW_TEXT)
 _END = rf"(?=[{_WS}/>])"
 
-_SKIPPED = "|".join(
-    (
-        r"[^<]++",
-        # the usual end tag, the usual start tag: the other lines would take them too, more slowly
-        r"</[a-su-z][a-z0-9]*+>",
-        r"""<[c-hj-loqruvwyz][a-z0-9]*+(?>(?:[ \n][a-z]++="[^"]*+")*)>""",
-        rf"<(?!(?i:{'|'.join(_WANTED)}){_END}){_NAME}{_ATTRIBUTES}>",
-        rf"</(?!(?i:template){_END}){_NAME}{_ATTRIBUTES}>",
-        r"<!--(?:-?>|.*?--!?>)",
-        r"<(?:!(?!--)|\?|/(?![a-zA-Z]))[^>]*+>",
-        r"<(?![a-zA-Z!?/])",
+
+class Wanted(NamedTuple):
+    """Tags that are asked about, and a pattern that skips others and takes one."""
+
+    names: tuple[str, ...]
+    next: re.Pattern[str]
+
+
+def _wanted(names: tuple[str, ...], other_initials: str) -> Wanted:
+    """`other_initials`: letters, as in a character class, with which none of these and of the special tags begins."""
+    special = (*names, "template", "plaintext", *_RAW_TEXT)
+    skipped = "|".join(
+        (
+            r"[^<]++",
+            # the usual end tag, the usual start tag: the other lines would take them too, more slowly
+            r"</[a-su-z][a-z0-9]*+>",
+            rf"""<[{other_initials}][a-z0-9]*+(?>(?:[ \n][a-z]++="[^"]*+")*)>""",
+            rf"<(?!(?i:{'|'.join(special)}){_END}){_NAME}{_ATTRIBUTES}>",
+            rf"</(?!(?i:template){_END}){_NAME}{_ATTRIBUTES}>",
+            r"<!--(?:-?>|.*?--!?>)",
+            r"<(?:!(?!--)|\?|/(?![a-zA-Z]))[^>]*+>",
+            r"<(?![a-zA-Z!?/])",
+        )
     )
-)
-_NEXT = re.compile(rf"(?>(?:{_SKIPPED}){{0,1000}})(?:<(/?)({_NAME})({_ATTRIBUTES})>)?", re.S)
+    return Wanted(names, re.compile(rf"(?>(?:{skipped}){{0,1000}})(?:<(/?)({_NAME})({_ATTRIBUTES})>)?", re.S))
+
+
+LINKING = _wanted(("a", "area", "base", "meta"), "c-hj-loqruvwyz")
+HEAD = _wanted(("base", "body", "link"), "ac-hjkmoqruvwyz")
 _RAW_TEXT_END = {name: re.compile(rf"</{name}{_END}", re.I) for name in _RAW_TEXT}
 _SCRIPT_MARK = re.compile(rf"<!--(?:-?>)?|-->|<(/?)script{_END}", re.I)
 _REFERENCE = re.compile(r"&(?:#[xX][0-9a-fA-F]++;?|#[0-9]++;?|[a-zA-Z0-9]++;?)")
 
 
-def start_tags(html: str) -> Iterator[tuple[str, str]]:
-    """Name and text of the attributes of each ``a``, ``area``, ``base``, ``meta`` start tag that is in no template."""
+def start_tags(html: str, wanted: Wanted = LINKING) -> Iterator[tuple[str, str]]:
+    """Name and text of the attributes of each start tag that is `wanted` and in no template."""
     templates = position = 0
     while True:
-        found = _NEXT.match(html, position)
+        found = wanted.next.match(html, position)
         if found is None or found.end() == position:
             return  # the end, or something unclosed that reaches to it
         position = found.end()
         name = (found[2] or "").lower()
-        if name in _LINKING:
+        if name in wanted.names:
             if not (found[1] or templates):
                 yield name, found[3]
         elif name == "template":

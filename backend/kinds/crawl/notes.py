@@ -1,0 +1,86 @@
+"""What a crawl keeps beside its levels, for those who asked for it: where each URL was found first, what is known of
+each page, and which page links to which. Pure.
+
+URLs are named by number, in the order of the levels: 0 is the start page. A listed URL costs an entry in a dict and
+four bytes, a page about thirty bytes of compressed text, a link four bytes. All of it is bounded; what is too much is
+left out, and the crawl says so.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from backend.kinds.crawl.pages import PageResult
+from backend.kinds.crawl.parts import Sheaf, json_arrays
+from wire.codec import to_json
+from wire.messages.outcome import PART_BYTES
+
+NOBODY = -1
+"""The parent of what no page links to: the start page."""
+MOST_LINKS = 2_000_000
+"""Links between pages that are noted; four bytes each, and one answer of about 15 MB."""
+MOST_TEXT_BYTES = 64 * 1024 * 1024
+"""Compressed text of what is known of pages."""
+
+
+class PageRow(Struct, array_like=True, frozen=True):
+    """What a result tells of page `number`; `landed` is where redirects led, "" when that is its own URL."""
+
+    number: int
+    status: int = 0
+    landed: str = ""
+    media_type: str = ""
+    size_bytes: int | None = None
+    time_s: float | None = None
+    canonical: str = ""
+
+
+class Notes:
+    """Notes of one crawl from `start`. `details` and `links` say which of them are wanted."""
+
+    def __init__(self, start: str, details: bool, links: bool) -> None:
+        self._numbers = {start: 0}
+        self._parents = array("i", [NOBODY])
+        self._pages = Sheaf(b'{"pages":[', b"]}", MOST_TEXT_BYTES) if details else None
+        self._links: list[array[int]] | None = [] if links else None
+        self._links_room = MOST_LINKS
+        self.is_cut = False
+        """Something was too much."""
+
+    def take(self, url: str, page: PageResult, news: list[str]) -> None:
+        """A page was folded, and is the first to link to `news`, which are listed in this order."""
+        number = self._numbers.get(url, NOBODY)
+        for link in news:
+            self._numbers[link] = len(self._parents)
+            self._parents.append(number)
+        if number == NOBODY:
+            return
+        if self._pages is not None and not self._pages.add(to_json(_row(number, url, page))):
+            self.is_cut = True
+        if self._links is not None and page.links:
+            self._note_links(number, page.links, self._links)
+
+    def parts(self) -> Iterator[bytes]:
+        """Parts of the result; see `result`."""
+        yield from json_arrays(self._parents, b'{"parents":[', b"]}", PART_BYTES)
+        if self._pages is not None:
+            yield from self._pages.parts()
+        yield from json_arrays((row.tolist() for row in self._links or ()), b'{"links":[', b"]}", PART_BYTES)
+
+    def _note_links(self, number: int, links: list[str], noted: list[array[int]]) -> None:
+        self._links_room -= len(links)
+        if self._links_room < 0:
+            self.is_cut = True
+            return
+        noted.append(array("i", [number, *(self._numbers[link] for link in links if link in self._numbers)]))
+
+
+def _row(number: int, url: str, page: PageResult) -> PageRow:
+    landed = page.url if page.url != url else ""
+    detail = page.detail
+    if detail is None:
+        return PageRow(number, page.status, landed)
+    return PageRow(number, page.status, landed, detail.media_type, detail.size_bytes, detail.time_s, detail.canonical)

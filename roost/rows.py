@@ -1,0 +1,56 @@
+"""A crawl's result as one row for each URL: what tables have in columns and lines of JSON in fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from backend.kinds.crawl.result import CrawlResult, PageDetail
+
+ALWAYS = ("url", "level", "outcome", "reason")
+DETAIL = ("parent", "status", "type", "bytes", "time_s", "landed", "canonical")
+
+
+class Row(Struct, frozen=True):
+    """One URL. `level` is None for a page that failed under a URL no level lists."""
+
+    url: str
+    level: int | None
+    outcome: str = ""
+    reason: str = ""
+    parent: str = ""
+    page: PageDetail | None = None
+
+    def value(self, column: str) -> Any:
+        """What the row has in the column; None when that is not known."""
+        place = self if column in self.__struct_fields__ else self.page
+        value = getattr(place, column, None)
+        return None if value == "" else value
+
+    def as_dict(self, columns: tuple[str, ...]) -> dict[str, Any]:
+        """What is known of these columns."""
+        values = {column: self.value(column) for column in columns}
+        return {column: value for column, value in values.items() if value is not None}
+
+
+def columns(result: CrawlResult) -> tuple[str, ...]:
+    """What there is to tell about each URL."""
+    if result.pages is None:
+        return ALWAYS if result.parents is None else (*ALWAYS, "parent")
+    return (*ALWAYS, *DETAIL)
+
+
+def rows(result: CrawlResult) -> Iterator[Row]:
+    """Every URL once, by level, with why it failed or was skipped."""
+    notes = {url: ("skipped", reason) for url, reason in result.skipped}
+    notes |= {url: ("failed", reason) for url, reason in result.failed}
+    parents, pages = result.parents or {}, result.pages or {}
+    for level, urls in enumerate(result.levels):
+        for url in urls:
+            outcome, reason = notes.pop(url, ("", ""))
+            yield Row(url, level, outcome, reason, parents.get(url, ""), pages.get(url))
+    for url, (outcome, reason) in notes.items():
+        yield Row(url, None, outcome, reason)
