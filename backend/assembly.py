@@ -47,6 +47,7 @@ class Site:
     limits: StoreLimits = field(default_factory=StoreLimits)
     secret: InternalSecret = NO_SECRET
     version: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     clock: Clock = SYSTEM_CLOCK
 
 
@@ -73,6 +74,7 @@ class Registration:
             self._vitals,
             incarnation=self._name,
             version=site.version,
+            labels=site.labels,
             secret=site.secret,
             clock=site.clock,
         )

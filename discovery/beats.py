@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from discovery.labels import are_labels
 from wire.codes import ErrorCode
 from wire.errors import DecodeError
 from wire.messages.registry import Beat, ComponentKind, read_beat
@@ -17,6 +18,7 @@ MAX_ADDRESS_CHARS = 512
 MAX_COUNT = 2**40
 MAX_COUNTERS = 100
 MAX_SERIAL_BYTES = 32
+MAX_REPLICAS = 1000
 
 
 def read_checked_beat(body: bytes) -> Beat:
@@ -33,6 +35,8 @@ def read_checked_beat(body: bytes) -> Beat:
             "redeemed",
             len(beat.redeemed) <= MAX_REDEEMED and all(0 < len(serial) <= MAX_SERIAL_BYTES for serial in beat.redeemed),
         ),
+        ("labels", are_labels(beat.labels)),
+        ("replicas", 0 < beat.replicas <= MAX_REPLICAS),
         ("counters", len(beat.counters) <= MAX_COUNTERS and all(len(n) <= MAX_NAME_CHARS for n in beat.counters)),
     ):
         if not is_fine:

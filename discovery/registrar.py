@@ -21,6 +21,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import aiohttp
 
@@ -79,6 +80,7 @@ class Registrar:
         *,
         incarnation: str = "",
         version: str = "",
+        labels: Mapping[str, str] = MappingProxyType({}),
         secret: InternalSecret = NO_SECRET,
         interval_s: float = INTERVAL_S,
         clock: Clock = SYSTEM_CLOCK,
@@ -87,6 +89,7 @@ class Registrar:
         self._replicas = [_Replica(url) for url in replicas]
         self._kind, self._address, self._snapshot = kind, address, snapshot
         self._version, self._clock = version, clock
+        self._labels = dict(labels)
         self._headers = secret.headers()
         self._interval_s = interval_s
         self._sequence = 0
@@ -189,6 +192,8 @@ class Registrar:
             draining=self._draining,
             redeemed=[serial for since, _, serial in self._redeemed if since > replica.acknowledged],
             counters=dict(vitals.counters),
+            labels=self._labels,
+            replicas=len(self._replicas),
         )
 
     def _tell_of_change(self, problems: Sequence[str | None]) -> None:

@@ -2,7 +2,8 @@
 
 ``POST /v1/beat``        msgpack Beat -> BeatAnswer; internal, needs the shared secret where one is set
 ``GET /v1/gateway``      JSON Assignment: where to connect; 503 with Retry-After when nobody has room, 429 when the
-                         client's address has too many tickets that nobody has used
+                         client's address has too many tickets that nobody has used; ``?zone=a`` prefers gateways
+                         with this label
 ``GET /v1/components``   JSON: who is alive, for people and the dashboard
 ``GET /health /ready /metrics``
 
@@ -23,6 +24,7 @@ from prometheus_client import Counter
 from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
 from discovery.callers import CallerLimits, Callers
 from discovery.crowd import Crowd
+from discovery.labels import are_labels
 from discovery.table import INTERVAL_S, TICKET_S, Component, Table
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack, to_json
@@ -139,7 +141,10 @@ class Discovery:
             wait_s = self._callers.refuse(place, now)
             reason = "this address has too many tickets that nobody has used yet"
             return refuse(429, ErrorCode.OVERLOADED, f"{reason}: ask again in {wait_s} s", wait_s)
-        chosen = self._table.choose(now, self._chance.random(), 1 + ALTERNATES)
+        wanted = dict(request.query)
+        if not are_labels(wanted):
+            raise BadInput(ErrorCode.BAD_MESSAGE, "ask for few, short labels: /v1/gateway?zone=a")
+        chosen = self._table.choose(now, self._chance.random(), 1 + ALTERNATES, wanted.items())
         if not chosen:
             _TURNED_AWAY.inc()
             wait_s = self._crowd.refuse(now)
@@ -180,6 +185,7 @@ def describe(component: Component, now: float) -> dict[str, object]:
         "draining": beat.draining,
         "known_s": round(now - component.since, 3),
         "silent_s": round(now - component.heard, 3),
+        "labels": beat.labels,
         "counters": beat.counters,
     }
 

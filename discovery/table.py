@@ -4,10 +4,15 @@ How a gateway is chosen. Each beat reports the connections a gateway holds; unti
 stale, and a crowd that trusts it runs to one door. So every ticket handed out counts as a connection from the
 moment it is given until a gateway reports it redeemed (the same beat already counts the connection) or it
 expires. The choice is the least (reported + reserved) / capacity; ties are broken by a number the caller draws.
+Where there are several replicas, each ticket also stands for those that the others hand out (`discovery.share`).
 
 A gateway that joins a cluster is the emptiest for a while and would get every newcomer at once. While it is
 younger than `RAMP_S` it may have only a growing share of its capacity promised at a time; over it, others
 with room go first. Gateways that come up together, with the cluster or after discovery's own restart, do not ramp.
+
+A gateway whose loop is late beat after beat gives way, too, until it has caught up. Memory counts by the capacity that
+a gateway reports: no more than it has memory for. A client may prefer gateways with certain labels, as those of its
+zone; where none of these has room, or all of them give way, it is sent to others.
 
 Who is left out: gateways that are full or drain, and whatever has missed `MISSED_BEATS` beats, which is
 forgotten. One start of a component is an incarnation; one that beats from an address takes the place of the
@@ -21,10 +26,13 @@ a guess: it moves choices, but never makes a gateway full.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Set
 from math import inf
 from operator import attrgetter
 
+from discovery.component import ELSEWHERE, RAMP_S
+from discovery.component import Component as Component  # part of what a table is asked for
+from discovery.share import Share
 from wire.messages.registry import Beat, ComponentKind
 
 INTERVAL_S = 1.0
@@ -36,11 +44,8 @@ MISSED_BEATS = 3
 TICKET_S = 30
 """A ticket's life: a client connects at once or asks again."""
 
-RAMP_S = 10.0
-"""How long a gateway that joins others is a newcomer."""
-
-RAMP_START = 0.05
-"""The share of its capacity that a newcomer may have promised at first; rises to all of it."""
+ECHO_STEP = 0.05
+"""A change of the echo that is smaller than this changes no ranks."""
 
 MAX_COMPONENTS = 10_000
 """Beyond any real cluster: a bound on what beats can make discovery keep."""
@@ -48,41 +53,8 @@ MAX_COMPONENTS = 10_000
 REMEMBERED_LIVES = 8
 """Earlier incarnations at one address whose late beats are known to be late."""
 
-_GIVES_WAY = 1e6
-"""Added to a rank: after everybody else who has room."""
-
-
-@dataclass(slots=True, eq=False)
-class Component:
-    """A live component: its last beat, when it was first and last heard, and what was promised on top of its load."""
-
-    beat: Beat
-    since: float
-    heard: float
-    is_newcomer: bool = False
-    earlier: tuple[str, ...] = ()
-    reserved: int = 0
-    guessed: int = 0
-    promisable: float = inf
-    rank: float = inf
-
-    def weigh(self) -> None:
-        """Bring `rank`, by which choices go, up to date: how full it is; infinite when nobody may come."""
-        beat = self.beat
-        if beat.draining or beat.load + self.reserved >= beat.capacity:
-            self.rank = inf
-        else:
-            self.rank = (beat.load + self.reserved + self.guessed) / beat.capacity
-            if self.reserved >= self.promisable:
-                self.rank += _GIVES_WAY
-
-    def ramp(self, now: float) -> None:
-        """Let a newcomer have more promised as it grows up."""
-        age = (now - self.since) / RAMP_S
-        self.is_newcomer = self.is_newcomer and age < 1.0
-        share = RAMP_START + (1.0 - RAMP_START) * age
-        self.promisable = max(1.0, self.beat.capacity * share) if self.is_newcomer else inf
-
+RAMP_STEP_S = 0.1
+"""So often newcomers are looked at between their beats."""
 
 _rank = attrgetter("rank")
 
@@ -103,6 +75,10 @@ class Table:
         self._reserved_until: deque[tuple[float, bytes]] = deque()
         self._guessed_until: deque[tuple[float, Component]] = deque()
         self._next_check = inf
+        self._newcomers: list[Component] = []
+        self._next_ramp = inf
+        self._share = Share(born)
+        self._echo = 1.0
 
     def beat(self, beat: Beat, now: float) -> bool:
         """Take a beat; whether it counts. Old, repeated and superseded ones change nothing, nor does one too many."""
@@ -117,23 +93,32 @@ class Table:
             known = self._register(beat, now)
             if known is None:
                 return False
-        known.beat, known.heard = beat, now
+        known.hear(beat, now)
         known.ramp(now)
-        for serial in beat.redeemed:
-            self._redeem(serial, known, now)
-        known.weigh()
+        own = sum([self._redeem(serial, known, now) for serial in beat.redeemed])
+        if beat.kind is ComponentKind.GATEWAY:
+            self._hear_share(own, beat, now)
+        known.weigh(self._echo)
         return True
 
-    def choose(self, now: float, draw: float, count: int = 1) -> list[Component]:
+    def choose(
+        self, now: float, draw: float, count: int = 1, wanted: Set[tuple[str, str]] = frozenset()
+    ) -> list[Component]:
         """The gateway with most room, and up to `count` - 1 that come next; empty when nobody has room.
 
-        `draw` in [0, 1) picks among equals.
+        `draw` in [0, 1) picks among equals. Gateways that have all the labels `wanted` go before others.
         """
         self.expire(now)
+
+        def rank_for_client(gateway: Component) -> float:
+            return gateway.rank if wanted <= gateway.labels else gateway.rank + ELSEWHERE
+
+        rank = rank_for_client if wanted else _rank
         order = self._gateways
-        order.sort(key=_rank)
+        order.sort(key=rank)
+        best = rank(order[0]) if order else inf
         ties = 0
-        while ties < len(order) and order[ties].rank == order[0].rank < inf:
+        while ties < len(order) and rank(order[ties]) == best < inf:
             ties += 1
         turn = int(draw * ties)
         return (order[turn:ties] + order[:turn] + [g for g in order[ties : ties + count] if g.rank < inf])[:count]
@@ -149,7 +134,7 @@ class Table:
             self._unused[place] = self._unused.get(place, 0) + 1
         self._reserved_until.append((now + self.ticket_s, serial))
         gateway.reserved += 1
-        gateway.weigh()
+        gateway.weigh(self._echo)
 
     def unused(self, place: str) -> int:
         """Tickets asked for from there that are neither redeemed nor expired."""
@@ -162,7 +147,9 @@ class Table:
         while self._guessed_until and self._guessed_until[0][0] <= now:
             guess = self._guessed_until.popleft()[1]
             guess.guessed -= 1
-            guess.weigh()
+            guess.weigh(self._echo)
+        if now >= self._next_ramp:
+            self._ramp(now)
         if now >= self._next_check:
             patience_s = MISSED_BEATS * self.interval_s
             for component in [c for c in self._components.values() if c.heard + patience_s <= now]:
@@ -193,6 +180,9 @@ class Table:
         if beat.kind is ComponentKind.GATEWAY:
             new.is_newcomer = any(other.since + RAMP_S <= now for other in self._gateways)
             self._gateways.append(new)
+            if new.is_newcomer:
+                self._newcomers.append(new)
+                self._next_ramp = now
         if beat.address:
             self._holders[_place(beat)] = beat.incarnation
         self._components[beat.incarnation] = new
@@ -207,11 +197,33 @@ class Table:
         if beat.kind is ComponentKind.GATEWAY:
             self._gateways.remove(component)
 
-    def _redeem(self, serial: bytes, gateway: Component, now: float) -> None:
-        """The client came: to the gateway that was meant or to an alternate, whose ticket has the same serial."""
-        if not self._release(serial) and now < self._blind_until:
+    def _ramp(self, now: float) -> None:
+        for newcomer in self._newcomers:
+            newcomer.ramp(now)
+            newcomer.weigh(self._echo)
+        self._newcomers = [newcomer for newcomer in self._newcomers if newcomer.is_newcomer]
+        self._next_ramp = now + RAMP_STEP_S if self._newcomers else inf
+
+    def _hear_share(self, own: int, beat: Beat, now: float) -> None:
+        """Learn from a gateway's beat which part of all tickets is ours; not while some may be our earlier life's."""
+        if now >= self._blind_until:
+            self._share.hear(own, len(beat.redeemed), now)
+        echo = self._share.echo(beat.replicas)
+        if abs(echo - self._echo) > self._echo * ECHO_STEP:
+            self._echo = echo
+            for gateway in self._gateways:
+                gateway.weigh(echo)
+
+    def _redeem(self, serial: bytes, gateway: Component, now: float) -> bool:
+        """The client came: to the gateway that was meant or to an alternate, whose ticket has the same serial.
+
+        Whether it was a ticket of ours.
+        """
+        is_own = self._release(serial)
+        if not is_own and now < self._blind_until:
             gateway.guessed += 1
             self._guessed_until.append((now + self.ticket_s, gateway))
+        return is_own
 
     def _release(self, serial: bytes) -> bool:
         found = self._reservations.pop(serial, None)
@@ -223,7 +235,7 @@ class Table:
         elif place:
             del self._unused[place]
         gateway.reserved -= 1
-        gateway.weigh()
+        gateway.weigh(self._echo)
         return True
 
 

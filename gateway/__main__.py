@@ -82,6 +82,7 @@ def _stack(server: Server, options: Options) -> tuple[Stack, AdminHttp | None]:
                 lambda: options.public_url or server.url,
                 server.vitals,
                 incarnation=server.incarnation,
+                labels=options.labels,
                 secret=InternalSecret(options.secret),
                 clock=server.clock,
             )

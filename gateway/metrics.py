@@ -62,6 +62,7 @@ class GatewayCollector(Collector):
         yield _gauge("connections", "Connections held, opening and closing ones included", server.connections)
         yield _gauge("open_connections", "Connections on which messages flow", server.counters.open_now)
         yield _gauge("capacity", "Connections that can be held", server.capacity)
+        yield _gauge("room", "Connections that can be held with the memory there is", server.room())
         yield _gauge(
             "loop_lag_seconds", "Longest delay of the event loop in the last second", server.ticker.lag_ms / 1e3
         )

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
+from discovery.labels import read_labels
 from gateway.api import Application
 from gateway.settings import Settings
 from wire.errors import Misuse
@@ -33,6 +34,7 @@ class Options:
     settings: Settings
     discovery: tuple[str, ...]
     public_url: str
+    labels: dict[str, str]
     admin_host: str
     admin_port: int | None
     keys: str
@@ -59,6 +61,12 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add(process, "discovery", str, "", "base URLs of discovery's replicas, with commas between them", metavar="URL")
     process.add_argument("--no-discovery", action="store_true", help="run alone, known to nobody")
     _add(process, "public_url", str, "", "what clients are told to connect to (ws://HOST:PORT)", metavar="URL")
+    process.add_argument(
+        "--label",
+        action="append",
+        metavar="NAME=VALUE",
+        help="what clients may prefer, as zone=a; may be repeated",
+    )
     _add(process, "admin_host", str, "127.0.0.1", "address of /health, /ready and /metrics")
     _add(
         process, "admin_port", int, None, "port of /health, /ready and /metrics; 0 picks one; without it there are none"
@@ -114,6 +122,8 @@ def _options(given: dict[str, Any]) -> Options:
     settings = Settings(**{item.name: given.pop(item.name) for item in fields(Settings)})
     alone = given.pop("no_discovery")
     discovery = tuple(url.strip() for url in given.pop("discovery").split(",") if url.strip())
+    written = given.pop("label") or os.environ.get(variable("label"), "").split(",")
+    given["labels"] = read_labels(label for label in written if label)
     given["jwt_algorithms"] = tuple(name.strip() for name in given["jwt_algorithms"].split(",") if name.strip())
     if not given["app"]:
         raise Misuse("say which application to run: --app gateway.examples.echo:Echo")

@@ -20,6 +20,7 @@ from gateway.door import TURN_AWAY_COUNT, Door
 from gateway.drain import send_away
 from gateway.links import Links
 from gateway.listener import Listener, bind
+from gateway.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
 from gateway.poller import Poller
 from gateway.settings import Settings, capacity
 from gateway.slots import OPEN
@@ -165,10 +166,15 @@ class Server:
         except Misuse as problem:
             log.error("certificate not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
 
+    def room(self) -> int:
+        """Connections that can be held now: its capacity, or as many as there is memory for."""
+        each = CONNECTION_BYTES + (TLS_BYTES if self._tls else 0)
+        return min(self.capacity, self.links.slots.used + spare_bytes() // each)
+
     def vitals(self) -> Vitals:
         """One snapshot for discovery (P31)."""
         return Vitals(
-            capacity=self.capacity,
+            capacity=self.room(),
             load=self.links.slots.used,
             lag_ms=self.ticker.lag_ms,
             redeemed=self._booth.take_redeemed(),

@@ -23,6 +23,7 @@ from backend.lock.server import LockServer
 from backend.store.port import StoreLimits
 from backend.wiring import IN_MEMORY, Engines, EngineUrls
 from discovery.callers import MAX_UNUSED_TICKETS, CallerLimits
+from discovery.labels import read_labels
 from discovery.server import Discovery
 from gateway import kernel
 from gateway.metrics import GatewayCollector
@@ -101,6 +102,15 @@ AdminPort = Annotated[
         max=65535,
         help="Port of /health, /ready and /metrics; without it there are none.",
         envvar="ROOST_ADMIN_PORT",
+    ),
+]
+Labels = Annotated[
+    list[str],
+    typer.Option(
+        "--label",
+        help="Where this part runs or whom it is for, as zone=a; may be repeated. Clients may prefer such gateways.",
+        envvar="ROOST_LABEL",
+        metavar="NAME=VALUE",
     ),
 ]
 LogLevel = Annotated[
@@ -202,6 +212,7 @@ def gateway(
         bool, typer.Option(help="Let nobody in without a ticket of discovery.", envvar="ROOST_REQUIRE_TICKET")
     ] = False,
     discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
     broker: BrokerUrl = IN_MEMORY,
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
@@ -214,7 +225,7 @@ def gateway(
     """Run a gateway that speaks the job protocol."""
     set_up_logging(log_level, log_style)
     settings = Settings(host=host, port=gateway_port)
-    site = _checked(lambda: _site(discovery_urls, broker, cache, kind, live_requests))
+    site = _checked(lambda: _site(discovery_urls, label, broker, cache, kind, live_requests))
     parts, server = _checked(lambda: gateway_parts(site, settings, public_url, require_ticket))
     kernel.warn(settings.backlog, server.capacity)
     REGISTRY.register(GatewayCollector(server))
@@ -226,6 +237,7 @@ def lock(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_PORT")] = 8100,
     public_url: PublicUrl = "",
     discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
     store: StoreUrl = "sqlite:roost-jobs.db",
     live_requests: LiveRequests = 1,
     log_level: LogLevel = Level.INFO,
@@ -233,7 +245,7 @@ def lock(
 ) -> None:
     """Run a lock server: who may work on a job, and what is safe."""
     set_up_logging(log_level, log_style)
-    site = _checked(lambda: _site(discovery_urls, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
+    site = _checked(lambda: _site(discovery_urls, label, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
     parts = _checked(lambda: lock_parts(site, host, port, public_url))
     server = next(part for part in parts if isinstance(part, LockServer))
     _serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
@@ -241,6 +253,7 @@ def lock(
 
 def master(
     discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
     broker: BrokerUrl = IN_MEMORY,
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
@@ -252,13 +265,14 @@ def master(
 ) -> None:
     """Run a master: splits jobs into tasks, level by level, and folds their results."""
     set_up_logging(log_level, log_style)
-    site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
+    site = _checked(lambda: _site(discovery_urls, label, broker, cache, kind))
     stack = _stack(master_parts(site, master_slots), admin_host, admin_port)
     _serve(stack, lambda: typer.echo(f"master with {master_slots} slots"))
 
 
 def worker(
     discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
     broker: BrokerUrl = IN_MEMORY,
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
@@ -273,7 +287,7 @@ def worker(
 ) -> None:
     """Run a worker: does tasks, and keeps nothing."""
     set_up_logging(log_level, log_style)
-    site = _checked(lambda: _site(discovery_urls, broker, cache, kind))
+    site = _checked(lambda: _site(discovery_urls, label, broker, cache, kind))
     options = _checked(lambda: _options(allow_private, contact, ignore_robots))
     stack = _stack(worker_parts(site, worker_slots, options), admin_host, admin_port)
     _serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
@@ -287,6 +301,7 @@ def _options(allow_private: list[str], contact: str, ignore_robots: bool) -> dic
 
 def _site(
     discovery_urls: list[str],
+    labels: list[str],
     broker: str,
     cache: str,
     kinds: Any,
@@ -308,6 +323,7 @@ def _site(
         limits=limits,
         secret=_secret(),
         version=VERSION,
+        labels=read_labels(separate(labels)),
     )
 
 

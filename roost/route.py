@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 from collections.abc import Iterable, Mapping
 
 import aiohttp
@@ -132,11 +133,15 @@ class Link:
 
 
 class Route:
-    """How one client gets to a gateway. `urls` are replicas of discovery, or a gateway. Raises BadInput for others."""
+    """How one client gets to a gateway. `urls` are replicas of discovery, or a gateway. Raises BadInput for others.
+
+    Labels of the gateways that are preferred stand in a replica's query: ``http://host:8000?zone=a``.
+    """
 
     def __init__(self, http: aiohttp.ClientSession, urls: Iterable[str]) -> None:
         self._http = http
         self._urls = [_checked(url) for url in urls]
+        random.shuffle(self._urls)  # so that every replica has its part of the clients
         if not self._urls:
             raise BadInput(ErrorCode.BAD_URL, "name the URL of at least one discovery server")
 
@@ -195,7 +200,7 @@ class Route:
     async def _ask(self, url: URL) -> list[Choice]:
         try:
             timeout = aiohttp.ClientTimeout(total=ASK_S)
-            async with self._http.get(url / "v1" / "gateway", timeout=timeout) as response:
+            async with self._http.get((url / "v1" / "gateway").with_query(url.query), timeout=timeout) as response:
                 body = await response.read()
                 if response.status in (429, 503):
                     raise NoWay(_refusal(body), _retry_after(response.headers))

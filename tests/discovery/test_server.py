@@ -48,6 +48,18 @@ async def test_a_client_is_given_the_gateway_with_most_room_and_tickets_that_eac
     assert keyring.read_ticket(assignment.alternates[0].ticket, now, "g1").serial == ticket.serial
 
 
+async def test_a_client_is_given_gateways_of_its_zone_first_and_others_where_there_are_none(
+    http: aiohttp.ClientSession,
+) -> None:
+    await send(http, make_beat("g1", load=50, labels={"zone": "a"}))
+    await send(http, make_beat("g2", labels={"zone": "b"}))
+    answer = await get_json(http, "/v1/gateway?zone=a")
+    assert (answer["url"], answer["alternates"][0]["url"]) == ("ws://g1:9001", "ws://g2:9001")
+    assert (await get_json(http, "/v1/gateway?zone=c"))["url"] == "ws://g2:9001"
+    for hostile in ("zone=" + "a" * 65, "&".join(f"n{number}=v" for number in range(17)), "zone=%00", "=a"):
+        assert (await get_json(http, f"/v1/gateway?{hostile}", 400))["code"] == "bad_message"
+
+
 async def test_askers_at_the_same_time_are_spread_evenly(http: aiohttp.ClientSession) -> None:
     for name in ("g1", "g2", "g3"):
         await send(http, make_beat(name))
@@ -105,6 +117,10 @@ async def test_a_beat_without_the_secret_is_refused_and_changes_nothing(
         (pack(make_beat(redeemed=[b"x" * 33])), "redeemed"),
         (pack(make_beat(counters={str(n): 0.0 for n in range(101)})), "counters"),
         (pack(make_beat(version="v" * 65)), "version"),
+        (pack(make_beat(labels={"": "a"})), "labels"),
+        (pack(make_beat(labels={"zone": "a" * 65})), "labels"),
+        (pack(make_beat(labels={str(n): "" for n in range(17)})), "labels"),
+        (pack(make_beat(replicas=0)), "replicas"),
     ],
 )
 async def test_a_bad_beat_is_told_what_is_wrong_and_changes_nothing(

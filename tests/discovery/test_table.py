@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.table import MAX_COMPONENTS, MISSED_BEATS, RAMP_S, TICKET_S, Component, Table
+from discovery.component import RAMP_S, STRAINED_LAG_MS
+from discovery.table import MAX_COMPONENTS, MISSED_BEATS, TICKET_S, Component, Table
 from tests.discovery.beats import make_beat
 from wire.messages.registry import ComponentKind
 
@@ -211,6 +212,98 @@ def test_a_newcomer_with_the_last_free_place_is_still_chosen() -> None:
     table.beat(make_beat("old", load=10, capacity=10), 0.0)
     table.beat(make_beat("new", capacity=10), RAMP_S)
     assert hand_out(table, 10, RAMP_S) == {"new": 10}
+
+
+def test_a_newcomer_grows_up_between_its_beats_too() -> None:
+    table = Table(LONG_AGO, interval_s=100.0)
+    table.beat(make_beat("old", load=500, capacity=1000), 0.0)
+    table.beat(make_beat("new", capacity=1000), RAMP_S)
+    assert hand_out(table, 100, RAMP_S)["new"] == 50
+    assert hand_out(table, 500, 1.5 * RAMP_S, first=100)["new"] > 400
+
+
+def test_a_gateway_that_is_late_beat_after_beat_gives_way_until_it_has_caught_up() -> None:
+    table = Table(LONG_AGO)
+    table.beat(make_beat("calm", 1, load=90), 0.0)
+    chosen = []
+    for sequence, lag_ms in enumerate([0, 400, 400, 400, 0, 0], start=1):
+        table.beat(make_beat("late", sequence, lag_ms=float(lag_ms)), 0.0)
+        chosen.append(names(table.choose(0.1, 0.0, 2)))
+    assert chosen == [["late", "calm"]] * 2 + [["calm", "late"]] * 2 + [["late", "calm"]] * 2
+
+
+def test_one_long_hiccup_is_forgotten_after_two_beats() -> None:
+    table = Table(LONG_AGO)
+    table.beat(make_beat("calm", load=1), 0.0)
+    table.beat(make_beat("late", 1, lag_ms=1e9), 0.0)
+    assert names(table.choose(0.1, 0.0)) == ["calm"]
+    for sequence in (2, 3):
+        table.beat(make_beat("late", sequence), 0.0)
+    assert names(table.choose(0.1, 0.0)) == ["late"]
+
+
+def test_a_late_gateway_with_the_last_free_place_is_still_chosen() -> None:
+    table = Table(LONG_AGO)
+    table.beat(make_beat("full", load=100), 0.0)
+    table.beat(make_beat("late", lag_ms=STRAINED_LAG_MS * 4), 0.0)
+    assert names(table.choose(0.1, 0.0, 3)) == ["late"]
+
+
+@pytest.mark.parametrize("lag_ms", [float("nan"), -5.0])
+def test_a_lag_that_makes_no_sense_counts_nothing(lag_ms: float) -> None:
+    table = Table(LONG_AGO)
+    table.beat(make_beat("odd", lag_ms=lag_ms), 0.0)
+    table.beat(make_beat("calm", load=1), 0.0)
+    assert names(table.choose(0.1, 0.0)) == ["odd"]
+
+
+def test_gateways_with_the_wanted_labels_go_first_and_others_where_these_have_no_room() -> None:
+    table = Table(LONG_AGO)
+    near, fast = ("zone", "a"), ("disk", "fast")
+    table.beat(make_beat("here", load=8, capacity=10, labels=dict([near])), 0.0)
+    table.beat(make_beat("best", load=9, capacity=10, labels=dict([near, fast])), 0.0)
+    table.beat(make_beat("there", capacity=10, labels={"zone": "b"}), 0.0)
+    assert names(table.choose(0.1, 0.0, 3, {near})) == ["here", "best", "there"]
+    assert names(table.choose(0.1, 0.0, 3, {near, fast})) == ["best", "there", "here"]
+    assert names(table.choose(0.1, 0.0, 3)) == ["there", "here", "best"]
+    assert names(table.choose(0.1, 0.0, 1, {("zone", "nowhere")})) == ["there"]
+    for number in range(3):
+        table.reserve(bytes((number,)), table.choose(0.1, 0.0, 1, {near})[0], 0.1)
+    assert names(table.choose(0.1, 0.0, 3, {near})) == ["there"]
+
+
+def test_a_late_gateway_is_not_preferred_for_its_labels() -> None:
+    table = Table(LONG_AGO)
+    table.beat(make_beat("late", labels={"zone": "a"}, lag_ms=STRAINED_LAG_MS * 4), 0.0)
+    table.beat(make_beat("there", labels={"zone": "b"}), 0.0)
+    assert names(table.choose(0.1, 0.0, 2, {("zone", "a")})) == ["there", "late"]
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+def test_replicas_that_share_nothing_fill_a_gap_together_and_not_each(replicas: int) -> None:
+    """One of three gateways has 300 connections fewer; 900 askers between two beats, dealt to the replicas."""
+    tables = [Table(LONG_AGO) for _ in range(replicas)]
+    loads = {"a": 1000, "b": 1000, "c": 700}
+    for table in tables:
+        for name, load in loads.items():
+            table.beat(make_beat(name, load=load, capacity=5000, replicas=replicas), 0.0)
+    for number, table in enumerate(tables):
+        for name, count in hand_out(table, 900 // replicas, 0.5, first=1000 * number).items():
+            loads[name] += count
+    assert max(loads.values()) - min(loads.values()) <= 3 * replicas
+
+
+def test_a_replica_that_alone_is_asked_learns_that_its_tickets_are_all_there_are() -> None:
+    """Its beats say three replicas; once the redeemed tickets are all its own, each counts as one."""
+    table = Table(LONG_AGO)
+    for name in ("a", "b"):
+        table.beat(make_beat(name, capacity=10_000, replicas=3), 0.0)
+    given_to = hand_out(table, 2000, 0.5)
+    serials = [number.to_bytes(8, "big") for number in range(2000)]
+    table.beat(make_beat("a", 2, load=2000, capacity=10_000, redeemed=serials, replicas=3), 1.0)
+    table.beat(make_beat("b", 2, load=1900, capacity=10_000, replicas=3), 1.0)
+    assert given_to == {"a": 1000, "b": 1000}
+    assert hand_out(table, 100, 1.1, first=2000) == {"b": 100}
 
 
 def test_gateways_that_come_up_together_do_not_ramp() -> None:

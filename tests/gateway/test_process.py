@@ -19,7 +19,7 @@ from tests.gateway.harness import PATIENCE_S
 from wire.clock import SYSTEM_CLOCK
 from wire.tokens import Keyring, Ticket
 
-ECHO = ("--app", "gateway.examples.echo:Echo", "--no-discovery", "--port", "0")
+ECHO = ("--app", "gateway.examples.echo:Echo", "--port", "0", "--no-discovery")
 UPGRADE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -44,8 +44,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*arguments: str, **variables: str) -> AsyncIterator[Running]:
-    command = (sys.executable, "-m", "gateway", *ECHO, "--admin-port", "0", *arguments)
+async def running(*arguments: str, alone: bool = True, **variables: str) -> AsyncIterator[Running]:
+    app = ECHO if alone else ECHO[:-1]
+    command = (sys.executable, "-m", "gateway", *app, "--admin-port", "0", *arguments)
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **variables}
     )
@@ -155,6 +156,7 @@ async def test_options_come_from_variables_too_and_options_win() -> None:
         ([*ECHO, "--ping-after-s", "-1"], "ping_after_s is -1.0: it must not be negative"),
         ([*ECHO, "--max-connections", "99999999"], "RLIMIT_NOFILE"),
         ([*ECHO, "--require-ticket"], "--keys"),
+        ([*ECHO, "--label", "zone"], "NAME=VALUE"),
         ([*ECHO, "--require-ticket", "--keys", "short:key"], "16 bytes"),
     ],
 )
@@ -171,7 +173,7 @@ async def test_options_that_make_no_sense_are_refused_with_a_sentence(arguments:
 async def test_a_port_that_is_taken_is_said_in_one_line() -> None:
     async with running() as gateway:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", *ECHO[:3], "--port", str(gateway.port), stderr=asyncio.subprocess.PIPE
+            sys.executable, "-m", "gateway", *ECHO, "--port", str(gateway.port), stderr=asyncio.subprocess.PIPE
         )
         async with asyncio.timeout(PATIENCE_S):
             _, errors = await process.communicate()

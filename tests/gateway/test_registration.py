@@ -7,6 +7,7 @@ import aiohttp
 from discovery.registrar import Registrar
 from discovery.server import Discovery
 from tests.gateway.harness import House, until
+from tests.gateway.test_process import running
 from wire.messages.registry import ComponentKind
 from wire.tokens import Keyring
 
@@ -39,3 +40,21 @@ async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_
         await registrar.stop()
         await discovery.stop()
     await until(lambda: server.counters.open_now == 0)
+
+
+async def test_a_gateway_process_is_known_by_its_labels_and_preferred_for_them() -> None:
+    discovery = Discovery("127.0.0.1", 0, Keyring.random())
+    await discovery.start()
+    known = ("--discovery", discovery.url)
+    async with (
+        running(*known, "--label", "zone=a", alone=False) as here,
+        running(*known, alone=False, ROOST_LABEL="zone=b,disk=fast") as there,
+        aiohttp.ClientSession(discovery.url) as http,
+    ):
+        for query, gateway in (("zone=a", here), ("zone=b", there), ("zone=b&disk=fast", there)) * 3:
+            async with http.get(f"/v1/gateway?{query}") as answer:
+                assert (await answer.json())["url"].endswith(f":{gateway.port}")
+        async with http.get("/v1/components") as answer:
+            labels = [component["labels"] for component in (await answer.json())["components"]]
+        assert sorted(labels, key=str) == [{"zone": "a"}, {"zone": "b", "disk": "fast"}]
+    await discovery.stop()

@@ -24,7 +24,8 @@ class Beat(Struct, array_like=True, frozen=True):
 
     `incarnation` is new with every start; `sequence` grows with every beat of it. `load` and
     `capacity` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` lists
-    the serials of tickets redeemed since the last acknowledged beat.
+    the serials of tickets redeemed since the last acknowledged beat. `labels` say where it runs or whom it is for,
+    `replicas` to how many replicas of discovery it beats.
     """
 
     kind: ComponentKind
@@ -38,6 +39,8 @@ class Beat(Struct, array_like=True, frozen=True):
     draining: bool = False
     redeemed: list[bytes] = []
     counters: dict[str, float] = {}
+    labels: dict[str, str] = {}
+    replicas: int = 1
 
 
 class BeatAnswer(Struct, array_like=True, frozen=True):
