@@ -27,6 +27,7 @@ from gateway.settings import Settings
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse
 from wire.internal import NO_SECRET, InternalSecret
+from wire.messages.moves import Place
 from wire.messages.registry import ComponentKind
 from wire.service import Hooks, Part
 from wire.tokens import Keyring
@@ -64,6 +65,10 @@ class Registration:
     def locks(self) -> list[str]:
         """Addresses of live lock servers."""
         return self._registrar.locks() if self._registrar is not None else []
+
+    async def reserve(self, count: int, *, is_leaving: bool) -> list[Place]:
+        """Places at other gateways for so many clients of this one."""
+        return await self._registrar.reserve(count, is_leaving=is_leaving) if self._registrar is not None else []
 
     async def start(self) -> None:
         site = self._site
@@ -160,7 +165,13 @@ def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticke
     locks = LockClient(known.locks, site.secret)
     ingress = Ingress(ingress_settings, broker, cache, locks, site.kinds, site.keys, site.clock)
     server = Server(
-        ingress, settings, clock=site.clock, incarnation=name, keyring=site.keys, require_ticket=require_ticket
+        ingress,
+        settings,
+        clock=site.clock,
+        incarnation=name,
+        keyring=site.keys,
+        require_ticket=require_ticket,
+        places=known.reserve,
     )
     background = Hooks(start=ingress.requests.start, stop=ingress.requests.stop)
     return [*_connections(broker, cache), locks, background, server, known], server

@@ -31,12 +31,14 @@ from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
 from wire.errors import RoostError, Unavailable
 from wire.internal import NO_SECRET, InternalSecret
+from wire.messages.moves import MAX_PLACES, Place, ReservePlaces, read_places
 from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
 
 log = logging.getLogger(__name__)
 
 _INTERVAL_BOUNDS_S = (0.02, 60.0)
 _SHORTEST_WAIT_S = 0.5
+_OUTAGES = (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class _Replica:
 
     def __init__(self, url: str) -> None:
         self.beat_url = url.rstrip("/") + "/v1/beat"
+        self.places_url = url.rstrip("/") + "/v1/places"
         self.acknowledged = 0
         self.answer: BeatAnswer | None = None
         self.answers_now = False
@@ -130,6 +133,19 @@ class Registrar:
             await self._session.close()
             self._session = None
 
+    async def reserve(self, count: int, *, is_leaving: bool) -> list[Place]:
+        """Places at other gateways for so many clients of this one, from the first replica that answers.
+
+        Fewer where there are fewer, or more than one request may ask for; none while no replica answers.
+        """
+        body = pack(ReservePlaces(self.incarnation, min(count, MAX_PLACES), is_leaving))
+        for replica in sorted(self._replicas, key=lambda replica: not replica.answers_now):
+            try:
+                return read_places(await self._post(replica.places_url, body)).places
+            except _OUTAGES as problem:
+                log.info("no places", extra={"action": "no_places", "reason": _reason(replica.places_url, problem)})
+        return []
+
     async def _beat_on(self) -> None:
         due = self._clock.monotonic()
         while True:
@@ -161,23 +177,25 @@ class Registrar:
     async def _beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> str | None:
         """Send one beat to one replica; why it did not count, or None."""
         body = pack(self._make_beat(replica, vitals, sequence))
-        timeout = aiohttp.ClientTimeout(total=max(self._interval_s, _SHORTEST_WAIT_S))
         try:
-            answer = await self._post(replica.beat_url, body, timeout)
-        except (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError) as problem:
+            answer = read_beat_answer(await self._post(replica.beat_url, body))
+        except _OUTAGES as problem:
             replica.answers_now = False
-            return f"{replica.beat_url}: {str(problem) or type(problem).__name__}"
+            return _reason(replica.beat_url, problem)
         replica.answer = answer
         replica.acknowledged = max(replica.acknowledged, sequence)
         replica.answers_now = True
         return None
 
-    async def _post(self, url: str, body: bytes, timeout: aiohttp.ClientTimeout) -> BeatAnswer:
-        assert self._session is not None
+    async def _post(self, url: str, body: bytes) -> bytes:
+        """The answer of one replica. Raises one of `_OUTAGES`."""
+        if self._session is None:
+            raise Unavailable("discovery", "the registrar does not run")
+        timeout = aiohttp.ClientTimeout(total=max(self._interval_s, _SHORTEST_WAIT_S))
         async with self._session.post(url, data=body, timeout=timeout) as response:
             if response.status != 200:
-                raise Unavailable("discovery", f"the answer to a beat was {response.status}")
-            return read_beat_answer(await response.read())
+                raise Unavailable("discovery", f"the answer was {response.status}")
+            return await response.read()
 
     def _make_beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> Beat:
         return Beat(
@@ -203,6 +221,10 @@ class Registrar:
         if self._lost and not lost:
             log.warning("discovery is back", extra={"action": "discovery_back"})
         self._lost = lost
+
+
+def _reason(url: str, problem: Exception) -> str:
+    return f"{url}: {str(problem) or type(problem).__name__}"
 
 
 def new_incarnation() -> str:

@@ -5,6 +5,7 @@
                          client's address has too many tickets that nobody has used; ``?zone=a`` prefers gateways
                          with this label
 ``GET /v1/components``   JSON: who is alive, for people and the dashboard
+``POST /v1/places``      places at other gateways for clients that are to be moved (`discovery.moves`); internal
 ``GET /health /ready /metrics``
 
 Any page may ask the GET routes (CORS); they carry nothing secret but tickets, which are for whoever asks. Whatever is
@@ -21,16 +22,18 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import Counter
 
+from discovery.answers import in_json, refuse
 from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
 from discovery.callers import CallerLimits, Callers
 from discovery.crowd import Crowd
 from discovery.labels import are_labels
+from discovery.moves import SERIAL_BYTES, Moves
 from discovery.table import INTERVAL_S, TICKET_S, Component, Table
 from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codec import pack, to_json
+from wire.codec import pack
 from wire.codes import ErrorCode
 from wire.errors import BadInput
-from wire.internal import NO_SECRET, InternalSecret
+from wire.internal import NO_ADMIN, NO_SECRET, AdminToken, InternalSecret
 from wire.messages.registry import Assignment, BeatAnswer, Choice, ComponentKind
 from wire.service import add_admin_routes, serve
 from wire.tokens import Keyring, Ticket
@@ -40,7 +43,6 @@ log = logging.getLogger(__name__)
 ALTERNATES = 2
 """Gateways named beside the best one, for a client that cannot reach it."""
 
-SERIAL_BYTES = 12
 BACKLOG = 4096
 """Connections the system may hold for us while a crowd arrives; it takes less where its own limit is lower."""
 
@@ -64,7 +66,9 @@ def add_plain_root(app: web.Application) -> None:
 
 
 class Discovery:
-    """One replica. `secret` guards beats; `keyring` signs tickets and must be one that the gateways accept.
+    """One replica. `secret` guards beats, `admin` what operators ask for.
+
+    `keyring` signs tickets and must be one that the gateways accept.
 
     `add_pages` puts routes of the caller's beside these (it owns `/`). `port` 0 picks a free one.
     """
@@ -76,6 +80,7 @@ class Discovery:
         keyring: Keyring,
         *,
         secret: InternalSecret = NO_SECRET,
+        admin: AdminToken = NO_ADMIN,
         interval_s: float = INTERVAL_S,
         ticket_s: int = TICKET_S,
         limits: CallerLimits = CallerLimits(),  # noqa: B008  frozen
@@ -84,7 +89,7 @@ class Discovery:
     ) -> None:
         self._host, self._port = host, port
         self._keyring, self._clock = keyring, clock
-        self._secret = secret
+        self._secret, self._admin = secret, admin
         self._interval_s, self._ticket_s = interval_s, ticket_s
         self._add_pages = add_pages
         self._chance = random.SystemRandom()
@@ -109,6 +114,9 @@ class Discovery:
         add_admin_routes(app, lambda: self._ready)
         self._add_pages(app)
         self._table = Table(self._clock.monotonic(), self._interval_s, self._ticket_s)
+        draw = self._chance.random
+        moves = Moves(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
+        moves.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self._port = await serve(self._runner, self._host, self._port, BACKLOG)
         self._ready = True
@@ -156,7 +164,7 @@ class Discovery:
         self._crowd.admit(now)
         _ASSIGNED.inc()
         first, *others = (self._make_choice(gateway, serial) for gateway in chosen)
-        return _json(Assignment(first.url, first.ticket, self._ticket_s, others))
+        return in_json(Assignment(first.url, first.ticket, self._ticket_s, others))
 
     def _make_choice(self, gateway: Component, serial: bytes) -> Choice:
         """A ticket each, with one serial: whichever is redeemed ends the reservation."""
@@ -167,7 +175,7 @@ class Discovery:
     async def _list_components(self, _: web.Request) -> web.Response:
         now = self._clock.monotonic()
         self._table.expire(now)
-        return _json({"components": [describe(component, now) for component in self._table.components()]})
+        return in_json({"components": [describe(component, now) for component in self._table.components()]})
 
 
 def describe(component: Component, now: float) -> dict[str, object]:
@@ -211,16 +219,3 @@ async def answer_in_json(request: web.Request, handler: Handler) -> web.StreamRe
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     return response
-
-
-def refuse(status: int, code: str, message: str, retry_after_s: int | None = None) -> web.Response:
-    """An error as JSON."""
-    response = _json({"code": str(code), "message": message}, status)
-    if retry_after_s is not None:
-        response.headers["Retry-After"] = str(retry_after_s)
-    return response
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(body=to_json(value), status=status, content_type="application/json", headers=headers)

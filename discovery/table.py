@@ -160,6 +160,10 @@ class Table:
         """Everybody alive, in the order of registration."""
         return list(self._components.values())
 
+    def find(self, incarnation: str) -> Component | None:
+        """The live component of this name."""
+        return self._components.get(incarnation)
+
     def addresses(self, kind: ComponentKind) -> list[str]:
         """Where live components of this kind that do not drain are found; sorted."""
         holders = ((address, self._components[name]) for (k, address), name in self._holders.items() if k is kind)

@@ -13,6 +13,7 @@ from discovery.registrar import Registrar
 from gateway import kernel
 from gateway.bearer import Bearer
 from gateway.metrics import GatewayCollector
+from gateway.moves import nowhere
 from gateway.options import Options, load_application, of_process, parse
 from gateway.prefork import Family
 from gateway.server import Server
@@ -45,12 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def serve(options: Options) -> int:
     """Be one gateway process; the exit status."""
     try:
-        server = _server(options)
+        server, registrar = _server(options)
     except Misuse as problem:
         return _fail(problem)
     kernel.warn(options.settings.backlog, server.capacity)
     REGISTRY.register(GatewayCollector(server))
-    stack, admin = _stack(server, options)
+    stack, admin = _stack(server, registrar, options)
     try:
         run(stack, lambda: _announce(server, admin))
     except OSError as problem:
@@ -58,35 +59,43 @@ def serve(options: Options) -> int:
     return 0
 
 
-def _server(options: Options) -> Server:
+def _server(options: Options) -> tuple[Server, Registrar | None]:
     keyring = Keyring.from_text(options.keys) if options.keys else None
     app = load_application(options.app)
     bearer = None
     if options.jwt_key:
         bearer = Bearer(options.jwt_key, options.jwt_algorithms, options.jwt_audience, SYSTEM_CLOCK)
-    return Server(app, options.settings, keyring=keyring, require_ticket=options.require_ticket, bearer=bearer)
+    registrar = None
+    if options.discovery:
+        registrar = Registrar(
+            options.discovery,
+            ComponentKind.GATEWAY,
+            lambda: options.public_url or server.url,
+            lambda: server.vitals(),
+            labels=options.labels,
+            secret=InternalSecret(options.secret),
+        )
+    server = Server(
+        app,
+        options.settings,
+        incarnation=registrar.incarnation if registrar else "",
+        keyring=keyring,
+        require_ticket=options.require_ticket,
+        bearer=bearer,
+        places=registrar.reserve if registrar else nowhere,
+    )
+    return server, registrar
 
 
-def _stack(server: Server, options: Options) -> tuple[Stack, AdminHttp | None]:
+def _stack(server: Server, registrar: Registrar | None, options: Options) -> tuple[Stack, AdminHttp | None]:
     parts: list[Part] = []
     admin = None
     if options.admin_port is not None:
         admin = AdminHttp(options.admin_host, options.admin_port, lambda: stack.ready)
         parts.append(admin)
     parts += [server, Hangup(server.reload)]
-    if options.discovery:
-        parts.append(
-            Registrar(
-                options.discovery,
-                ComponentKind.GATEWAY,
-                lambda: options.public_url or server.url,
-                server.vitals,
-                incarnation=server.incarnation,
-                labels=options.labels,
-                secret=InternalSecret(options.secret),
-                clock=server.clock,
-            )
-        )
+    if registrar is not None:
+        parts.append(registrar)
     stack = Stack(parts, drain_s=options.settings.drain_s + 1)
     return stack, admin
 

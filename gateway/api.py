@@ -87,6 +87,15 @@ class Refusal:
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Room for one client at another gateway: it connects to `url` with `ticket` in `after_s` seconds."""
+
+    url: str
+    ticket: str
+    after_s: float
+
+
 class Links(Protocol):
     """What a handle acts on; `generation` guards each call. Applications use `Peer` instead."""
 
@@ -224,12 +233,14 @@ class Application:
     def on_drained(self, peer: Peer) -> None:
         """The peer has taken all that waited in its outbox."""
 
-    def on_move(self, peer: Peer) -> None:
-        """The gateway is going to end, and it is this peer's turn to be sent away: tell it where to go, if you know.
+    def on_move(self, peer: Peer, place: Place) -> bool:
+        """It is this peer's turn to go to another gateway, where a place is kept for it: tell it, and answer True.
 
-        It is closed with code 1012 a while later, unless it leaves by itself. An application without this callback has
-        its peers closed at once when their turn comes.
+        False means not now, because it is in the middle of something that would have to begin anew: it is asked about
+        again. Where the gateway ends, a peer that does not leave by itself is closed with code 1012 a while later. An
+        application without this callback has its peers closed at once when their turn comes.
         """
+        return False
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         """The connection is over: the peer's close code, or ours, or 1006 when it broke without one.

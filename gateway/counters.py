@@ -19,6 +19,7 @@ class Counters:
     bytes_out: int = 0
     pings: int = 0
     slow_closes: int = 0
+    moves: int = 0
     application_errors: int = 0
     accept_pauses: int = 0
     refused: Counter[str] = field(default_factory=Counter)

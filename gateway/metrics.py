@@ -20,6 +20,7 @@ _TOTALS = {
     "bytes_out": "Bytes the kernel took for clients",
     "pings": "Keepalive pings sent",
     "slow_closes": "Clients closed because they did not take what was sent to them",
+    "moves": "Clients told to go to another gateway",
     "accept_pauses": "Times that accepting paused for want of room or descriptors",
     "application_errors": "Callbacks of the application that raised",
 }

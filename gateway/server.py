@@ -21,6 +21,7 @@ from gateway.drain import send_away
 from gateway.links import Links
 from gateway.listener import Listener, bind
 from gateway.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
+from gateway.moves import Moves, Places, nowhere
 from gateway.poller import Poller
 from gateway.settings import Settings, capacity
 from gateway.slots import OPEN
@@ -41,7 +42,7 @@ class Server:
     """Holds connections for one application. Implements `api.Gateway` and `wire.service.Part`.
 
     With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one; with `bearer` everybody
-    needs a JSON Web Token. `sockets` are
+    needs a JSON Web Token. `places` are where clients can be sent when it leaves. `sockets` are
     listening sockets made elsewhere; without them `start` makes them from the settings.
     """
 
@@ -55,6 +56,7 @@ class Server:
         keyring: Keyring | None = None,
         require_ticket: bool = False,
         bearer: Bearer | None = None,
+        places: Places = nowhere,
         sockets: list[socket.socket] | None = None,
     ) -> None:
         self.settings = settings
@@ -71,6 +73,7 @@ class Server:
         self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
         self._door = Door(self.links, settings, self._booth, bearer, self._talk.receive)
         self._talk.greet = self._door.on_readable
+        self._moves = Moves(self.links, places)
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters)
@@ -92,10 +95,10 @@ class Server:
         self._listener.start(loop, sockets)
 
     async def drain(self) -> None:
-        """Accept nobody, and send everybody away (1012), spread over the drain window."""
+        """Accept nobody, and send everybody away, spread over the drain window."""
         self._door.is_shut = True
         self._listener.stop()
-        await send_away(self.links, list(self.peers()), self.settings.drain_s, self.clock)
+        await send_away(self.links, self._moves, self.settings.drain_s, self.clock)
 
     async def stop(self) -> None:
         """Close everything at once; the application hears of every connection. Fine to call twice."""
@@ -182,6 +185,7 @@ class Server:
                 "messages_in": self.counters.messages_in,
                 "messages_out": self.counters.messages_out,
                 "accepted": self.counters.accepted,
+                "moves": self.counters.moves,
             },
         )
 

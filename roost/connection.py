@@ -181,7 +181,8 @@ class Connection:
     # --- moves and small tasks ------------------------------------------------------------------------
 
     def _start_move(self, move: Moved) -> None:
-        if self._mover is None and self._pump is not None:
+        is_moving = self._mover is not None and not self._mover.done()
+        if not is_moving and self._pump is not None:
             self._mover = asyncio.create_task(self._move(move, self._pump))
 
     async def _move(self, move: Moved, pump: asyncio.Task[int]) -> Link | None:

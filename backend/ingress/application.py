@@ -13,7 +13,7 @@ from backend.ingress.delivery import say
 from backend.ingress.requests import IngressSettings, Requests, Speaker
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
-from gateway.api import Application, Gateway, Message, Peer
+from gateway.api import Application, Gateway, Message, Peer, Place
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codes import BAD_SESSION, HELLO_EXPECTED, REPLACED, TOO_MANY_ERRORS, UNSUPPORTED, ErrorCode
 from wire.errors import BadInput, DecodeError, TokenError
@@ -76,6 +76,13 @@ class Ingress(Application):
 
     def on_drained(self, peer: Peer) -> None:
         self.requests.drains.wake(peer)
+
+    def on_move(self, peer: Peer, place: Place) -> bool:
+        """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
+        client = self._clients[peer.fd]
+        if client == NOBODY or self.requests.is_sending(client, peer):
+            return False
+        return say(peer, protocol.Move(place.url, place.ticket, int(place.after_s * 1000)))
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         self.requests.gone(Speaker(peer, self._clients[peer.fd], self._epoch(peer)))

@@ -192,6 +192,10 @@ class Requests:
         if (live is None or live.is_stored) and not self._refuses(who, 0):
             self._spawn(self._tell(Acknowledge(who.client, request)), who.client)
 
+    def is_sending(self, client: bytes, peer: Peer) -> bool:
+        """Whether parts of a result are on their way on this connection."""
+        return any(live.stage is Stage.DELIVERING and live.peer == peer for live in self.live.of(client))
+
     def gone(self, who: Speaker) -> None:
         """A connection is over."""
         self.drains.wake(who.peer)

@@ -6,10 +6,11 @@ import aiohttp
 import pytest
 
 from discovery.server import Discovery
-from wire.internal import InternalSecret
+from wire.internal import AdminToken, InternalSecret
 from wire.tokens import Keyring
 
 SECRET = InternalSecret("a shared secret of these tests")
+ADMIN = AdminToken("an operator's token of these tests")
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def keyring() -> Keyring:
 
 @pytest.fixture
 async def discovery(keyring: Keyring) -> AsyncIterator[Discovery]:
-    part = Discovery("127.0.0.1", 0, keyring, secret=SECRET)
+    part = Discovery("127.0.0.1", 0, keyring, secret=SECRET, admin=ADMIN)
     await part.start()
     yield part
     await part.stop()

@@ -121,7 +121,7 @@ class House:
     async def serve(self, app: Application | None = None, *, clock: TickClock | None = None, **settings: Any) -> Server:
         more: dict[str, Any] = {
             name: settings.pop(name)
-            for name in ("keyring", "require_ticket", "incarnation", "bearer")
+            for name in ("keyring", "require_ticket", "incarnation", "bearer", "places")
             if name in settings
         }
         if clock is not None:

@@ -417,28 +417,6 @@ async def test_draining_sends_everybody_away_over_the_window_and_lets_nobody_in(
     assert server.connections == 0
 
 
-class Mover(Recorder):
-    """Tells peers where to go."""
-
-    def on_move(self, peer: Peer) -> None:
-        self._note("move", peer)
-        peer.send("move to another gateway")
-
-
-async def test_a_drain_tells_each_client_where_to_go_and_lets_it_leave_before_its_close_frame(house: House) -> None:
-    app = Mover()
-    server = await house.serve(app, drain_s=2)
-    stays, leaves = await house.open(server), await house.open(server)
-    draining = asyncio.ensure_future(server.drain())
-    assert [await stays.hear(), await leaves.hear()] == ["move to another gateway"] * 2
-    assert app.closes() == []
-    await leaves.send(CloseConnection(code=1000))
-    assert (await leaves.closed())[0] == 1000
-    assert (await stays.closed())[0] == 1012
-    await draining
-    assert sorted(app.closes()) == [1000, 1012]
-
-
 async def test_a_drain_without_connections_ends_at_once(house: House) -> None:
     server = await house.serve(drain_s=60)
     await asyncio.wait_for(server.drain(), 5)

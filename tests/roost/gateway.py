@@ -81,6 +81,7 @@ class ScriptedGateway:
         self.name = name
         self.url = ""
         self.refuse_with = 0
+        self.refused = asyncio.Event()
         self._sequence = 0
         self._arrived: asyncio.Queue[Conversation] = asyncio.Queue()
         self._runner: web.AppRunner | None = None
@@ -111,6 +112,7 @@ class ScriptedGateway:
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
         if self.refuse_with:
+            self.refused.set()
             return web.Response(status=self.refuse_with)
         socket = web.WebSocketResponse(protocols=[SUBPROTOCOL])
         await socket.prepare(request)

@@ -188,6 +188,22 @@ async def test_a_move_to_a_gateway_that_is_gone_keeps_the_client_where_it_is(gat
         assert await request.result() == DONE
 
 
+async def test_after_a_move_that_failed_the_next_one_is_followed(gateway: ScriptedGateway) -> None:
+    other = ScriptedGateway("g2")
+    await other.start()
+    async with met(gateway) as (_, conversation):
+        other.refuse_with = 403
+        await conversation.say(protocol.Move(other.url, "stale", 0))
+        await other.refused.wait()
+        other.refuse_with = 0
+        moving = asyncio.create_task(other.meet())
+        while not moving.done():
+            await conversation.say(protocol.Move(other.url, "t", 0))
+            await asyncio.sleep(0.01)
+        await (await moving).welcome()
+    await other.stop()
+
+
 async def test_a_gateway_that_closes_before_the_move_was_due_is_left_at_once(gateway: ScriptedGateway) -> None:
     other = ScriptedGateway("g2")
     await other.start()

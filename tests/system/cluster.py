@@ -37,7 +37,8 @@ async def until(condition: Callable[[], bool]) -> None:
 class Cluster:
     """Discovery runs as long as this; each `start_…` returns the stack of one more process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, drain_s: float = 0.5) -> None:
+        self._drain_s = drain_s
         self.steps = Steps()
         self.keys = Keyring.random()
         self.engines = Engines(EngineUrls(store=f"sqlite:{folder}/jobs.db"), LIMITS)
@@ -83,7 +84,9 @@ class Cluster:
         return stack, next(part for part in parts if isinstance(part, Master))
 
     async def start_gateway(self) -> tuple[Stack, Server]:
-        parts, server = gateway_parts(self.site, Settings(host=HOST, port=0, drain_s=0.5), "", require_ticket=False)
+        parts, server = gateway_parts(
+            self.site, Settings(host=HOST, port=0, drain_s=self._drain_s), "", require_ticket=False
+        )
         return await self._start(Stack(parts)), server
 
     def ingress(self, server: Server | None = None) -> Ingress:

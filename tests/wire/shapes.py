@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+ENCODABLE = st.characters(exclude_categories=["Cs"])
+TEXT = st.text(ENCODABLE, max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -39,7 +40,9 @@ def _values(info: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.IntType():
             return st.integers(*_int_bounds(info))
         case inspect.StrType():
-            return st.text(VISIBLE, min_size=1, max_size=64) if info.pattern else TEXT
+            if info.pattern:
+                return st.text(VISIBLE, min_size=1, max_size=64)
+            return st.text(ENCODABLE, min_size=info.min_length or 0, max_size=20)
         case inspect.RawType():
             return JSON.map(lambda value: msgspec.Raw(msgspec.json.encode(value)))
     return _plain(info)
@@ -61,4 +64,4 @@ def _plain(info: inspect.Type) -> st.SearchStrategy[Any]:
 def _int_bounds(info: inspect.IntType) -> tuple[int, int]:
     low = info.ge if info.ge is not None else -(2**63)
     high = info.lt - 1 if info.lt is not None else 2**63 - 1
-    return low, high
+    return low, min(high, info.le) if info.le is not None else high
