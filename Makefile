@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 ROOST := $(VENV)/.roost
 DEV := $(VENV)/.dev
 DEPTH ?= 2
+USERS ?= 50000
+HOLD_S ?= 300
 ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests which-page crawl up check test autobahn compose-smoke format clean
+.PHONY: help setup setup-tests which-page crawl up check test load autobahn compose-smoke format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +46,9 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 
 test: setup-tests ## all tests; installs what they need
 	$(BIN)/pytest $(ARGS)
+
+load: setup-tests ## make load USERS=50000 HOLD_S=300: so many locust users through the whole system, and a verdict
+	@$(BIN)/python -m bench users --users $(USERS) --hold-s $(HOLD_S) $(ARGS)
 
 autobahn: $(DEV) ## WebSocket conformance, 517 cases; GROUPS="1 2 …" for some of them
 	@bash tools/autobahn "$(GROUPS)"

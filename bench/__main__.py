@@ -19,6 +19,7 @@ BENCHES = {
     "lock": "lock decisions per second on PostgreSQL, also with many finished jobs stored",
     "hostile": "whether honest clients notice attackers of every kind; fails when they do",
     "leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
+    "users": "whether 50,000 locust users stay connected, get their jobs and come back; fails when not",
     "wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
 }
 

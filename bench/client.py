@@ -45,16 +45,45 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += length
 
 
+def split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """First byte and payload of each whole frame of a server at the head of `data`, and what is left of it."""
+    found = []
+    at = 0
+    while at + 2 <= len(data):
+        length, start = data[at + 1], at + 2
+        if length >= 126:
+            width = 2 if length == 126 else 8
+            length, start = int.from_bytes(data[start : start + width], "big"), start + width
+        if start + length > len(data):
+            break
+        found.append((data[at], data[start : start + length]))
+        at = start + length
+    return found, data[at:]
+
+
+def bound(source: str) -> socket.socket:
+    """A socket that will connect from this address of the machine.
+
+    It is bound late (IP_BIND_ADDRESS_NO_PORT), so that a port is only taken with regard to where the connection goes.
+    Raises OSError for an address that is not this machine's.
+    """
+    raw = socket.socket()
+    try:
+        raw.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
+        raw.bind((source, 0))
+    except OSError:
+        raw.close()
+        raise
+    return raw
+
+
 def call(port: int, source: str) -> socket.socket:
     """A non-blocking socket that is connecting to this port of 127.0.0.1 from an address.
 
-    It is bound late (IP_BIND_ADDRESS_NO_PORT), so that a port is only taken with regard to where the connection goes.
     Raises ConnectionError when nobody listens.
     """
-    raw = socket.socket()
+    raw = bound(source)
     raw.setblocking(False)
-    raw.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
-    raw.bind((source, 0))
     if raw.connect_ex(("127.0.0.1", port)) not in (0, errno.EINPROGRESS):
         raw.close()
         raise ConnectionError("the server does not listen")

@@ -143,7 +143,7 @@ def _parts(stack: ExitStack, role: str, workers: int) -> Crawler:
     rest = stack.enter_context(_python("-m", "bench.crawler", role, *_urls(), cpus=LOAD_CPUS))
     discovery = processes.said(rest)
     made = [_part(stack, "worker", discovery, cpus).pid for cpus in (SERVER_CPUS, LOAD_CPUS)[:workers]]
-    return Crawler(rest, made, discovery, [rest.pid], [engine.session for engine in engines])
+    return Crawler(rest, made, discovery, [rest.pid], [engine.pid for engine in engines])
 
 
 def _part(stack: ExitStack, role: str, discovery: str, cpus: frozenset[int] = LOAD_CPUS) -> Process:

@@ -26,10 +26,15 @@ class Gateway:
 
     def metrics(self) -> dict[str, int]:
         """Its own counters, by name."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin_port}/metrics", timeout=30) as answer:
-            lines = answer.read().decode().splitlines()
-        plain = (line.split() for line in lines if line.startswith("roost_gateway_") and "{" not in line)
-        return {name.removeprefix("roost_gateway_"): int(float(value)) for name, value in plain}
+        return metrics(self._admin_port)
+
+
+def metrics(admin_port: int) -> dict[str, int]:
+    """A gateway's own counters, by name."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    plain = (line.split() for line in lines if line.startswith("roost_gateway_") and "{" not in line)
+    return {name.removeprefix("roost_gateway_"): int(float(value)) for name, value in plain}
 
 
 @contextmanager

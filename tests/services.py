@@ -80,30 +80,44 @@ class Service:
 
     def start(self) -> None:
         """Return when it serves; fail when it does not."""
+        self.launch()
+        self.wait_until_it_serves()
+
+    def launch(self) -> None:
+        """Begin to start; `wait_until_it_serves` is to follow."""
         self._process = self.spawn(self.command())
+
+    def wait_until_it_serves(self) -> None:
+        """Fail when it does not."""
+        assert self._process is not None
         deadline = time.monotonic() + START_S
         while True:
             with contextlib.suppress(OSError):
                 if self.answers():
                     return
             if self._process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{self._name} did not start:\n{self._log().read_text(errors='replace')[-2000:]}")
+                pytest.fail(f"{self._name} did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
 
-    @property
-    def session(self) -> int:
-        """The number of the session that its processes are in."""
-        assert self._process is not None
-        return self._process.pid
+    def is_launched(self) -> bool:
+        """Whether it was ever started."""
+        return self._process is not None
 
     def is_running(self) -> bool:
         """Whether its process is there."""
         return self._process is not None and self._process.poll() is None
 
-    def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+    @property
+    def pid(self) -> int:
+        """Of its process, which was started; the number of its group and of its session, too."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.pid
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone. Fine for one that has ended."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         warden().tell("ended", self._process.pid)  # its number may soon be another's
 
@@ -119,7 +133,7 @@ class Service:
 
     def spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         """A process in a group of its own, which the warden knows of."""
-        with self._log().open("ab") as log:
+        with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -135,7 +149,9 @@ class Service:
         warden().tell("group", process.pid)
         return process
 
-    def _log(self) -> Path:
+    @property
+    def log(self) -> Path:
+        """What it writes to standard output and standard error."""
         return self.folder / "output.log"
 
 
@@ -219,7 +235,7 @@ class Postgres(Service):
         words = f"-D {self.folder}/data -U roost -A scram-sha-256 --pwfile={self.folder}/password -E UTF8 --no-locale"
         made = self.spawn([f"{self._bin}/initdb", "--no-sync", *words.split()])
         if made.wait() != 0:
-            pytest.fail(f"initdb failed:\n{self._log().read_text(errors='replace')[-2000:]}")
+            pytest.fail(f"initdb failed:\n{self.log.read_text(errors='replace')[-2000:]}")
         warden().tell("ended", made.pid)
 
     def url(self, database: str, *more_hosts: str) -> str:

@@ -1,0 +1,1 @@
+"""The locust users of `bench/locustfile.py`: very many clients that idle, and what they noticed."""

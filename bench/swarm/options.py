@@ -1,0 +1,63 @@
+"""The options of `bench/locustfile.py`, beside locust's own: each also a ROOST_ variable, and in the web page."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from locust.argument_parser import LocustArgumentParser
+
+from bench.swarm.course import Plan
+from bench.swarm.idler import UNIQUE, Habits
+
+SPAWN_RATE = 500.0
+"""Users a second where locust's own option does not say."""
+
+
+def add_options(parser: LocustArgumentParser) -> None:
+    """Put them on locust's command line."""
+    group = parser.add_argument_group("Roost")
+
+    def add(name: str, default: Any, text: str, **more: Any) -> None:
+        shown = text.replace("%", "%%") + (f" [{default}]" if default not in ("", False) else "")
+        variable = "ROOST_" + name.upper().replace("-", "_")
+        if not isinstance(default, bool):
+            more.setdefault("type", type(default))
+        group.add_argument(f"--{name}", default=default, help=shown, env_var=variable, **more)
+
+    add("hold-s", 300.0, "seconds for which all users are held once they are connected")
+    add(
+        "storm",
+        "none",
+        "whose connections are cut then: none, those of one gateway, all",
+        choices=["none", "one", "all"],
+    )
+    add("outage", False, "then wait until all gateways were killed and every user is back", action="store_true")
+    add("patience-s", 300.0, "seconds until all users must be connected, after the ramp, a storm, an outage")
+    add("job-every-s", 0.0, "mean seconds between two jobs of a user; 0 is no jobs")
+    add("job-kind", Habits.kind, "kind of those jobs")
+    add("job-spec", Habits.spec, f"their spec, JSON; {UNIQUE} becomes a text that no other job has")
+    add(
+        "ping-every-s",
+        300.0,
+        "mean seconds between two pings of a user's own, beside those it answers; 0 is none",
+    )
+    add("sources", "", "local IPv4 addresses to connect from in turn, with commas; each has about 28,000 ports")
+    add("outcome", "", "file to write the outcome to, as JSON")
+
+
+def plan(options: argparse.Namespace) -> Plan:
+    """What the test is to do."""
+    return Plan(
+        users=options.num_users or 1,
+        rate=options.spawn_rate or SPAWN_RATE,
+        hold_s=options.hold_s,
+        storm=options.storm,
+        has_outage=options.outage,
+        patience_s=options.patience_s,
+    )
+
+
+def habits(options: argparse.Namespace) -> Habits:
+    """What users do beside idling."""
+    return Habits(options.job_every_s, options.ping_every_s, options.job_kind, options.job_spec)
