@@ -16,6 +16,7 @@ BENCHES = {
     "accept": "processor time for an accepted connection, beside other servers",
     "keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
     "crawl": "pages per second and per second of processor time, beside Scrapy; fails when a crawl asks twice",
+    "choice": "how evenly rules spread a storm of clients over gateways, simulated; writes a plot",
     "lock": "lock decisions per second on PostgreSQL, also with many finished jobs stored",
     "hostile": "whether honest clients notice attackers of every kind; fails when they do",
     "leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
