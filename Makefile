@@ -11,7 +11,7 @@ ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests which-page crawl up check test load autobahn compose-smoke format clean
+.PHONY: help setup setup-tests which-page crawl up check test faults soak load autobahn compose-smoke format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,12 @@ test: setup-tests ## all tests; installs what they need
 
 load: setup-tests ## make load USERS=50000 HOLD_S=300: so many locust users through the whole system, and a verdict
 	@$(BIN)/python -m bench users --users $(USERS) --hold-s $(HOLD_S) $(ARGS)
+
+faults: setup-tests ## every part and engine killed at every step of a job; ARGS="--only 'complete.*'" for some
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: setup-tests ## 20 minutes of random kills at 20 jobs in flight; ARGS="--minutes 3" for less
+	@$(BIN)/python -m tests.faults soak $(ARGS)
 
 autobahn: $(DEV) ## WebSocket conformance, 517 cases; GROUPS="1 2 …" for some of them
 	@bash tools/autobahn "$(GROUPS)"

@@ -30,6 +30,7 @@ from gateway.metrics import GatewayCollector
 from gateway.settings import Settings
 from roost.up import LOOPBACK, System, UpSettings
 from roost.version import VERSION
+from wire import failpoints
 from wire.errors import BadInput, Misuse, Unavailable
 from wire.internal import InternalSecret
 from wire.service import AdminHttp, Part, Stack, run
@@ -362,6 +363,7 @@ def _checked(make: Callable[[], T]) -> T:
 
 
 def _serve(stack: Stack, on_ready: Callable[[], None]) -> None:
+    _checked(lambda: failpoints.arm(os.environ.get(failpoints.VARIABLE, "")))
     try:
         run(stack, on_ready)
     except (OSError, Unavailable, Misuse) as problem:

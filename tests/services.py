@@ -163,6 +163,7 @@ class RabbitMq(Service):
         self._dist_port, self.epmd_port = free_port(), epmd_port or free_port()
         self.node = f"roost{self.port}@localhost"
         self.url = f"amqp://guest:guest@{LOOPBACK}:{self.port}/"
+        self._vhost_count = 0
         (self.folder / "enabled_plugins").write_text("[].")
         (self.folder / "rabbitmq.conf").write_text("disk_free_limit.absolute = 1MB\nlog.console = false\n")
         if not epmd_port:
@@ -200,6 +201,17 @@ class RabbitMq(Service):
         """
         names = (self.folder / "data").glob("*/quorum/*/names.dets")
         return any(queue.encode() in file.read_bytes() for file in names)
+
+    def vhost(self) -> str:
+        """The URL of a new virtual host: queues in it are nobody else's."""
+        self._vhost_count += 1
+        name = f"v{self._vhost_count}"
+        make = f'rabbit_vhost:add(<<"{name}">>, <<"test">>)'
+        words = ", ".join(f'<<"{word}">>' for word in ("guest", name, ".*", ".*", ".*", "test"))
+        may = f"rabbit_auth_backend_internal:set_permissions({words})"
+        command = [str(RABBITMQ_BIN / "rabbitmqctl"), "-q", "-n", self.node, "eval", f"{make}, {may}."]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **self.variables()})
+        return f"{self.url}{name}"
 
     def answers(self) -> bool:
         return say(self.port, b"AMQP\x00\x00\x09\x01").startswith(b"\x01\x00\x00")

@@ -12,6 +12,7 @@ from gateway.api import Peer
 from wire.clock import Clock
 from wire.codec import decompress, to_json
 from wire.errors import Unavailable
+from wire.failpoints import Point, reach
 from wire.messages.client import FromGateway, Part, Result
 from wire.messages.lock import ReadParts
 from wire.messages.outcome import PART_BYTES, Ending
@@ -71,6 +72,7 @@ async def deliver(
         data = Raw(decompress(blob, PART_MOST_BYTES))
         if not say(peer, Part(request, seq, data)):
             return False
+        reach(Point.DELIVERY_PART)
         seq += 1
     summary = Raw(ending.summary) if ending.summary else UNSET
     return say(peer, Result(request, ending.outcome, ending.parts, summary, ending.failure))

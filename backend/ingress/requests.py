@@ -32,6 +32,7 @@ from wire.clock import Clock
 from wire.codec import pack
 from wire.codes import ErrorCode
 from wire.errors import DecodeError, Unavailable
+from wire.failpoints import Point, reach
 from wire.messages import client as protocol
 from wire.messages.lock import (
     Acknowledge,
@@ -190,7 +191,7 @@ class Requests:
         if live is not None:
             self._forget(live)
         if (live is None or live.is_stored) and not self._refuses(who, 0):
-            self._spawn(self._tell(Acknowledge(who.client, request)), who.client)
+            self._spawn(self._acknowledge(who, request), who.client)
 
     def is_sending(self, client: bytes, peer: Peer) -> bool:
         """Whether parts of a result are on their way on this connection."""
@@ -234,6 +235,7 @@ class Requests:
                 await self._deliver(live, 0, ending, answer.parts)
                 return
         jobs = topology.jobs_assigned(self._settings.retention_s).name
+        reach(Point.SUBMIT_BEGUN)
         try:
             await self._broker.publish(jobs, pack(offer))
         except Unavailable as problem:
@@ -242,19 +244,27 @@ class Requests:
                 say(live.peer, protocol.Error(ErrorCode.OVERLOADED, text, live.request, problem.retry_after_s))
                 self._forget(live)
             return
+        reach(Point.SUBMIT_PUBLISHED)
         if live.stage is Stage.OFFERED:
             live.stage = Stage.ACCEPTED
             say(live.peer, protocol.Accepted(live.request))
+        reach(Point.SUBMIT_ACCEPTED)
 
     async def _resume(self, who: Speaker, requests: list[str]) -> None:
         attach = Attach(who.client, who.epoch, self._settings.incarnation, requests)
-        for status in await self._decide(attach, lambda: who.peer.is_open):
+        reach(Point.RESUME_BEGUN)
+        statuses = await self._decide(attach, lambda: who.peer.is_open)
+        reach(Point.RESUME_ANSWERED)
+        for status in statuses:
             live = self.live.find(who.client, status.request)
             if live is not None and live.peer == who.peer:
                 self._act_on(live, status)
 
     async def _cancel(self, who: Speaker, request: str) -> None:
-        for status in await self._decide(Withdraw(who.client, request), lambda: who.peer.is_open):
+        reach(Point.CANCEL_BEGUN)
+        statuses = await self._decide(Withdraw(who.client, request), lambda: who.peer.is_open)
+        reach(Point.CANCEL_ANSWERED)
+        for status in statuses:
             if status.state is RequestState.WAITING and status.job:
                 await self._broker.broadcast(topology.CONTROL, pack(Nudge(status.job)))
             live = self.live.find(who.client, request)
@@ -270,6 +280,11 @@ class Requests:
             say(live.peer, told(live.request))
             self._forget(live)
         live.counts = live.counts or status.job > 0
+
+    async def _acknowledge(self, who: Speaker, request: str) -> None:
+        reach(Point.ACK_BEGUN)
+        await self._decide(Acknowledge(who.client, request))
+        reach(Point.ACK_ANSWERED)
 
     async def _tell(self, decision: Decision) -> None:
         await self._decide(decision)
@@ -297,6 +312,7 @@ class Requests:
         if not live.is_open:
             return
         live.stage = Stage.DELIVERING
+        reach(Point.DELIVERY_BEGUN)
         try:
             sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
         except DecodeError as problem:
@@ -304,6 +320,7 @@ class Requests:
             say(live.peer, protocol.Error(ErrorCode.INTERNAL, "the stored result is damaged", live.request))
             self._forget(live)
             return
+        reach(Point.DELIVERY_SENT)
         if sent and live.stage is Stage.DELIVERING:
             live.stage = Stage.SENT
             live.peer.release()
@@ -317,6 +334,7 @@ class Requests:
             return
         delivery.acknowledge()
         if isinstance(mail, Knock):
+            reach(Point.KNOCK_TAKEN)
             self._on_knock(mail)
         else:
             self._on_news(mail)

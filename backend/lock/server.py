@@ -16,10 +16,12 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from backend.lock.batch import Batcher, rows
+from backend.lock.points import have_committed, have_received
 from backend.store.port import Store
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
 from wire.errors import DecodeError, Unavailable
+from wire.failpoints import Point, reach
 from wire.internal import InternalSecret
 from wire.messages import lock as messages
 from wire.messages.lock import Acquire, Acquired, Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep
@@ -108,24 +110,39 @@ class LockServer:
     async def _decide(self, decisions: list[Decision]) -> list[Answer]:
         held = [self._is_full and isinstance(decision, Acquire) and bool(decision.offers) for decision in decisions]
         asked = [replace(each, offers=[]) if is_held else each for each, is_held in zip(decisions, held, strict=True)]
+        have_received(asked)
         answers = await self._store.decide(asked)
+        have_committed(asked, answers)
         self.decided_count += len(answers)
         return [_full(each) if is_held else each for each, is_held in zip(answers, held, strict=True)]
 
     async def _on_beat(self, body: bytes) -> list[LeaseAnswer]:
-        return await self._beats.ask(messages.read_lease_beats(body))
+        beats = messages.read_lease_beats(body)
+        reach(Point.BEAT_RECEIVED)
+        answers = await self._beats.ask(beats)
+        reach(Point.BEAT_COMMITTED)
+        return answers
 
     async def _on_part(self, body: bytes) -> str:
         part: PutPart = messages.read_put_part(body)
-        return await self._store.put_part(part)
+        reach(Point.PART_RECEIVED)
+        verdict = await self._store.put_part(part)
+        reach(Point.PART_COMMITTED)
+        return verdict
 
     async def _on_parts(self, body: bytes) -> list[bytes]:
         wanted: ReadParts = messages.read_read_parts(body)
-        return await self._store.read_parts(wanted)
+        reach(Point.READ_RECEIVED)
+        parts = await self._store.read_parts(wanted)
+        reach(Point.READ_ANSWERED)
+        return parts
 
     async def _on_sweep(self, body: bytes) -> messages.Swept:
         sweep: Sweep = messages.read_sweep(body)
-        return await self._store.sweep(sweep)
+        reach(Point.SWEEP_RECEIVED)
+        swept = await self._store.sweep(sweep)
+        reach(Point.SWEEP_COMMITTED)
+        return swept
 
     async def _tick(self) -> None:
         away = False

@@ -23,6 +23,7 @@ from wire.clock import Clock
 from wire.codec import compress, pack
 from wire.codes import ErrorCode
 from wire.errors import LostAuthority, Misuse, Unavailable
+from wire.failpoints import Point, reach
 from wire.messages.lock import Complete, Completed, LeaseAnswer, LeaseBeat, PutPart, Refused, Verdict
 from wire.messages.outcome import PART_BYTES, Ending, Failure, Outcome
 from wire.messages.work import CancelTasks, Task, TaskResult
@@ -55,8 +56,11 @@ class Desk:
 
     async def end_job(self, job: int, token: int, ending: Ending, only_part: bytes | None = None) -> None:
         """Commit how the job ended, then knock at the gateways that wait. Raises LostAuthority."""
+        reach(Point.COMPLETE_BEGUN)
         completed = await self._commit(Complete(job, token, ending))
+        reach(Point.COMPLETE_ANSWERED)
         await self.post.knock(completed.watchers, job, ending, only_part if ending.parts == 1 else None)
+        reach(Point.KNOCK_SENT)
 
     async def _commit(self, complete: Complete) -> Completed:
         while True:
@@ -110,6 +114,7 @@ class Driver:
         self.run.renewed(sent_at)
         self.run.watchers = answer.watchers
         if answer.verdict is Verdict.CANCEL:
+            reach(Point.CANCEL_HEARD)
             self.run.cancelled = True
         self._wake.set()
 
@@ -168,7 +173,10 @@ class Driver:
             except Unavailable:
                 self.run.unsent(task, self._desk.clock.monotonic() + RETRY_S)
 
-        await asyncio.gather(*map(publish, tasks))
+        if tasks:
+            reach(Point.TASKS_BEGUN)
+            await asyncio.gather(*map(publish, tasks))
+            reach(Point.TASKS_PUBLISHED)
 
     async def _tell(self, now: float) -> None:
         """Stream what is new, while nobody else can be doing the same."""
@@ -178,6 +186,7 @@ class Driver:
         watchers = self.run.watchers
         for piece in pieces:
             await self._desk.post.level(watchers, piece.level, piece.seq, piece.items)
+            reach(Point.LEVEL_TOLD)
         if pieces or now >= self._news_at:
             self._news_at = now + NEWS_S
             progress = self.run.plan.progress()
@@ -191,7 +200,9 @@ class Driver:
         for part in run.plan.parts():
             _check("part", len(part), PART_BYTES)
             blob = compress(part)
+            reach(Point.PART_BEGUN)
             await self._put(PutPart(run.job, run.token, count, blob))
+            reach(Point.PART_ANSWERED)
             count += 1
             kept_bytes += len(blob)
             if kept_bytes <= answers.MOST_BYTES:

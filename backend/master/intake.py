@@ -23,6 +23,7 @@ from backend.lock.client import LockClient
 from backend.master.mail import Post
 from wire.clock import Clock
 from wire.errors import DecodeError, Unavailable
+from wire.failpoints import Point, reach
 from wire.messages.lock import Acquire, Acquired, Decision, Grant, Offer, Refused, read_offer
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Intake:
             log.error("unreadable offer dropped", extra={"action": "offer_unreadable", "reason": problem.message})
             delivery.acknowledge()
             return
+        reach(Point.OFFER_TAKEN)
         self._offers.append((delivery, offer))
         self._wake.set()
 
@@ -113,12 +115,16 @@ class Intake:
         """One answered acquire; asks until it is answered when offers are at stake."""
         answer, asked_at = await self._ask([offer for _, offer in batch], slots)
         if isinstance(answer, Acquired):
+            if batch or answer.grants:
+                reach(Point.ACQUIRE_ANSWERED)
             if answer.is_full:
                 self._offers[:0] = batch
                 self._held_until = self._clock.monotonic() + ASK_S
             else:
                 for delivery, _ in batch:
                     delivery.acknowledge()
+                if batch:
+                    reach(Point.OFFER_ACKNOWLEDGED)
             for grant in answer.grants:
                 self._on_grant(grant, asked_at)
             for knock in answer.ended:

@@ -25,6 +25,7 @@ from backend.master.run import JobRun
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
 from wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
+from wire.failpoints import Point, reach
 from wire.messages.lock import Decision, Grant, Release
 from wire.messages.outcome import Ending, Failure, Outcome
 from wire.messages.work import Nudge, TaskResult, read_control, read_task, read_task_result
@@ -116,8 +117,10 @@ class Master:
             await subscription.cancel()
 
     async def _give_back(self, released: list[Decision]) -> None:
+        reach(Point.RELEASE_BEGUN)
         try:
             await self._locks.decide(released)
+            reach(Point.RELEASE_ANSWERED)
         except Unavailable as problem:
             log.warning("jobs not given back", extra={"action": "release_failed", "reason": problem.reason})
 
@@ -233,6 +236,7 @@ class Master:
 
     async def _beat(self, drivers: list[Driver]) -> None:
         sent_at = self._clock.monotonic()
+        reach(Point.BEAT_BEGUN)
         try:
             answers = await self._locks.beat([driver.lease_beat() for driver in drivers])
         except Unavailable as problem:
@@ -241,6 +245,7 @@ class Master:
             self._missed_beat = True
             return
         self._missed_beat = False
+        reach(Point.BEAT_ANSWERED)
         for driver, answer in zip(drivers, answers, strict=True):
             try:
                 driver.heard(answer, sent_at)
@@ -256,9 +261,11 @@ class Master:
         except DecodeError as problem:
             log.error("unreadable result dropped", extra={"action": "result_unreadable", "reason": problem.message})
         else:
+            reach(Point.RESULT_TAKEN)
             driver = self._drivers.get(result.job)
             if driver is not None:
                 driver.take(result)
+            reach(Point.RESULT_FOLDED)
         delivery.acknowledge()
 
     async def _on_dead_task(self, delivery: Delivery) -> None:

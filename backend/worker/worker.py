@@ -21,6 +21,7 @@ from backend.worker.room import Room
 from wire.clock import Clock
 from wire.codec import pack
 from wire.errors import DecodeError, Misuse, Unavailable
+from wire.failpoints import Point, reach
 from wire.messages.work import CancelTasks, Task, TaskResult, read_control, read_task
 
 log = logging.getLogger(__name__)
@@ -140,11 +141,15 @@ class Worker:
             log.error("unreadable task dropped", extra={"action": "task_unreadable", "reason": problem.message})
             delivery.acknowledge()
             return
+        reach(Point.TASK_TAKEN)
         result = None if self._is_cancelled(task) else await self._run(task)
+        reach(Point.TASK_DONE)
         if result is None:
             delivery.acknowledge()
         elif await self._publish(task, result):
+            reach(Point.RESULT_PUBLISHED)
             delivery.acknowledge()
+            reach(Point.TASK_ACKNOWLEDGED)
             self.done_count += 1
         else:
             delivery.give_back()

@@ -11,7 +11,7 @@ import pytest
 
 from tests import services
 from tests.compose.engine import ROOT
-from tests.system.test_processes import part
+from tests.system.parts import part
 from wire.service import AdminHttp
 
 CHECK = ROOT / "deploy/roost-ready"

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import aiohttp
 import pytest
@@ -19,59 +15,8 @@ from aiohttp import web
 import roost
 from tests import services, sites
 from tests.backend.contract_broker import until
-from tests.system.process import START_S
-from tests.system.talk import PATIENCE_S, Talker
-
-ROOT = Path(__file__).parent.parent.parent
-COMMAND = str(Path(sys.executable).with_name("roost"))
-SECRETS = {"ROOST_KEYS": "test:0123456789abcdef0123456789abcdef", "ROOST_SECRET": "a secret of these tests"}
-STEPS = ("--kind", "tests.system.steps:Steps")
-
-
-@dataclass
-class Process:
-    """A running part; `said` is its first line, `complaints` what it wrote to standard error."""
-
-    child: asyncio.subprocess.Process
-    said: str = ""
-    complaints: list[str] = field(default_factory=list)
-
-    async def terminate(self) -> int:
-        """Its exit code after SIGTERM."""
-        self.child.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.child.wait()
-
-
-@asynccontextmanager
-async def part(*arguments: str) -> AsyncIterator[Process]:
-    """Run ``roost ARGUMENTS`` until it says that it serves."""
-    child = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **SECRETS, "PYTHONPATH": str(ROOT)},
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
-    process = Process(child)
-    listening = asyncio.create_task(_listen(child.stderr, process.complaints))
-    try:
-        async with asyncio.timeout(START_S):
-            process.said = (await child.stdout.readline()).decode().strip()
-        assert process.said, "".join(process.complaints)
-        yield process
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
-        await listening
-
-
-async def _listen(stream: asyncio.StreamReader, lines: list[str]) -> None:
-    while line := await stream.readline():
-        lines.append(line.decode())
+from tests.system.parts import STEPS, Process, part
+from tests.system.talk import Talker
 
 
 @dataclass

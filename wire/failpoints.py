@@ -1,0 +1,127 @@
+"""Named places at which a test may stop this process, to kill it, or somebody else, exactly there.
+
+Off, and one comparison each, unless ``ROOST_FAILPOINTS`` names a folder when the process starts. Then the first process
+that reaches a point for which the folder has a file of that name takes the file (it is renamed to ``NAME.stopped.PID``)
+and stops itself with SIGSTOP, all of it, before its next instruction; SIGCONT lets it go on. Many processes may share a
+folder: one takes each file. ``touch FOLDER/complete.committed`` asks for a point, and may be done at any time.
+
+A point is named after a step of a job's way and how far it is: ``begun`` before the step is asked of another part,
+``received`` and ``committed`` in the lock server before and after its transaction, ``answered`` where it was asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from enum import StrEnum
+from pathlib import Path
+
+from wire.errors import Misuse
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "ROOST_FAILPOINTS"
+STOPPED = ".stopped."
+
+
+class Point(StrEnum):
+    """Every failpoint there is, by who reaches it."""
+
+    # gateway
+    SUBMIT_BEGUN = "submit.begun"
+    SUBMIT_PUBLISHED = "submit.published"
+    SUBMIT_ACCEPTED = "submit.accepted"
+    KNOCK_TAKEN = "knock.taken"
+    DELIVERY_BEGUN = "delivery.begun"
+    DELIVERY_PART = "delivery.part"
+    DELIVERY_SENT = "delivery.sent"
+    ACK_BEGUN = "ack.begun"
+    ACK_ANSWERED = "ack.answered"
+    RESUME_BEGUN = "resume.begun"
+    RESUME_ANSWERED = "resume.answered"
+    CANCEL_BEGUN = "cancel.begun"
+    CANCEL_ANSWERED = "cancel.answered"
+    # lock server
+    ACQUIRE_RECEIVED = "acquire.received"
+    ACQUIRE_COMMITTED = "acquire.committed"
+    BEAT_RECEIVED = "beat.received"
+    BEAT_COMMITTED = "beat.committed"
+    PART_RECEIVED = "part.received"
+    PART_COMMITTED = "part.committed"
+    COMPLETE_RECEIVED = "complete.received"
+    COMPLETE_COMMITTED = "complete.committed"
+    RELEASE_RECEIVED = "release.received"
+    RELEASE_COMMITTED = "release.committed"
+    READ_RECEIVED = "read.received"
+    READ_ANSWERED = "read.answered"
+    ACK_RECEIVED = "ack.received"
+    ACK_COMMITTED = "ack.committed"
+    RESUME_RECEIVED = "resume.received"
+    RESUME_COMMITTED = "resume.committed"
+    CANCEL_RECEIVED = "cancel.received"
+    CANCEL_COMMITTED = "cancel.committed"
+    SWEEP_RECEIVED = "sweep.received"
+    SWEEP_COMMITTED = "sweep.committed"
+    # master
+    OFFER_TAKEN = "offer.taken"
+    ACQUIRE_ANSWERED = "acquire.answered"
+    OFFER_ACKNOWLEDGED = "offer.acknowledged"
+    TASKS_BEGUN = "tasks.begun"
+    TASKS_PUBLISHED = "tasks.published"
+    RESULT_TAKEN = "result.taken"
+    RESULT_FOLDED = "result.folded"
+    LEVEL_TOLD = "level.told"
+    BEAT_BEGUN = "beat.begun"
+    BEAT_ANSWERED = "beat.answered"
+    PART_BEGUN = "part.begun"
+    PART_ANSWERED = "part.answered"
+    COMPLETE_BEGUN = "complete.begun"
+    COMPLETE_ANSWERED = "complete.answered"
+    KNOCK_SENT = "knock.sent"
+    CANCEL_HEARD = "cancel.heard"
+    RELEASE_BEGUN = "release.begun"
+    RELEASE_ANSWERED = "release.answered"
+    # worker
+    TASK_TAKEN = "task.taken"
+    TASK_DONE = "task.done"
+    RESULT_PUBLISHED = "result.published"
+    TASK_ACKNOWLEDGED = "task.acknowledged"
+
+
+_folder: Path | None = None
+
+
+def arm(value: str) -> None:
+    """Heed the folder that the variable names; "" is none. Raises Misuse for a value that can stop nothing."""
+    global _folder
+    _folder = Path(value) if value else None
+    if _folder is None:
+        return
+    if not _folder.is_dir():
+        raise Misuse(f"{VARIABLE} names no folder: {_folder}")
+    asked = {file.name.partition(STOPPED)[0] for file in _folder.iterdir()}
+    if unknown := asked - set(Point):
+        raise Misuse(f"no failpoint is called {', '.join(sorted(unknown))}: there are {', '.join(Point)}")
+    log.warning("failpoints are armed: this process may stop itself", extra={"action": "failpoints"})
+
+
+def are_armed() -> bool:
+    """For whoever would have to find out which point it has reached."""
+    return _folder is not None
+
+
+def reach(point: Point) -> None:
+    """Stop here, if that was asked for; returns when the process goes on."""
+    if _folder is not None and _take(_folder, point):
+        log.warning("stopped at a failpoint", extra={"action": "failpoint", "point": point})
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _take(folder: Path, point: Point) -> bool:
+    """Whether the file was there, and another process did not take it first."""
+    try:
+        os.rename(folder / point, folder / f"{point}{STOPPED}{os.getpid()}")
+    except FileNotFoundError:
+        return False
+    return True
