@@ -124,13 +124,14 @@ class Client:
         max_pages: int | None = None,
         detail: bool = False,
         links: bool = False,
+        check: bool = False,
         **options: Any,
     ) -> CrawlResult:
         """Crawl a site and return what was found.
 
         `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `detail` fills the result's
-        `pages` and `parents`, `links` its `links`. `options` are further fields of the crawl's spec, such as
-        `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
+        `pages` and `parents`, `links` its `links`, `check` its `broken`. `options` are further fields of the crawl's
+        spec, such as `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
         """
         wanted = {
             "include": list(include),
@@ -138,6 +139,7 @@ class Client:
             "max_pages": max_pages,
             "detail": detail,
             "links": links,
+            "check": check,
         }
         spec = {"url": url, "depth": depth, "scope": scope} | {name: value for name, value in wanted.items() if value}
         spec |= options

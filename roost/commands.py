@@ -61,9 +61,11 @@ def options(
 
 `roost crawl https://example.org --server http://roost.example:8000` has a running Roost do the work.
 
+`roost crawl https://example.org -d 4 --check` looks for broken links, and says which pages have them.
+
 Ctrl-C writes what was found so far; once more quits at once. Exit codes: 0 done, 1 the crawl could not run,
-2 usage, 130 interrupted. Every option can be given as a variable, such as ROOST_DEPTH;
-lists, such as ROOST_INCLUDE, with spaces.
+2 usage, 3 done and --check found broken links, 130 interrupted. Every option can be given as a variable, such as
+ROOST_DEPTH; lists, such as ROOST_INCLUDE, with spaces.
 """
 )
 def crawl(
@@ -76,6 +78,7 @@ def crawl(
     max_pages: o.MaxPages = None,
     max_age: o.MaxAge = None,
     detail: o.Detail = False,
+    check: o.Check = False,
     allow_private: o.AllowPrivate = None,
     contact: o.Contact = "",
     ignore_robots: o.IgnoreRobots = False,
@@ -99,6 +102,7 @@ def crawl(
         max_pages=max_pages,
         max_age_s=max_age,
         detail=detail or None,
+        check=check or None,
     )
     own = None
     if server:

@@ -99,6 +99,16 @@ Detail = Annotated[
         rich_help_panel=_WRITTEN,
     ),
 ]
+Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        envvar="ROOST_CHECK",
+        help="Ask for the pages of the last level too, without reading them, and say which links are broken and where. "
+        "What is out of scope is not asked for: with --scope any it is.",
+        rich_help_panel=_WRITTEN,
+    ),
+]
 AllowPrivate = Annotated[
     list[str] | None,
     typer.Option(

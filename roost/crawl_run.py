@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from backend.kinds.crawl.options import CrawlOptions
     from backend.kinds.crawl.result import CrawlResult
 
-DONE, COULD_NOT_RUN, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, COULD_NOT_RUN, USAGE, BROKEN_LINKS, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
 
 CONNECT_WITHIN_S = 5.0
@@ -137,7 +137,9 @@ class CrawlRun:
         self._display.say(summary_line(result))
         if self._interrupted.is_set():
             return INTERRUPTED
-        return DONE if result.outcome is Outcome.DONE else COULD_NOT_RUN
+        if result.outcome is not Outcome.DONE:
+            return COULD_NOT_RUN
+        return BROKEN_LINKS if result.broken else DONE
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:

@@ -4,7 +4,7 @@
 ``json``    one object: everything
 ``jsonl``   one object for each URL: ``url``, ``level`` and, where a page failed or was skipped, ``outcome`` and
             ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed``,
-            ``canonical``
+            ``canonical``, and with `check` ``named_by``, the pages that have a broken link
 ``csv``     the same in columns
 """
 
@@ -60,6 +60,11 @@ def _tree(result: CrawlResult) -> Iterator[str]:
             shown = row.level
             yield f"level {row.level}: {len(result.levels[row.level])}\n" if row.level is not None else "elsewhere\n"
         yield f"{INDENT * ((row.level or 0) + 1)}{row.url}{_note(row)}\n"
+    for link in result.broken or ():
+        yield f"broken: {link.url}  [{link.reason}]\n"
+        yield from (f"{INDENT}on {page}\n" for page in link.pages)
+        if link.count > len(link.pages):
+            yield f"{INDENT}and on {link.count - len(link.pages)} more\n"
 
 
 def _note(row: Row) -> str:
@@ -84,11 +89,16 @@ def _csv(result: CrawlResult) -> Iterator[bytes]:
     writer = csv.writer(line, lineterminator="\r\n")
     yield ",".join(names).encode() + b"\r\n"
     for row in rows(result):
-        cells = map(row.value, names)
-        writer.writerow(["" if cell is None else as_text(str(cell)) for cell in cells])
+        writer.writerow([_cell(row.value(name)) for name in names])
         yield line.getvalue().encode()
         line.seek(0)
         line.truncate()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return as_text(" ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def as_text(cell: str) -> str:

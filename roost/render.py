@@ -121,6 +121,8 @@ def printable(text: str) -> str:
 def summary_line(result: CrawlResult) -> str:
     """What came of it, in one line."""
     counts = f"{_count(len(result.levels), 'level')}, {_count(result.listed, 'URL')}, {result.fetched} fetched"
+    if result.broken is not None:
+        counts += f", {result.checked} checked, {len(result.broken)} broken"
     faults = f"{len(result.failed)} failed, {len(result.skipped)} skipped"
     partly = ", incomplete" if result.truncated else ""
     return f"{result.outcome}: {counts}, {faults}{partly} ({result.elapsed_s:.1f} s)"

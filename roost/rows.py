@@ -23,6 +23,7 @@ class Row(Struct, frozen=True):
     reason: str = ""
     parent: str = ""
     page: PageDetail | None = None
+    named_by: list[str] | None = None
 
     def value(self, column: str) -> Any:
         """What the row has in the column; None when that is not known."""
@@ -38,9 +39,12 @@ class Row(Struct, frozen=True):
 
 def columns(result: CrawlResult) -> tuple[str, ...]:
     """What there is to tell about each URL."""
-    if result.pages is None:
-        return ALWAYS if result.parents is None else (*ALWAYS, "parent")
-    return (*ALWAYS, *DETAIL)
+    told = list(ALWAYS)
+    if result.broken is not None:
+        told.append("named_by")
+    if result.pages is not None:
+        told.extend(DETAIL)
+    return tuple(told)
 
 
 def rows(result: CrawlResult) -> Iterator[Row]:
@@ -48,9 +52,10 @@ def rows(result: CrawlResult) -> Iterator[Row]:
     notes = {url: ("skipped", reason) for url, reason in result.skipped}
     notes |= {url: ("failed", reason) for url, reason in result.failed}
     parents, pages = result.parents or {}, result.pages or {}
+    broken = {link.url: link.pages for link in result.broken or ()}
     for level, urls in enumerate(result.levels):
         for url in urls:
             outcome, reason = notes.pop(url, ("", ""))
-            yield Row(url, level, outcome, reason, parents.get(url, ""), pages.get(url))
+            yield Row(url, level, outcome, reason, parents.get(url, ""), pages.get(url), broken.get(url))
     for url, (outcome, reason) in notes.items():
         yield Row(url, None, outcome, reason)

@@ -22,11 +22,15 @@ def page(*links: str, **headers: str) -> web.Response:
 
 @dataclass
 class Site:
-    """Pages by path (with the query), other paths are missing; `log` has monotonic time, path and headers."""
+    """Pages by path (with the query), other paths are missing.
+
+    `log` has monotonic time, path and headers of each request, `methods` its method and path.
+    """
 
     pages: dict[str, Answer]
     url: str = ""
     log: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
+    methods: list[tuple[str, str]] = field(default_factory=list)
 
     def asked(self) -> list[str]:
         """Paths of all requests so far but those for robots.txt, in order, and forget them."""
@@ -37,6 +41,7 @@ class Site:
     async def answer(self, request: web.Request) -> web.Response:
         """A fresh copy of the page, 304 when the client has it."""
         path = request.path_qs.removeprefix("/")
+        self.methods.append((request.method, path))
         self.log.append((time.monotonic(), path, dict(request.headers)))
         known = self.pages.get(path)
         if known is None:

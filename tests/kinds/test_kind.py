@@ -37,6 +37,7 @@ def test_the_same_question_in_other_words_has_the_same_keys() -> None:
         ("exclude", ("*",), False),
         ("detail", True, False),
         ("links", True, False),
+        ("check", True, False),
         ("depth", 3, True),
         ("max_age_s", 0.0, True),
     ],

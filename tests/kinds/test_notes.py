@@ -15,7 +15,7 @@ from backend.kinds.crawl.parts import Sheaf
 from backend.kinds.crawl.result import CrawlResult
 from backend.kinds.crawl.spec import CrawlSpec
 from tests.kinds.crawling import crawl, runners
-from tests.kinds.site import Answer, page, serve
+from tests.kinds.site import Answer, page, serve, tree
 from wire.messages.outcome import PART_BYTES
 
 
@@ -96,14 +96,70 @@ def test_a_row_that_fits_nowhere_and_one_that_is_too_much_are_refused() -> None:
 
 def test_notes_that_are_too_much_are_cut_and_the_crawl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notes, "MOST_LINKS", 3)
-    taken = Notes("u", details=True, links=True)
+    taken = Notes("u", details=True, links=True, broken=False)
     was_cut = []
     for url, links, news in (("u", ["a", "b"], ["a", "b"]), ("a", ["u", "b"], [])):
         taken.take(url, PageResult(url, 200, None, links, detail=Detail() if url == "u" else None), news)
         was_cut.append(taken.is_cut)
     assert was_cut == [False, True]
-    assert [json.loads(part) for part in taken.parts()] == [
+    assert [json.loads(part) for part in taken.parts([])] == [
         {"parents": [-1, 0, 0]},
         {"pages": [[0, 200, "", "", None, 0.0, ""], [1, 200, "", "", None, None, ""]]},
         {"links": [[0, 1, 2]]},
     ]
+
+
+async def test_check_asks_for_the_last_level_by_its_head_and_says_who_links_to_what_is_not_there() -> None:
+    async def no_head(request: web.Request) -> web.Response:
+        return web.Response(status=405 if request.method == "HEAD" else 200, body=b"x" * 100_000)
+
+    pages: dict[str, Answer] = {
+        "": page("/a", "/b", "/gone", "http://o.example/"),
+        "a": page("/gone", "/lost", "/c", "/away"),
+        "b": page("/lost", "/odd", "/c", "/a"),
+        "c": page("/d"),
+        "odd": no_head,
+        "away": web.Response(status=302, headers={"Location": "http://o.example/"}),
+    }
+    async with serve(pages) as site, runners() as workers:
+        result = await crawl(CrawlSpec(site.url, depth=2, check=True), workers)
+        assert [len(level) for level in result.levels] == [1, 4, 4], "the last level's links are not listed"
+        assert (result.fetched, result.checked) == (3, 3)
+        assert [(link.url, link.reason, link.count, link.pages) for link in result.broken or ()] == [
+            (site.url + "gone", "status_404", 2, [site.url, site.url + "a"]),
+            (site.url + "lost", "status_404", 2, [site.url + "a", site.url + "b"]),
+        ]
+        methods = {(method, path) for method, path in site.methods if path != "robots.txt"}
+        assert {path for method, path in methods if method == "HEAD"} == {"lost", "c", "away", "odd"}
+        assert {path for method, path in methods if method == "GET"} == {"", "a", "b", "gone", "lost", "odd"}
+
+
+async def test_a_page_that_was_fetched_or_checked_lately_is_not_asked_for_again() -> None:
+    async with serve({"": page("/a"), "a": page("/b"), "b": page()}) as site, runners(cache=MemoryCache()) as workers:
+        await crawl(CrawlSpec(site.url, depth=2), workers)
+        site.asked()
+        first = await crawl(CrawlSpec(site.url, depth=2, check=True), workers)
+        assert site.asked() == ["b"]
+        second = await crawl(CrawlSpec(site.url, depth=2, check=True), workers)
+        assert site.asked() == []
+        assert first.checked == second.checked == 1
+        deeper = await crawl(CrawlSpec(site.url, depth=3), workers)
+        assert site.asked() == ["b"], "that it is there does not say what it links to"
+        assert deeper.fetched == 3
+
+
+async def test_the_pages_that_are_checked_count_too() -> None:
+    async with serve(tree(9, 1)) as site, runners() as workers:
+        result = await crawl(CrawlSpec(site.url, depth=1, check=True, max_pages=5), workers)
+        assert len(site.asked()) == 5
+        assert (result.fetched, result.checked, len(result.skipped), result.truncated) == (1, 4, 5, True)
+
+
+def test_of_a_link_that_is_broken_everywhere_only_some_pages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "MOST_NAMED", 2)
+    taken = Notes("u", details=False, links=False, broken=True)
+    taken.take("u", PageResult("u", 200, None, ["a", "b", "c", "x"]), ["a", "b", "c", "x"])
+    for url in ("a", "b", "c"):
+        taken.take(url, PageResult(url, 200, None, ["x"]), [])
+    *_, broken = [json.loads(part) for part in taken.parts(["x", "not listed"])]
+    assert broken == {"broken": [[4, 4, 0, 1]]}

@@ -23,6 +23,7 @@ class Site:
             "/", self._page('<a href="/a">a</a> <a href="/slow">s</a> <a href="http://o.example/">o</a>')
         )
         app.router.add_get("/a", self._page('<a href="/b">b</a>'))
+        app.router.add_get("/gone-by", self._page('<a href="/no">n</a>'))
         app.router.add_get("/b", self._page("the end"))
         app.router.add_get("/slow", self._slow)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)

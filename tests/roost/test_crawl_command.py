@@ -32,6 +32,16 @@ async def test_without_a_server_it_brings_everything_itself_and_leaves_only_the_
     assert done.err.splitlines()[-1].startswith("done: 3 levels, 5 URLs, 3 fetched, 0 failed, 1 skipped")
 
 
+async def test_a_crawl_that_finds_broken_links_says_where_they_are_and_exits_3(site: Site) -> None:
+    done = await crawl(site.url, *LOOPBACK, "--check", "--exclude", "/slow", "--format", "json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["broken"] == []
+    done = await crawl(site.url + "gone-by", *LOOPBACK, "--check", "--format", "json")
+    assert done.code == 3, done.err
+    (broken,) = json.loads(done.out)["broken"]
+    assert (broken["url"], broken["reason"], broken["pages"]) == (site.url + "no", "status_404", [site.url + "gone-by"])
+
+
 async def test_options_may_come_from_the_environment_and_a_file_takes_the_result(site: Site, tmp_path: Path) -> None:
     site.gate.set()
     path = tmp_path / "links.csv"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.result import CrawlResult, PageDetail
+from backend.kinds.crawl.result import BrokenLink, CrawlResult, PageDetail
 from roost.export import FORMULA_STARTS, Format, write_as
 from wire.messages.outcome import Outcome
 
@@ -109,6 +109,22 @@ def test_with_detail_lines_and_columns_have_it_and_json_has_pages() -> None:
         "https://a.example/b,1,failed,status_404,https://a.example/,404,,,,,",
     ]
     assert [page["status"] for page in json.loads(text(DETAILED, Format.JSON))["pages"]] == [200, 404, 200]
+
+
+def test_broken_links_are_told_with_the_pages_that_have_them() -> None:
+    broken = [BrokenLink("https://a.example/b", "status_404", 3, ["https://a.example/", "https://c.example/"])]
+    checked = replace(RESULT, broken=broken, checked=7)
+    assert text(checked, Format.TREE).splitlines()[-4:] == [
+        "broken: https://a.example/b  [status_404]",
+        "  on https://a.example/",
+        "  on https://c.example/",
+        "  and on 1 more",
+    ]
+    told = json.loads(text(checked, Format.JSON))
+    assert (told["checked"], told["broken"][0]["count"], len(told["broken"][0]["pages"])) == (7, 3, 2)
+    (line,) = [line for line in map(json.loads, text(checked, Format.JSONL).splitlines()) if "named_by" in line]
+    assert line["named_by"] == broken[0].pages
+    assert "https://a.example/b,1,failed,status_404,https://a.example/ https://c.example/" in text(checked, Format.CSV)
 
 
 def test_csv_has_the_same_in_columns() -> None:

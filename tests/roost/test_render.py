@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
-from backend.kinds.crawl.result import CrawlResult
+from backend.kinds.crawl.result import BrokenLink, CrawlResult
 from roost.render import LINE_EVERY_S, PlainDisplay, TerminalDisplay, make_display, printable, summary_line
 from roost.request import LevelFound, Progress
 from tests.clock import ManualClock
@@ -102,4 +103,6 @@ def test_a_peers_text_cannot_command_the_terminal() -> None:
 
 def test_the_summary_counts() -> None:
     result = CrawlResult("u", 1, Outcome.CANCELLED, True, [["u"]], 0, [("u", "timeout")], [], 1.25)
+    checked = replace(result, broken=[BrokenLink("u", "timeout", 1, ["v"])], checked=3)
+    assert summary_line(checked).startswith("cancelled: 1 level, 1 URL, 0 fetched, 3 checked, 1 broken, 1 failed")
     assert summary_line(result) == "cancelled: 1 level, 1 URL, 0 fetched, 1 failed, 0 skipped, incomplete (1.2 s)"

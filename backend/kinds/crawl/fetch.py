@@ -106,15 +106,22 @@ class Fetcher:
         )
 
     async def fetch(
-        self, url: str, bounds: Bounds, timeout_s: float, known: KeptPage | None = None, visit: Visit = _at_once
+        self,
+        url: str,
+        bounds: Bounds,
+        timeout_s: float,
+        known: KeptPage | None = None,
+        visit: Visit = _at_once,
+        check: bool = False,
     ) -> Fetched:
         """The page at `url`, redirects followed within `bounds`; `known` is what is known of it already.
 
-        Raises NotFetched, and what `visit` raises.
+        With `check` it is not read: whether it is there is all. Raises NotFetched, and what `visit` raises.
         """
+        follow = self._check if check else self._follow
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._follow(url, bounds, known, visit)
+                return await follow(url, bounds, known, visit)
         except (aiohttp.ClientError, OSError, ValueError) as problem:  # TimeoutError is an OSError
             raise NotFetched(_reason(problem), url) from problem
 
@@ -142,21 +149,43 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def _follow(self, url: str, bounds: Bounds, known: KeptPage | None, visit: Visit) -> Fetched:
+    async def _check(self, url: str, bounds: Bounds, known: KeptPage | None, visit: Visit) -> Fetched:
+        """By HEAD; where the answer is a refusal, or none, by GET: there are servers that know nothing else."""
+        try:
+            return await self._follow(url, bounds, known, visit, "HEAD")
+        except NotFetched as problem:
+            if problem.status < 400 or problem.status == 429:
+                raise
+        except aiohttp.ClientConnectorError:
+            raise
+        except aiohttp.ClientError:
+            pass
+        return await self._follow(url, bounds, known, visit, first=1, reads=False)
+
+    async def _follow(
+        self,
+        url: str,
+        bounds: Bounds,
+        known: KeptPage | None,
+        visit: Visit,
+        method: str = "GET",
+        first: int = 0,
+        reads: bool = True,
+    ) -> Fetched:
         assert self._session is not None, "start comes first"
         hops: list[Hop] = []
         place, conditions = (known.place(url), _conditions(known)) if known else ("", {})
         clock = asyncio.get_running_loop().time
-        for number in range(self._options.redirects + 1):
+        for number in range(first, first + self._options.redirects + 1):
             headers = conditions if url == place else {}
             async with visit(url, number):
                 began = clock()
-                async with self._session.get(
-                    URL(url, encoded=True), allow_redirects=False, headers=headers
+                async with self._session.request(
+                    method, URL(url, encoded=True), allow_redirects=False, headers=headers
                 ) as response:
                     location = response.headers.get("Location")
                     if response.status not in _REDIRECTS or location is None:
-                        page = await self._read(url, hops, response, bool(headers))
+                        page = await self._read(url, hops, response, bool(headers), reads and method == "GET")
                         return structs.replace(page, time_s=round(clock() - began, 4))
                     target = join(url, _as_text(location))
                     if target is None:
@@ -167,7 +196,9 @@ class Fetcher:
                     url = target
         raise NotFetched(Failed.REDIRECTS, url, response.status)
 
-    async def _read(self, url: str, hops: list[Hop], response: aiohttp.ClientResponse, is_conditional: bool) -> Fetched:
+    async def _read(
+        self, url: str, hops: list[Hop], response: aiohttp.ClientResponse, is_conditional: bool, reads: bool
+    ) -> Fetched:
         status, headers = response.status, response.headers
         if status == NOT_MODIFIED and is_conditional:
             return Fetched(url, hops, status)
@@ -184,7 +215,7 @@ class Fetcher:
             can_keep="no-store" not in headers.get("Cache-Control", "").lower(),
             size_bytes=_length(headers.get("Content-Length")),
         )
-        if media_type(content_type) not in _PARSED:
+        if not reads or media_type(content_type) not in _PARSED:
             return page
         if not _is_readable(response):
             raise NotFetched(Failed.BAD_RESPONSE, url, status)

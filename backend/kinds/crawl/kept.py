@@ -57,13 +57,16 @@ class KeptPage(Struct, array_like=True, frozen=True):
 
     def answer(self, url: str, bounds: Bounds, wants: Wants | None = None) -> PageResult | None:
         """What a crawl within `bounds` finds at `url`; None when it would follow further than this goes."""
+        wants = wants or Wants()
         for hop in self.hops:
             if not bounds.allows(hop.url):
-                return PageResult(hop.url, hop.status, links=[hop.url])
+                return PageResult(hop.url, hop.status, links=[] if wants.check else [hop.url])
             url = hop.url
         if not self.status:
             return None
-        detail = self.detail if wants is not None and wants.detail else None
+        detail = self.detail if wants.detail else None
+        if wants.check:
+            return PageResult(url, self.status, detail=detail)
         return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed, detail)
 
 

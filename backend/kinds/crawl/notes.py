@@ -9,7 +9,7 @@ left out, and the crawl says so.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -22,6 +22,8 @@ NOBODY = -1
 """The parent of what no page links to: the start page."""
 MOST_LINKS = 2_000_000
 """Links between pages that are noted; four bytes each, and one answer of about 15 MB."""
+MOST_NAMED = 100
+"""Pages that are told to name a broken link; whoever mends these knows where to look on."""
 MOST_TEXT_BYTES = 64 * 1024 * 1024
 """Compressed text of what is known of pages."""
 
@@ -39,13 +41,14 @@ class PageRow(Struct, array_like=True, frozen=True):
 
 
 class Notes:
-    """Notes of one crawl from `start`. `details` and `links` say which of them are wanted."""
+    """Notes of one crawl from `start`; the others say which of them are wanted."""
 
-    def __init__(self, start: str, details: bool, links: bool) -> None:
+    def __init__(self, start: str, details: bool, links: bool, broken: bool) -> None:
         self._numbers = {start: 0}
         self._parents = array("i", [NOBODY])
         self._pages = Sheaf(b'{"pages":[', b"]}", MOST_TEXT_BYTES) if details else None
-        self._links: list[array[int]] | None = [] if links else None
+        self._wants_links, self._wants_broken = links, broken
+        self._links: list[array[int]] = []
         self._links_room = MOST_LINKS
         self.is_cut = False
         """Something was too much."""
@@ -60,22 +63,36 @@ class Notes:
             return
         if self._pages is not None and not self._pages.add(to_json(_row(number, url, page))):
             self.is_cut = True
-        if self._links is not None and page.links:
-            self._note_links(number, page.links, self._links)
+        if (self._wants_links or self._wants_broken) and page.links:
+            self._note_links(number, page.links)
 
-    def parts(self) -> Iterator[bytes]:
-        """Parts of the result; see `result`."""
+    def parts(self, failed: Iterable[str]) -> Iterator[bytes]:
+        """Parts of the result, of which these URLs failed; see `result`."""
         yield from json_arrays(self._parents, b'{"parents":[', b"]}", PART_BYTES)
         if self._pages is not None:
             yield from self._pages.parts()
-        yield from json_arrays((row.tolist() for row in self._links or ()), b'{"links":[', b"]}", PART_BYTES)
+        if self._wants_links:
+            yield from json_arrays((row.tolist() for row in self._links), b'{"links":[', b"]}", PART_BYTES)
+        if self._wants_broken:
+            yield from json_arrays(self._broken(failed), b'{"broken":[', b"]}", PART_BYTES)
 
-    def _note_links(self, number: int, links: list[str], noted: list[array[int]]) -> None:
+    def _broken(self, failed: Iterable[str]) -> Iterator[list[int]]:
+        """Each of these URLs, how many pages link to it, and the first of these pages."""
+        named: dict[int, list[int]] = {self._numbers[url]: [] for url in failed if url in self._numbers}
+        counts = dict.fromkeys(named, 0)
+        for page, *targets in self._links if named else ():
+            for target in named.keys() & targets:
+                counts[target] += 1
+                if len(named[target]) < MOST_NAMED:
+                    named[target].append(page)
+        return ([number, counts[number], *pages] for number, pages in named.items())
+
+    def _note_links(self, number: int, links: list[str]) -> None:
         self._links_room -= len(links)
         if self._links_room < 0:
             self.is_cut = True
             return
-        noted.append(array("i", [number, *(self._numbers[link] for link in links if link in self._numbers)]))
+        self._links.append(array("i", [number, *(self._numbers[link] for link in links if link in self._numbers)]))
 
 
 def _row(number: int, url: str, page: PageResult) -> PageRow:

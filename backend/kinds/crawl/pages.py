@@ -9,9 +9,10 @@ from wire.codec import Unpacker
 
 
 class Wants(Struct, array_like=True, frozen=True):
-    """What a crawl asks of a page beside its links."""
+    """What a crawl asks of a page beside its links, or instead: with `check` only whether it is there."""
 
     detail: bool = False
+    check: bool = False
 
 
 class PageTask(Struct, array_like=True, frozen=True):

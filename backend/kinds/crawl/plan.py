@@ -44,13 +44,13 @@ class CrawlPlan:
         self._bounds = spec.bounds
         self._start_bounds = structs.replace(self._bounds, globs=None)
         """A start page is wanted, and so is the page that it redirects to."""
-        self._wants = Wants(detail=True) if spec.detail else None
-        self._notes = Notes(spec.url, spec.detail, spec.links) if spec.detail or spec.links else None
+        has_notes = spec.detail or spec.links or spec.check
+        self._notes = Notes(spec.url, spec.detail, spec.links, spec.check) if has_notes else None
         self._room_chars = (listed_chars if self._notes is None else listed_chars // 2) - len(spec.url)
         self._seen = {spec.url}
         self._levels = [[spec.url]]
         self._failed, self._skipped = Reasons(), Reasons()
-        self._fetched = self._taken = 0
+        self._fetched = self._checked = self._taken = 0
         self._truncated = False
         self._start_reason: str | None = None
         self._told_levels = 0
@@ -76,7 +76,7 @@ class CrawlPlan:
                 break
             self._out[asked] += 1
             bounds = self._bounds if self._level else self._start_bounds
-            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since, self._wants))
+            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since, self._wants()))
             tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
             self._handed += 1
         return tasks
@@ -113,12 +113,13 @@ class CrawlPlan:
         """Levels with what the open level has brought so far, then failed pages, then skipped ones."""
         found, failed, skipped = self._so_far()
         parts = result_parts([*self._levels, found] if found else self._levels, failed, skipped)
-        return parts if self._notes is None else chain(parts, self._notes.parts())
+        return parts if self._notes is None else chain(parts, self._notes.parts(url for url, _ in failed))
 
     def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
         """Counts, and how it ended."""
         found, _, _ = self._so_far()
         waiting = sum(page.reason is None for page in self._waiting.values())
+        is_check = self._level == self._spec.depth
         return to_json(
             Summary(
                 url=self._spec.url,
@@ -126,12 +127,19 @@ class CrawlPlan:
                 outcome=outcome,
                 truncated=self._truncated or not self.is_over() or (self._notes is not None and self._notes.is_cut),
                 listed=sum(map(len, self._levels)) + len(found),
-                fetched=self._fetched + waiting,
+                fetched=self._fetched + (0 if is_check else waiting),
                 elapsed_s=round(elapsed_s, 3),
                 detail=self._spec.detail,
                 links=self._spec.links,
+                check=self._spec.check,
+                checked=self._checked + (waiting if is_check else 0),
             )
         )
+
+    def _wants(self) -> Wants | None:
+        """What is asked of the pages of this level beside their links."""
+        check = self._level == self._spec.depth
+        return Wants(self._spec.detail, check) if self._spec.detail or check else None
 
     def _open_level(self) -> None:
         """Decide which pages of the next level are fetched."""
@@ -139,7 +147,7 @@ class CrawlPlan:
         self._level += 1
         self._pages, self._handed, self._folded = [], 0, 0
         self._out.clear()
-        if self._level >= self._spec.depth:
+        if self._level >= self._spec.depth + self._spec.check:
             return
         for url in self._levels[self._level]:
             if self._level and (refusal := self._bounds.refusal(url)):
@@ -159,7 +167,8 @@ class CrawlPlan:
         if not self._folded <= index < self._handed or index in self._waiting:
             return
         self._out[host(self._pages[index])] -= 1
-        if index > self._folded and not self._spec.links:  # it will wait, without what is known already
+        needs_known = self._spec.links or self._spec.check
+        if index > self._folded and not needs_known:  # it will wait, without what is known already
             page = structs.replace(page, links=[link for link in page.links if self._is_news(link)])
         self._waiting[index] = page
         while (turn := self._waiting.pop(self._folded, None)) is not None:
@@ -176,6 +185,8 @@ class CrawlPlan:
             (self._skipped if page.reason in LEFT_ALONE else self._failed).add(url, page.reason)
             if self._level == 0:
                 self._start_reason = page.reason
+        elif self._level == self._spec.depth:
+            self._checked += 1
         else:
             self._fetched += 1
             self._fold_links(page)

@@ -4,10 +4,12 @@ A part is a JSON object with one of these fields, and at most `PART_BYTES` long:
 
 * ``{"level": k, "urls": [...]}``: URLs of level k in order; a big level takes several parts;
 * ``{"failed": [[url, reason], ...]}`` and ``{"skipped": [[url, reason], ...]}``, see `reasons`;
-* with `detail` or `links`, ``{"parents": [number, ...]}``: for each URL, in the order of the levels, the number in that
-  order of the page that was the first to link to it (-1: none);
+* with any of `detail`, `links` and `check`, ``{"parents": [number, ...]}``: for each URL, in the order of the levels,
+  the number in that order of the page that was the first to link to it (-1: none);
 * with `detail`, ``{"pages": [[number, ...], ...]}``: for each page that was asked for what a `PageRow` says;
-* with `links`, ``{"links": [[number, number, ...], ...]}``: a page, and all listed URLs that it links to.
+* with `links`, ``{"links": [[number, number, ...], ...]}``: a page, and all listed URLs that it links to;
+* with `check`, ``{"broken": [[number, count, number, ...], ...]}``: a page that failed, how many pages link to it, and
+  the first of these.
 
 The summary is a JSON object, `Summary`.
 """
@@ -41,7 +43,8 @@ class Summary(Struct, frozen=True, omit_defaults=True):
     """What is said of a crawl beside its lists.
 
     `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because
-    of a limit or because the crawl did not come to its end. `detail`, `links`: what the crawl was asked to tell too.
+    of a limit or because the crawl did not come to its end. `detail`, `links`, `check`: what the crawl was asked to
+    tell too. `checked`: pages of the last level that are there.
     """
 
     url: str
@@ -53,6 +56,8 @@ class Summary(Struct, frozen=True, omit_defaults=True):
     elapsed_s: float
     detail: bool = False
     links: bool = False
+    check: bool = False
+    checked: int = 0
 
 
 class Part(Struct, frozen=True):
@@ -65,6 +70,7 @@ class Part(Struct, frozen=True):
     parents: list[int] = []
     pages: list[PageRow] = []
     links: list[list[int]] = []
+    broken: list[list[int]] = []
 
 
 _read_summary: JsonReader[Summary] = JsonReader(Summary, "crawl summary")
@@ -126,11 +132,22 @@ class PageDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenLink:
+    """A link that leads nowhere, for `reason`: `count` pages have it, of which `pages` are the first."""
+
+    url: str
+    reason: str
+    count: int
+    pages: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class CrawlResult:
     """The answer to a crawl. `failed` and `skipped` are pairs of URL and reason.
 
-    `parents`: for each URL the page that was the first to link to it, with `detail` or `links`. `pages`: what is known
-    of each page that was asked for, with `detail`. `links`: what each page links to, with `links`. None: not asked.
+    `checked`: how many pages of the last level are there, with `check`. `parents`: for each URL the page that was the
+    first to link to it. `pages`: what is known of each page that was asked for, with `detail`. `links`: what each page
+    links to, with `links`. `broken`: with `check`, links that lead nowhere. None: not asked.
     """
 
     url: str
@@ -145,6 +162,8 @@ class CrawlResult:
     parents: dict[str, str] | None = None
     pages: dict[str, PageDetail] | None = None
     links: dict[str, list[str]] | None = None
+    broken: list[BrokenLink] | None = None
+    checked: int = 0
 
     @property
     def listed(self) -> int:
@@ -170,6 +189,9 @@ class CrawlResult:
             told["pages"] = [{"parent": parents.get(url)} | asdict(page) for url, page in self.pages.items()]
         if self.links is not None:
             told["links"] = [{"url": url, "to": targets} for url, targets in self.links.items()]
+        if self.broken is not None:
+            told["checked"] = self.checked
+            told["broken"] = [asdict(link) for link in self.broken]
         return told
 
 
@@ -193,7 +215,7 @@ def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Ra
         elapsed_s=about.elapsed_s,
     )
     try:
-        return _with_notes(result, about, read) if about.detail or about.links else result
+        return _with_notes(result, about, read) if about.detail or about.links or about.check else result
     except IndexError as problem:
         raise DecodeError(ErrorCode.BAD_MESSAGE, "the crawl's answer names URLs that it does not list") from problem
 
@@ -203,12 +225,21 @@ def _with_notes(result: CrawlResult, about: Summary, read: list[Part]) -> CrawlR
     parents = chain.from_iterable(part.parents for part in read)
     rows = chain.from_iterable(part.pages for part in read)
     links = chain.from_iterable(part.links for part in read)
+    broken = chain.from_iterable(part.broken for part in read)
+    reasons = dict(result.failed)
     return replace(
         result,
         parents={urls[child]: urls[parent] for child, parent in enumerate(parents) if parent >= 0},
         pages={urls[row.number]: _detail(urls[row.number], row) for row in rows} if about.detail else None,
         links={urls[row[0]]: [urls[target] for target in row[1:]] for row in links} if about.links else None,
+        broken=[_broken(urls, reasons, row) for row in broken] if about.check else None,
+        checked=about.checked,
     )
+
+
+def _broken(urls: list[str], reasons: dict[str, str], row: list[int]) -> BrokenLink:
+    url = urls[row[0]]
+    return BrokenLink(url, reasons.get(url, ""), row[1], [urls[page] for page in row[2:]])
 
 
 def _detail(url: str, row: PageRow) -> PageDetail:

@@ -33,6 +33,8 @@ INLINE_BYTES = 256 * 1024
 """Pages up to this size take a few milliseconds at once; bigger ones go to a thread, so that heartbeats go on."""
 AWAITED_S = 0.5
 """When to look again for a page that another worker is fetching."""
+_CHECKED = b"checked"
+"""Where pages are kept of which only that they are there is known."""
 
 
 class CrawlRunner:
@@ -61,44 +63,53 @@ class CrawlRunner:
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
         """A packed `PageResult` for a packed `PageTask`. Raises DecodeError, Later."""
         task = read_page_task(payload)
-        entry = await self._shelf.find(task.url)
-        if entry.page is not None and entry.page.is_fresh(task, self._clock.wall()):
-            answer = entry.page.answer(task.url, task.bounds, task.wants)
-            if answer is not None:
-                return pack(answer)
+        shelf, entry = self._shelf, await self._shelf.find(task.url)
+        answer = self._answer(task, entry)
+        if answer is None and task.wants is not None and task.wants.check:
+            shelf = self._shelf.aspect(_CHECKED)
+            entry = await shelf.find(task.url)
+            answer = self._answer(task, entry)
+        if answer is not None:
+            return pack(answer)
         limit_s = min(deadline_s, self._options.page_timeout_s)
-        fetch = partial(self._fetch, task, entry, limit_s)
+        fetch = partial(self._fetch, task, shelf, entry, limit_s)
         return pack(await self._flights.join((task.url, task.bounds, task.wants), fetch))
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
         await self._fetcher.stop()
 
-    async def _fetch(self, task: PageTask, entry: Entry, limit_s: float) -> PageResult:
-        if self._shelf.is_awaited(entry):
+    def _answer(self, task: PageTask, entry: Entry) -> PageResult | None:
+        """What is kept, if it will do."""
+        if entry.page is None or not entry.page.is_fresh(task, self._clock.wall()):
+            return None
+        return entry.page.answer(task.url, task.bounds, task.wants)
+
+    async def _fetch(self, task: PageTask, shelf: Shelf, entry: Entry, limit_s: float) -> PageResult:
+        if shelf.is_awaited(entry):
             raise Later(AWAITED_S)
         now, known = self._clock.wall(), entry.page
+        visit = partial(self._visit, task.url, shelf, entry)
+        check = task.wants is not None and task.wants.check
         try:
-            page = await self._fetcher.fetch(
-                task.url, task.bounds, limit_s, known, partial(self._visit, task.url, entry)
-            )
+            page = await self._fetcher.fetch(task.url, task.bounds, limit_s, known, visit, check)
             kept = await self._kept(page, known, now)
             if page.can_keep:
-                await self._shelf.keep(task.url, kept)
+                await shelf.keep(task.url, kept)
         except NotFetched as problem:
             again_s = await self._hosts.again_in(task.url, problem)
             if again_s is not None:
                 raise Later(again_s) from problem
             return PageResult(problem.url, problem.status, problem.reason)
         finally:
-            await self._shelf.give_up(task.url, entry)
+            await shelf.give_up(task.url, entry)
         self._hosts.answered(task.url)
         answer = kept.answer(task.url, task.bounds, task.wants)
         assert answer is not None, "it was fetched within these bounds"
         return answer
 
     @asynccontextmanager
-    async def _visit(self, start: str, entry: Entry, url: str, number: int) -> AsyncIterator[None]:
+    async def _visit(self, start: str, shelf: Shelf, entry: Entry, url: str, number: int) -> AsyncIterator[None]:
         """Around each request on the way from `start`."""
         delay_s = robots_at = 0.0
         if not self._options.ignores_robots:
@@ -108,7 +119,7 @@ class CrawlRunner:
             delay_s, robots_at = permit.rules.delay_s, permit.kept.asked_at
         async with self._hosts.visit(url, number, delay_s, robots_at):
             if not number:
-                await self._shelf.announce(start, entry)
+                await shelf.announce(start, entry)
             yield
 
     async def _kept(self, page: Fetched, known: KeptPage | None, now: float) -> KeptPage:

@@ -30,6 +30,10 @@ class Shelf:
         self._owner = owner
         self._announced: set[str] = set()
 
+    def aspect(self, name: bytes) -> Shelf:
+        """Another shelf of the same realm, for what is known of the same URLs in another way."""
+        return Shelf(self._cache, self._clock, self._realm + name, self._owner)
+
     async def find(self, url: str) -> Entry:
         """What is kept for the URL. A hit that was not renewed for long is."""
         entry = read_entry(await self._cache.get(self._key(url)))

@@ -31,7 +31,7 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     fetching. `max_age_s`: how old a shared or kept answer may be; 0 insists on a new one. `max_seconds`: after
     that long the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links that are followed,
     and of those that are not. `detail`: tell status, parent, type, size and time of each page. `links`: tell which
-    page links to which.
+    page links to which. `check`: ask for the last level too, without reading it, and tell which links are broken.
     """
 
     url: str
@@ -44,6 +44,7 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     exclude: GlobTexts = ()
     detail: bool = False
     links: bool = False
+    check: bool = False
 
     @property
     def bounds(self) -> Bounds:
