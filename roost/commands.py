@@ -14,7 +14,7 @@ import typer
 
 from backend.kinds.crawl.urls import Scope
 from roost import crawl_options as o
-from roost.export import Format
+from roost.export import NEEDS, Format
 from roost.parts import add_commands, separate
 from roost.target import CannotWrite, Target
 from roost.version import VERSION
@@ -61,6 +61,8 @@ def options(
 
 `roost crawl https://example.org --server http://roost.example:8000` has a running Roost do the work.
 
+`roost crawl https://example.org --depth 3 --format html --output report.html` writes a report to look at in a browser.
+
 `roost crawl https://example.org -d 4 --check` looks for broken links, and says which pages have them.
 
 Ctrl-C writes what was found so far; once more quits at once. Exit codes: 0 done, 1 the crawl could not run,
@@ -101,7 +103,8 @@ def crawl(
         exclude=o.checked_patterns("--exclude", exclude),
         max_pages=max_pages,
         max_age_s=max_age,
-        detail=detail or None,
+        detail=detail or NEEDS.get(format) == "detail" or None,
+        links=NEEDS.get(format) == "links" or None,
         check=check or None,
     )
     own = None

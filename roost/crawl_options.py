@@ -150,7 +150,14 @@ Server = Annotated[
 ]
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", "-f", envvar="ROOST_FORMAT", help="How the result is written.", rich_help_panel=_WRITTEN),
+    typer.Option(
+        "--format",
+        "-f",
+        envvar="ROOST_FORMAT",
+        help="How the result is written: to read (tree, html), as data (json, jsonl, csv), as a graph of the links "
+        "(edges, dot, graphml), or as a sitemap.xml.",
+        rich_help_panel=_WRITTEN,
+    ),
 ]
 Output = Annotated[
     Path | None,

@@ -6,6 +6,10 @@
             ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed``,
             ``canonical``, and with `check` ``named_by``, the pages that have a broken link
 ``csv``     the same in columns
+``edges``   a line for each link: from, to (`graphs`)
+``dot``, ``graphml``  the same as a graph
+``sitemap`` a sitemap.xml of the pages that are there (`sitemap`)
+``html``    a report for people, in one file (`report`)
 """
 
 from __future__ import annotations
@@ -18,7 +22,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from roost.graphs import dot, edge_list, graphml
+from roost.report import report
 from roost.rows import Row, columns, rows
+from roost.sitemap import sitemap
 from wire.codec import to_json
 
 if TYPE_CHECKING:
@@ -37,13 +44,26 @@ class Format(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+    EDGES = "edges"
+    DOT = "dot"
+    GRAPHML = "graphml"
+    SITEMAP = "sitemap"
+    HTML = "html"
+
+
+NEEDS: dict[Format, str] = {
+    Format.EDGES: "links",
+    Format.DOT: "links",
+    Format.GRAPHML: "links",
+    Format.SITEMAP: "detail",
+    Format.HTML: "detail",
+}
+"""What a crawl must be asked to tell for a format to have something to write."""
 
 
 def write_as(result: CrawlResult, form: Format) -> Iterator[bytes]:
     """The result as UTF-8, piece by piece."""
     match form:
-        case Format.TREE:
-            yield from (line.encode() for line in _tree(result))
         case Format.JSON:
             yield msgspec.json.format(to_json(result.to_dict()), indent=2) + b"\n"
         case Format.JSONL:
@@ -51,6 +71,16 @@ def write_as(result: CrawlResult, form: Format) -> Iterator[bytes]:
             yield from (to_json(row.as_dict(names)) + b"\n" for row in rows(result))
         case Format.CSV:
             yield from _csv(result)
+        case _:
+            write = {
+                Format.TREE: _tree,
+                Format.EDGES: edge_list,
+                Format.DOT: dot,
+                Format.GRAPHML: graphml,
+                Format.SITEMAP: sitemap,
+                Format.HTML: report,
+            }[form]
+            yield from (piece.encode() for piece in write(result))
 
 
 def _tree(result: CrawlResult) -> Iterator[str]:

@@ -29,7 +29,7 @@ class Row(Struct, frozen=True):
         """What the row has in the column; None when that is not known."""
         place = self if column in self.__struct_fields__ else self.page
         value = getattr(place, column, None)
-        return None if value == "" else value
+        return None if value == "" or (column == "status" and not value) else value
 
     def as_dict(self, columns: tuple[str, ...]) -> dict[str, Any]:
         """What is known of these columns."""
