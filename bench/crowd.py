@@ -16,7 +16,6 @@ but the socket. Pings and close frames are answered, all other input is thrown a
 
 from __future__ import annotations
 
-import resource
 import select
 import socket
 import ssl
@@ -37,6 +36,7 @@ from bench.client import (
     trusting,
 )
 from bench.client import REQUEST as REQUEST  # for bench.load, too
+from bench.commanded import run
 from bench.farewells import Farewells
 
 BATCH_COUNT = 100
@@ -236,22 +236,6 @@ def obey(crowd: Crowd, words: list[str]) -> str:
     return f"held {len(crowd)} pings {crowd.pings} lost {crowd.lost}"
 
 
-def main() -> None:
-    """Obey lines until standard input ends."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    crowd = Crowd(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:], tls="tls" in sys.argv[3:])
-    commands = select.poll()
-    commands.register(0, select.POLLIN)
-    while True:
-        crowd.serve(0.05)
-        if not commands.poll(0):
-            continue
-        words = sys.stdin.readline().split()
-        if not words:
-            return
-        print(obey(crowd, words), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    everyone = Crowd(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:], tls="tls" in sys.argv[3:])
+    run(everyone.serve, lambda words: obey(everyone, words))

@@ -25,7 +25,7 @@ from prometheus_client import Counter
 from discovery.answers import in_json, refuse
 from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
 from discovery.callers import CallerLimits, Callers
-from discovery.crowd import Crowd
+from discovery.crowd import Crowd, Want
 from discovery.labels import are_labels
 from discovery.moves import SERIAL_BYTES, Moves
 from discovery.table import INTERVAL_S, TICKET_S, Component, Table
@@ -50,6 +50,15 @@ _BEATS = Counter("roost_discovery_beats", "Beats taken", ["kind"])
 _ASSIGNED = Counter("roost_discovery_assigned", "Clients that were given a gateway")
 _TURNED_AWAY = Counter("roost_discovery_turned_away", "Clients for whom nobody had room")
 _GREEDY = Counter("roost_discovery_greedy", "Clients whose address had too many unused tickets")
+
+YOUNG_BEATS = 2
+"""By then every part that is alive has been heard."""
+
+_REASONS = {
+    Want.OF_ROOM: "no gateway has room",
+    Want.OF_GATEWAYS: "no gateway is known here, or all of them are leaving",
+    Want.OF_BEATS: "discovery has just started and waits for gateways to report",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -93,7 +102,8 @@ class Discovery:
         self._interval_s, self._ticket_s = interval_s, ticket_s
         self._add_pages = add_pages
         self._chance = random.SystemRandom()
-        self._table = Table(clock.monotonic(), interval_s, ticket_s)
+        self._born = clock.monotonic()
+        self._table = Table(self._born, interval_s, ticket_s)
         self._crowd = Crowd(clock.monotonic())
         self._callers = Callers(limits)
         self._runner: web.AppRunner | None = None
@@ -113,7 +123,8 @@ class Discovery:
         app.router.add_get("/v1/components", self._list_components)
         add_admin_routes(app, lambda: self._ready)
         self._add_pages(app)
-        self._table = Table(self._clock.monotonic(), self._interval_s, self._ticket_s)
+        self._born = self._clock.monotonic()
+        self._table = Table(self._born, self._interval_s, self._ticket_s)
         draw = self._chance.random
         moves = Moves(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
         moves.add_routes(app)
@@ -155,16 +166,22 @@ class Discovery:
         chosen = self._table.choose(now, self._chance.random(), 1 + ALTERNATES, wanted.items())
         if not chosen:
             _TURNED_AWAY.inc()
-            wait_s = self._crowd.refuse(now)
-            known = self._table.addresses(ComponentKind.GATEWAY)
-            reason = "no gateway has room" if known else "no gateway is known here, or all of them are leaving"
-            return refuse(503, ErrorCode.OVERLOADED, f"{reason}: ask again in {wait_s} s", wait_s)
+            want = self._want(now)
+            wait_s = self._crowd.refuse(now, want)
+            return refuse(503, ErrorCode.OVERLOADED, f"{_REASONS[want]}: ask again in {wait_s} s", wait_s)
         serial = secrets.token_bytes(SERIAL_BYTES)
         self._table.reserve(serial, chosen[0], now, place)
         self._crowd.admit(now)
         _ASSIGNED.inc()
         first, *others = (self._make_choice(gateway, serial) for gateway in chosen)
         return in_json(Assignment(first.url, first.ticket, self._ticket_s, others))
+
+    def _want(self, now: float) -> Want:
+        """Why there is nobody to send a client to."""
+        if self._table.addresses(ComponentKind.GATEWAY):
+            return Want.OF_ROOM
+        is_young = now - self._born < YOUNG_BEATS * self._interval_s
+        return Want.OF_BEATS if is_young else Want.OF_GATEWAYS
 
     def _make_choice(self, gateway: Component, serial: bytes) -> Choice:
         """A ticket each, with one serial: whichever is redeemed ends the reservation."""

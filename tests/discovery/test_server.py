@@ -12,9 +12,11 @@ import aiohttp
 import pytest
 
 from discovery.beats import MAX_BEAT_BYTES
-from discovery.server import Discovery
+from discovery.server import YOUNG_BEATS, Discovery
+from discovery.table import INTERVAL_S
 from tests.discovery.beats import make_beat
 from tests.discovery.conftest import SECRET
+from tests.gateway.harness import TickClock
 from wire.codec import pack
 from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_assignment, read_beat_answer
 from wire.tokens import Keyring
@@ -74,7 +76,20 @@ async def test_without_room_the_answer_is_503_with_a_time_to_come_back(http: aio
         assert 1 <= int(response.headers["Retry-After"]) <= 60
         problem = await response.json()
     assert problem["code"] == "overloaded"
-    assert "no gateway is known here" in problem["message"]
+    assert "has just started" in problem["message"]
+
+
+async def test_who_finds_nobody_is_told_why(keyring: Keyring) -> None:
+    clock = TickClock()
+    discovery = Discovery("127.0.0.1", 0, keyring, secret=SECRET, clock=clock)
+    await discovery.start()
+    async with aiohttp.ClientSession(discovery.url) as http:
+        assert "has just started" in (await get_json(http, "/v1/gateway", 503))["message"]
+        clock.now_s += YOUNG_BEATS * INTERVAL_S
+        assert "no gateway is known here" in (await get_json(http, "/v1/gateway", 503))["message"]
+        await send(http, make_beat("g1", load=100, capacity=100))
+        assert "no gateway has room" in (await get_json(http, "/v1/gateway", 503))["message"]
+    await discovery.stop()
 
 
 async def test_a_beat_is_answered_with_its_sequence_the_interval_and_the_live_lock_servers(
