@@ -81,7 +81,9 @@ class Master:
         return len(self._drivers)
 
     def free_slots(self) -> int:
-        """Jobs that it could take now."""
+        """Jobs that it could take now; none beside one that wants a master for itself (P16)."""
+        if any(driver.run.wants_master for driver in self._drivers.values()):
+            return 0
         return self._settings.slots - len(self._drivers)
 
     async def start(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from backend.jobs import TASK_TABLE, TaskEvent, TaskState, step
 from backend.kinds.api import Plan, PlannedTask
+from backend.store.port import ALONE_FROM
 from wire.errors import DecodeError
 from wire.messages.lock import Grant, Watcher
 from wire.messages.outcome import Outcome
@@ -46,6 +47,8 @@ class JobRun:
         self.watchers: list[Watcher] = grant.watchers
         self.plan = plan
         self.started_at = now
+        self.wants_master = grant.attempt >= ALONE_FROM
+        """Its masters died under it: none may run anything beside it, for as long as this lease (P16)."""
         self.expires_at = now + grant.remaining_s
         self.cancelled = False
         self._lease_s = grant.lease_s

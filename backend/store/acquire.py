@@ -19,7 +19,7 @@ from backend.jobs import (
 )
 from backend.store.endings import gave_up
 from backend.store.page import Page
-from backend.store.port import ALONE_FROM, BACKOFF_S
+from backend.store.port import ALONE_FROM, ALONE_WAIT_S, BACKOFF_S, RESERVED_S
 from wire.messages.lock import Acquire, Acquired, Grant, Knock, Offer, RequestState
 from wire.messages.outcome import Ending, Outcome
 
@@ -31,6 +31,7 @@ class Acquisition:
 
     def __init__(self, page: Page) -> None:
         self._page, self._do, self._now, self._limits = page, page.do, page.now, page.limits
+        self._reserved_by: str | None = None
 
     def acquire(self, ask: Acquire) -> Acquired:
         """Store the offers, then grant what is most urgent."""
@@ -38,18 +39,23 @@ class Acquisition:
         for offer in ask.offers:
             self._store_offer(offer, knocks)
         grants = [self._regrant(row) for row in self._do("granted_by_nonce", nonce=ask.nonce, master=ask.master)]
-        for row in self._candidates(ask.free_slots - len(grants)):
+        for row in self._candidates(ask, ask.free_slots - len(grants)):
             grant = self._try_grant(row, ask, alone=not ask.running and not grants)
             if grant is not None:
                 grants.append(grant)
-            if grant is not None and grant.attempt >= ALONE_FROM:
+            if self._reserved_by == ask.master or (grant is not None and grant.attempt >= ALONE_FROM):
                 break
         return Acquired(grants, [Knock(gateway, job, who, ending) for (gateway, job, ending), who in knocks.items()])
 
-    def _candidates(self, room: int) -> list[tuple[Any, ...]]:
-        """The most urgent jobs, expired leases first (P5)."""
+    def _candidates(self, ask: Acquire, room: int) -> list[tuple[Any, ...]]:
+        """The most urgent jobs, expired leases first (P5); none for a master that is kept free, until it is (P16)."""
         if room <= 0:
             return []
+        reserved = self._do("reserved").fetchone()
+        self._reserved_by = reserved[0] if reserved else None
+        if reserved and self._reserved_by == ask.master:
+            self._reserve(reserved[1], ask.master)
+            return [reserved[1:]] if self._page.may_reap and not ask.running else []
         expired = self._do("expired_leases", many=room).fetchall() if self._page.may_reap else []
         return expired + self._do("waiting_jobs", many=room - len(expired)).fetchall()
 
@@ -116,7 +122,7 @@ class Acquisition:
 
     def _try_grant(self, row: tuple[Any, ...], ask: Acquire, alone: bool) -> Grant | None:
         """Grant the job, or end it, or hold it back."""
-        job, state, kind, spec, attempt, beaten, cancel, deadline = row
+        job, state, kind, spec, attempt, beaten, cancel, deadline, ready_at = row
         lost = state == JobState.RUNNING and beaten
         attempt += int(bool(lost))
         if cancel:
@@ -129,6 +135,8 @@ class Acquisition:
             self._do("hold_back", job=job, attempt=attempt, not_before=self._now + BACKOFF_S * (attempt - 1))
             return None
         if attempt >= ALONE_FROM and not alone:
+            if self._reserved_by is None and self._now - ready_at >= ALONE_WAIT_S:
+                self._reserve(job, ask.master)
             return None
         token = self._do("next_token").fetchone()[0]
         self._do(
@@ -142,6 +150,11 @@ class Acquisition:
             attempt=attempt,
         )
         return self._regrant((job, token, kind, spec, attempt, deadline))
+
+    def _reserve(self, job: int, master: str) -> None:
+        """Keep this master free for the job; one at a time, whatever jobs there are, so that others go on (P16)."""
+        self._do("reserve", job=job, master=master, until=self._now + RESERVED_S)
+        self._reserved_by = master
 
     def _regrant(self, row: tuple[Any, ...]) -> Grant:
         job, token, kind, spec, attempt, deadline = row

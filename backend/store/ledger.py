@@ -19,6 +19,7 @@ from backend.jobs import (
 from backend.store.acquire import Acquisition
 from backend.store.endings import READ_ENDING
 from backend.store.page import Page
+from backend.store.port import READ_KEEPS_S
 from wire.codes import ErrorCode
 from wire.errors import BadInput, Misuse
 from wire.messages.client import MAX_IDS
@@ -179,9 +180,15 @@ class Ledger(Page):
             if ending is not None:
                 knock = knocks.setdefault((job or 0, row), Knock(sweep.gateway, job or 0, [], ending))
                 knock.requests.append((client, request))
-        before = self.now - self.limits.expect_s
-        unknown = self.do("never_offered", gateway=sweep.gateway, before=before, many=MAX_IDS).fetchall()
+        expect_s = self.limits.expect_s
+        unknown = self.do("never_offered", gateway=sweep.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
+        for client, request in unknown:
+            self.do("told_unknown", client=client, request=request)
         return Swept(list(knocks.values()), [(client, request) for client, request in unknown])
+
+    def keep_read(self, job: int) -> None:
+        """Somebody reads the result, which would go soon: it stays a while for the next parts (P28)."""
+        self.do("keep_read", job=job, kept_from=self.now - self.limits.retention_s + READ_KEEPS_S)
 
     # --- time ----------------------------------------------------------------------------------
 

@@ -30,6 +30,12 @@ BACKOFF_S = 2.0
 """A job whose lease was lost n times waits n times as long before it is granted again (P16)."""
 ALONE_FROM = 2
 """From this many lost leases on a job is granted only to a master that runs nothing else (P16)."""
+ALONE_WAIT_S = 30.0
+"""After so long without such a master one is kept free for the job (P16): a master's usual jobs end sooner."""
+RESERVED_S = 10.0
+"""A master that is kept free and does not ask for so long is gone; a living one asks every second (P5)."""
+READ_KEEPS_S = 600.0
+"""A result that is being read stays at least so much longer (P28): a slow client gets all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +78,16 @@ class Store(Protocol):
         """Store a part under the token, or LOST. A part put twice is kept once."""
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
-        """Parts in order from `first` on, fewer than `count` at the end; none after the retention."""
+        """Parts in order from `first` on, fewer than `count` at the end; none after the retention.
+
+        To read keeps the result for a while, so that its next parts are there too (P28).
+        """
 
     async def sweep(self, sweep: Sweep) -> Swept:
-        """Note that the gateway lives; its ended, unacknowledged requests whose clients are connected."""
+        """Note that the gateway lives; its ended, unacknowledged requests whose clients are connected.
+
+        Those whose offer has not come are told after `expect_s`, then each time their age has doubled (P12).
+        """
 
     async def waiting_count(self, most: int) -> int:
         """How many jobs wait to be granted, counted up to `most`."""

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from backend.store.ledger import Ledger
-from backend.store.port import TICK_GAP_S, StoreLimits
+from backend.store.port import READ_KEEPS_S, TICK_GAP_S, StoreLimits
 from backend.store.statements import load
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse, Unavailable
@@ -34,7 +34,8 @@ from wire.messages.lock import (
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The statements `schema`, `schema_2` … lead from one to the next."""
 BUSY_TIMEOUT_S = 1.0
 """Another lock server on the same file commits within this time, or the call is answered Unavailable (P18)."""
 RETIRE_AT_ONCE = 200
@@ -82,7 +83,11 @@ class SqliteStore:
         values = {"job": wanted.job, "token": wanted.token, "first": wanted.first, "many": wanted.count}
 
         def read() -> list[bytes]:
-            return [data for (data,) in self._connection().execute(self._sql["read_parts"], values)]
+            db = self._connection()
+            (ended_at,) = db.execute(self._sql["ended_at"], values).fetchone() or (None,)
+            if ended_at is not None and ended_at < self._clock.wall() - self._limits.retention_s + READ_KEEPS_S:
+                self._write(lambda ledger: ledger.keep_read(wanted.job))
+            return [data for (data,) in db.execute(self._sql["read_parts"], values)]
 
         return await self._in_thread(read)
 
@@ -110,10 +115,10 @@ class SqliteStore:
         if version > SCHEMA_VERSION:
             db.execute("ROLLBACK")
             raise Misuse(f"{self._path} was written by a newer Roost (schema {version}): use that one, or another file")
-        if version == 0:
-            for statement in self._sql["schema"].split(";\n"):
+        for number in range(version + 1, SCHEMA_VERSION + 1):
+            for statement in self._sql["schema" if number == 1 else f"schema_{number}"].split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
         self._tick()
 

@@ -72,6 +72,14 @@ CREATE TABLE clock (
 ) STRICT;
 INSERT INTO clock VALUES (1, 0, 0, 0, 0);
 
+-- name: schema_2
+-- The master that is kept free for a job (P16).
+ALTER TABLE jobs ADD COLUMN reserved_by TEXT;
+ALTER TABLE jobs ADD COLUMN reserved_until REAL;
+CREATE INDEX jobs_reserved ON jobs (reserved_until) WHERE reserved_until IS NOT NULL;
+-- When to tell again that the offer has not come (P12).
+ALTER TABLE waiters ADD COLUMN unknown_at REAL;
+
 -- name: read_clock
 SELECT now, ticked_at, no_reap_before FROM clock;
 -- name: move_clock
@@ -123,16 +131,16 @@ SELECT state, token, ending, cancel FROM jobs WHERE id = :job;
 SELECT id, token, kind, spec, attempt, deadline FROM jobs
 WHERE nonce = :nonce AND owner = :master AND state = 'running' AND lease_until > :now ORDER BY token;
 -- name: expired_leases
-SELECT id, state, kind, spec, attempt, beaten, cancel, deadline FROM jobs
+SELECT id, state, kind, spec, attempt, beaten, cancel, deadline, max(lease_until, not_before) FROM jobs
 WHERE state = 'running' AND lease_until <= :now AND not_before <= :now ORDER BY lease_until LIMIT :many;
 -- name: waiting_count
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'waiting' LIMIT :most);
 -- name: waiting_jobs
-SELECT id, state, kind, spec, attempt, beaten, cancel, deadline FROM jobs
+SELECT id, state, kind, spec, attempt, beaten, cancel, deadline, max(created_at, not_before) FROM jobs
 WHERE state = 'waiting' AND not_before <= :now ORDER BY rank LIMIT :many;
 -- name: grant
 UPDATE jobs SET state = :state, token = :token, nonce = :nonce, owner = :master, lease_until = :lease_until, beaten = 0,
-  attempt = :attempt, started_at = coalesce(started_at, :now) WHERE id = :job;
+  reserved_by = NULL, reserved_until = NULL, attempt = :attempt, started_at = coalesce(started_at, :now) WHERE id = :job;
 -- name: hold_back
 UPDATE jobs SET attempt = :attempt, beaten = 0, not_before = :not_before WHERE id = :job;
 -- name: release
@@ -141,8 +149,13 @@ WHERE id = :job AND token = :token AND state = 'running';
 -- name: request_cancel
 UPDATE jobs SET cancel = 1, run_key = NULL WHERE id = :job AND state IN ('waiting', 'running');
 -- name: end_job
-UPDATE jobs SET state = :state, ending = :ending, run_key = NULL, finished_at = :now, nonce = NULL, lease_until = NULL
-WHERE id = :job AND token = :token AND state IN ('waiting', 'running');
+UPDATE jobs SET state = :state, ending = :ending, run_key = NULL, finished_at = :now, nonce = NULL, lease_until = NULL,
+  reserved_by = NULL, reserved_until = NULL WHERE id = :job AND token = :token AND state IN ('waiting', 'running');
+-- name: reserved
+SELECT reserved_by, id, state, kind, spec, attempt, beaten, cancel, deadline, reserved_until FROM jobs
+WHERE reserved_until > :now AND (state = 'waiting' OR state = 'running' AND lease_until <= :now) LIMIT 1;
+-- name: reserve
+UPDATE jobs SET reserved_by = :master, reserved_until = :until WHERE id = :job;
 -- name: drop_stale_parts
 DELETE FROM results WHERE job = :job AND token <> :token;
 
@@ -157,6 +170,11 @@ ON CONFLICT DO UPDATE SET data = excluded.data;
 -- name: read_parts
 SELECT data FROM results WHERE job = :job AND token = :token AND seq >= :first ORDER BY seq LIMIT :many;
 
+-- name: keep_read
+UPDATE jobs SET finished_at = :kept_from WHERE id = :job AND finished_at < :kept_from;
+-- name: ended_at
+SELECT finished_at FROM jobs WHERE id = :job AND token = :token;
+
 -- name: gateway_beat
 INSERT INTO gateways VALUES (:gateway, :now) ON CONFLICT DO UPDATE SET beat_at = :now;
 -- name: gateway_known
@@ -167,8 +185,10 @@ WHERE w.gateway = :gateway AND w.state <> 'acked' AND w.detached_at IS NULL
   AND (w.state IN ('left', 'refused') OR j.finished_at IS NOT NULL) ORDER BY random() LIMIT :many;
 -- name: never_offered
 SELECT client, request FROM waiters
-WHERE gateway = :gateway AND state = 'expected' AND created_at <= :before AND detached_at IS NULL
-ORDER BY random() LIMIT :many;
+WHERE gateway = :gateway AND state = 'expected' AND detached_at IS NULL
+  AND coalesce(unknown_at, created_at + :expect_s) <= :now ORDER BY random() LIMIT :many;
+-- name: told_unknown
+UPDATE waiters SET unknown_at = :now + (:now - created_at) WHERE client = :client AND request = :request;
 
 -- name: gone
 SELECT client, request, state, job FROM waiters

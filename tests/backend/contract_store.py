@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from backend.jobs import TAKEN_ENDING
-from backend.store.port import LEASE_S, TICK_GAP_S, Store, StoreLimits
+from backend.store.port import ALONE_WAIT_S, LEASE_S, READ_KEEPS_S, RESERVED_S, TICK_GAP_S, Store, StoreLimits
 from tests.clock import ManualClock
 from wire.codes import ErrorCode
 from wire.messages.client import MAX_IDS
@@ -265,6 +265,14 @@ class StoreContract:
     async def test_p16_a_job_that_lost_two_leases_wants_a_master_for_itself(
         self, desk: Desk, clock: ManualClock
     ) -> None:
+        await self._lose_twice(desk, clock)
+        assert (await desk.acquire(running=1)).grants == []
+        await desk.acquire(offer(BOB, run=b"neighbour"), slots=0)
+        (alone,) = (await desk.acquire(running=0)).grants
+        assert (alone.spec, alone.attempt) == (b"spec of run", 2)
+
+    async def _lose_twice(self, desk: Desk, clock: ManualClock) -> None:
+        """Ann's job has lost two leases, each after a beat, and could be granted again."""
         await desk.acquire(offer(ANN), slots=0)
         for _ in range(2):
             grants: list[Grant] = []
@@ -273,12 +281,50 @@ class StoreContract:
                 await desk.lose_lease(clock) if not grants else None
             await desk.beat(grants[0])
             await desk.lose_lease(clock)
-        for _ in range(5):
-            await desk.lose_lease(clock)
-            assert (await desk.acquire(running=1)).grants == []
-        await desk.acquire(offer(BOB, run=b"neighbour"), slots=0)
-        (alone,) = (await desk.acquire(running=0)).grants
+        await desk.acquire(running=1)  # which finds that it was lost again
+        await desk.lose_lease(clock)
+
+    async def _tick_on(self, desk: Desk, clock: ManualClock, seconds: float) -> None:
+        for _ in range(int(seconds)):
+            await clock.advance(1.0)
+            await desk.store.tick()
+
+    async def test_p16_a_job_that_wants_a_master_for_itself_gets_one_when_all_are_always_busy(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        await self._lose_twice(desk, clock)
+        await self._tick_on(desk, clock, ALONE_WAIT_S)
+        await desk.acquire(offer(BOB, run=b"two"), offer(CAT, run=b"three"), slots=0)
+        assert (await desk.acquire(master="m1", running=3)).grants == [], "kept free from now on"
+        await self._tick_on(desk, clock, RESERVED_S - 1)
+        assert (await desk.acquire(master="m1", running=1)).grants == []
+        others = (await desk.acquire(master="m2", running=1)).grants
+        assert [grant.spec for grant in others] == [b"spec of two", b"spec of three"], "only one master is kept free"
+        (alone,) = (await desk.acquire(master="m1", running=0)).grants
         assert (alone.spec, alone.attempt) == (b"spec of run", 2)
+        assert (await desk.acquire(offer(b"d" * 16, run=b"four"), master="m1", running=1)).grants != []
+
+    async def test_p16_a_master_that_is_kept_free_and_dies_gives_way_to_another(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        await self._lose_twice(desk, clock)
+        await self._tick_on(desk, clock, ALONE_WAIT_S)
+        assert (await desk.acquire(offer(BOB, run=b"two"), master="m1", running=1)).grants == []
+        await self._tick_on(desk, clock, RESERVED_S)
+        assert (await desk.acquire(master="m2", running=1)).grants == []
+        (alone,) = (await desk.acquire(master="m2", running=0)).grants
+        assert alone.spec == b"spec of run"
+
+    async def test_p16_a_master_is_no_longer_kept_free_for_a_job_whose_own_master_is_back(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        await self._lose_twice(desk, clock)
+        (old,) = (await desk.acquire(running=0)).grants
+        await desk.lose_lease(clock)
+        await self._tick_on(desk, clock, ALONE_WAIT_S)
+        await desk.acquire(offer(BOB, run=b"two"), master="m2", running=1)
+        assert await desk.beat(old) is Verdict.OK
+        assert [grant.spec for grant in (await desk.acquire(master="m2", running=1)).grants] == [b"spec of two"]
 
     # --- leases and fences (P13, P14, P15) -------------------------------------------------------
 
@@ -373,6 +419,21 @@ class StoreContract:
         assert (await desk.store.sweep(Sweep("g2"))).unknown == []
         await clock.advance(StoreLimits().expect_s)
         assert (await desk.store.sweep(Sweep("g2"))).unknown == [(ANN, "r1")]
+
+    async def test_p12_a_request_whose_offer_stays_away_is_told_unknown_ever_more_seldom(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        """Each time its client offers it once more, and where masters are away all of these wait in the queue."""
+        await desk.status(gateway="g2")
+        told_at = []
+        for at in range(10, 1000, 10):
+            await clock.advance(10.0)
+            await desk.status(gateway="g2", epoch=at)  # it is there, waiting
+            if (await desk.store.sweep(Sweep("g2"))).unknown:
+                told_at.append(at)
+        assert told_at == [60, 120, 240, 480, 960]
+        assert (await desk.grant(offer(gateway="g2", epoch=1000))).spec == b"spec of run"
+        assert (await desk.store.sweep(Sweep("g2"))).unknown == []
 
     async def test_p2_a_delayed_attach_with_a_lower_epoch_changes_nothing(self, desk: Desk) -> None:
         grant = await desk.grant(offer())
@@ -535,6 +596,24 @@ class StoreContract:
         await desk.store.tick()
         await clock.advance(LEASE_S + 1)
         await desk.store.tick()
+        assert (await desk.status()).state is RequestState.EXPIRED
+
+    async def test_p28_a_result_that_is_read_at_the_end_of_its_retention_stays_until_it_is_read(
+        self, desk: Desk, clock: ManualClock
+    ) -> None:
+        grant = await desk.grant(offer())
+        for seq in (0, 1):
+            await desk.store.put_part(PutPart(grant.job, grant.token, seq, b"%d" % seq))
+        await desk.complete(grant, Ending(Outcome.DONE, parts=2))
+        await clock.advance(StoreLimits().retention_s - 5)
+        assert await desk.store.read_parts(ReadParts(grant.job, grant.token, 0, 1)) == [b"0"]
+        await desk.store.tick()
+        await self._tick_on(desk, clock, 2 * LEASE_S)
+        assert await desk.store.read_parts(ReadParts(grant.job, grant.token, 1, 1)) == [b"1"]
+        await clock.advance(READ_KEEPS_S + 5)
+        await desk.store.tick()
+        await self._tick_on(desk, clock, 2 * LEASE_S)
+        assert await desk.store.read_parts(ReadParts(grant.job, grant.token, 1, 1)) == []
         assert (await desk.status()).state is RequestState.EXPIRED
 
     async def test_a_waiting_job_past_its_time_expires(self, desk: Desk, clock: ManualClock) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import asyncpg
 
+from backend.store.postgres.engine import PostgresStore
 from backend.store.postgres.schema import migrate
 from tests import services
 from tests.clock import ManualClock
@@ -16,6 +18,15 @@ CREATE OR REPLACE FUNCTION server_time() RETURNS double precision LANGUAGE sql V
 TRUNCATE jobs, waiters, results, gateways, clock, test_clock;
 INSERT INTO clock DEFAULT VALUES;
 """
+
+
+NewStore = Callable[..., PostgresStore]
+"""Makes a store for a URL, and limits where they matter; all are stopped after the test (the fixture `new_store`)."""
+
+
+def clients(count: int) -> list[bytes]:
+    """So many."""
+    return [number.to_bytes(16, "big") for number in range(1, count + 1)]
 
 
 @cache

@@ -18,6 +18,7 @@ from backend.lock.client import LockClient
 from backend.lock.server import LockServer
 from backend.master.driver import STUCK_S
 from backend.master.master import BEAT_S, Master, MasterSettings
+from backend.store.port import ALONE_FROM, LEASE_S
 from backend.store.sqlite import SqliteStore
 from tests.backend.contract_broker import Inbox
 from tests.clock import ManualClock
@@ -272,6 +273,15 @@ async def test_p16_a_job_granted_during_the_drain_is_given_back(office: Office) 
     (other,) = await office.locks.decide([Acquire("m2", b"o" * 16, 1, [])])
     assert isinstance(other, Acquired)
     assert [each.job for each in other.grants] == [grant.job]
+
+
+async def test_p16_a_master_takes_nothing_beside_a_job_that_others_have_died_under(office: Office) -> None:
+    free = office.master.free_slots()
+    grant = Grant(7, 1, "steps", office.offer().spec, LEASE_S, ALONE_FROM - 1, 60.0, [])
+    office.master._on_grant(grant, office.clock.monotonic())
+    assert office.master.free_slots() == free - 1
+    office.master._on_grant(replace(grant, token=2, attempt=ALONE_FROM), office.clock.monotonic())
+    assert office.master.free_slots() == 0
 
 
 async def test_drain_waits_for_what_is_being_stored_and_gives_back_the_rest(office: Office) -> None:

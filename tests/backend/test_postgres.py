@@ -1,26 +1,19 @@
-"""What only a real PostgreSQL can do to us: be shared by lock servers, go away, come back, freeze, refuse."""
+"""What several lock servers do to one PostgreSQL at the same time, and what it does to their data."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import random
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 
 from backend.store.port import LEASE_S, StoreLimits
 from backend.store.postgres.engine import PostgresStore
-from backend.store.postgres.schema import migrate, migrations
-from tests import services
-from tests.backend.contract_broker import until
 from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
-from tests.backend.database import DatabaseClock, shared_url
-from wire.errors import BadInput, Misuse, Unavailable
+from tests.backend.database import DatabaseClock, NewStore, clients, shared_url
+from wire.errors import BadInput, Unavailable
 from wire.messages.lock import (
     Acknowledge,
     Acquire,
@@ -42,39 +35,6 @@ from wire.messages.lock import (
 )
 from wire.messages.outcome import Outcome
 
-END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'roost'"
-
-
-@pytest.fixture
-def server() -> Iterator[services.Postgres]:
-    server = services.postgres()
-    yield server
-    if not server.is_running():  # a test failed half-way: the next ones need it
-        server.start()
-
-
-@pytest.fixture
-def url(server: services.Postgres) -> str:
-    """Of an empty database."""
-    return server.url(server.database())
-
-
-NewStore = Callable[..., PostgresStore]
-
-
-@pytest.fixture
-async def new_store() -> AsyncIterator[NewStore]:
-    """Makes stores, and stops them all, whatever becomes of the test."""
-    made: list[PostgresStore] = []
-
-    def make(url: str, limits: StoreLimits | None = None) -> PostgresStore:
-        made.append(PostgresStore(url, limits))
-        return made[-1]
-
-    yield make
-    for store in made:
-        await store.stop()
-
 
 @pytest.fixture
 async def clock() -> AsyncIterator[DatabaseClock]:
@@ -91,10 +51,6 @@ async def stores(clock: DatabaseClock, new_store: NewStore) -> list[PostgresStor
     for store in stores:
         await store.start()
     return stores
-
-
-def clients(count: int) -> list[bytes]:
-    return [number.to_bytes(16, "big") for number in range(1, count + 1)]
 
 
 # --- several lock servers at the same time -----------------------------------------------------------
@@ -271,229 +227,6 @@ def _ask(number: int, mine: list[bytes]) -> Decision:
     return Acquire(f"m{number}", b"%16d" % number, len(mine), [offer(who, run=who) for who in mine])
 
 
-# --- outages -----------------------------------------------------------------------------------------
-
-
-async def comes_back(work: Callable[[], Awaitable[Any]]) -> Any:
-    """What it answers, once it does."""
-    result: list[Any] = []
-
-    async def is_answered() -> bool:
-        try:
-            result.append(await work())
-        except Unavailable:
-            return False
-        return True
-
-    await until(is_answered)
-    return result[0]
-
-
-async def test_a_killed_server_is_away_and_what_was_answered_is_there_when_it_is_back(
-    server: services.Postgres, url: str, new_store: NewStore
-) -> None:
-    store = new_store(url)
-    await store.start()
-    desk = Desk(store)
-    grant = await desk.grant(offer())
-    await store.put_part(PutPart(grant.job, grant.token, 0, b"part"))
-    await store.sweep(Sweep("g1"))
-    await asyncio.to_thread(server.kill)
-    for work in (store.tick, lambda: store.sweep(Sweep("g1")), lambda: desk.beat(grant), lambda: desk.status(BOB)):
-        with contextlib.suppress(Unavailable):
-            await work()  # may only find out that its connection is gone
-        with pytest.raises(Unavailable, match=f"127.0.0.1:{server.port}"):
-            await work()
-    await asyncio.to_thread(server.start)
-    assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
-    assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
-    for work in (store.tick, lambda: store.sweep(Sweep("g1"))):
-        await comes_back(work)
-
-
-async def test_a_server_that_freezes_is_unavailable_and_goes_on_when_it_thaws(
-    server: services.Postgres, url: str, new_store: NewStore
-) -> None:
-    store = new_store(url)
-    await store.start()
-    desk = Desk(store)
-    grant = await desk.grant(offer())
-    server.freeze()
-    try:
-        waiting = await asyncio.gather(
-            *(desk.status(who) for who in clients(5)), desk.beat(grant), store.tick(), return_exceptions=True
-        )
-    finally:
-        server.thaw()
-    assert [type(problem) for problem in waiting] == [Unavailable] * 7
-    assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
-    assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
-
-
-async def test_connections_that_the_server_ends_are_made_again(
-    server: services.Postgres, url: str, new_store: NewStore
-) -> None:
-    store = new_store(url)
-    await store.start()
-    desk = Desk(store)
-    grant = await desk.grant(offer())
-    for _ in range(3):
-        server.sql(
-            "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'roost'"
-        )
-        assert (await comes_back(lambda: desk.status(BOB))).state is RequestState.WAITING
-        assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
-
-
-async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str, new_store: NewStore) -> None:
-    store = new_store(url)
-    await store.start()
-    desk = Desk(store)
-    grant = await desk.grant(offer())
-    for turns in range(12):
-        asking = [asyncio.ensure_future(desk.status(who)) for who in clients(3)]
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-    assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
-
-
-async def test_a_first_host_that_is_dead_or_silent_is_passed_over(
-    server: services.Postgres, new_store: NewStore
-) -> None:
-    database = server.database()
-    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as dead:
-        dead.bind(("127.0.0.1", 0))  # and never listens
-        more = [f"127.0.0.1:{place.getsockname()[1]}" for place in (dead, silent)]
-        store = new_store(server.url(database, *more))
-        await store.start()
-        assert (await Desk(store).acquire(offer())).grants
-
-
-async def test_a_host_that_takes_no_writes_is_passed_over(server: services.Postgres, new_store: NewStore) -> None:
-    database = server.database()
-    server.sql(database, f"ALTER DATABASE {database} SET default_transaction_read_only = on")
-    with pytest.raises(Unavailable):
-        await new_store(server.url(database)).start()
-
-
-async def test_nobody_hears_the_password(
-    server: services.Postgres, caplog: pytest.LogCaptureFixture, new_store: NewStore
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    right = server.url(server.database())
-    for wrong in (
-        right.replace("private", "hunter2"),
-        right.replace("private", "hunter2").replace(str(server.port), "1"),
-        right.replace("private", "hunter2") + "?sslmode=hunter",
-        right.replace("private", "hunter2") + "nowhere",
-        right.replace("private", "hun:ter2"),
-        right.replace(":private", "") + "?password=hunter2",
-    ):
-        store = new_store(wrong)
-        with pytest.raises((Unavailable, Misuse)) as problem:
-            await store.start()
-        assert "hunter2" not in str(problem.value)
-        assert "ter2" not in repr(store)
-    assert "hunter2" not in " ".join(str(record.__dict__) for record in caplog.records)
-
-
-async def test_what_is_committed_is_on_disk_even_when_the_server_would_not_care(
-    server: services.Postgres, new_store: NewStore
-) -> None:
-    database = server.database()
-    server.sql(database, f"ALTER DATABASE {database} SET synchronous_commit = off")
-    store = new_store(server.url(database))
-    await store.start()
-    (settings,) = await store._decisions.fetch("SELECT current_setting('synchronous_commit')")
-    assert settings[0] == "on"
-
-
-# --- migrations --------------------------------------------------------------------------------------
-
-
-async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_store: NewStore) -> None:
-    stores = [new_store(url) for _ in range(5)]
-    await asyncio.gather(*(store.start() for store in stores))
-    connection = await asyncpg.connect(url)
-    numbers = [row[0] for row in await connection.fetch("SELECT number FROM roost.migrations ORDER BY number")]
-    await connection.close()
-    assert numbers == list(range(1, max(migrations()) + 1))
-
-
-async def test_a_database_of_a_newer_program_is_refused(url: str, new_store: NewStore) -> None:
-    connection = await asyncpg.connect(url)
-    await migrate(connection)
-    await connection.execute("INSERT INTO roost.migrations (number) VALUES (99)")
-    await connection.close()
-    with pytest.raises(Misuse, match="newer"):
-        await new_store(url).start()
-
-
-async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: services.Postgres, url: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute("CREATE SCHEMA roost; CREATE TABLE roost.jobs ()")
-    await connection.execute("SET search_path = roost")
-    with pytest.raises(asyncpg.DuplicateTableError):
-        await migrate(connection)
-    assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'roost'") == 1
-    await connection.execute("DROP TABLE roost.jobs")
-    await migrate(connection)
-    await connection.close()
-
-
-# --- plans -------------------------------------------------------------------------------------------
-
-MANY = 5_000
-CROWD = f"""
-SET search_path = roost;
-INSERT INTO jobs (run_key, kind, spec, rank, state, token, deadline, created_at, lease_until, nonce, finished_at)
-SELECT CASE WHEN n % 3 < 2 THEN decode(md5(n::text), 'hex') END, 'crawl', '', t,
-  CASE n % 3 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'done' END, 1, t + 9999, t,
-  CASE n % 3 WHEN 0 THEN t + 9999 END, CASE n % 3 WHEN 0 THEN decode(md5(n::text), 'hex') END,
-  CASE n % 3 WHEN 2 THEN t END
-FROM (SELECT n, server_time() AS t FROM generate_series(1, {3 * MANY}) n) AS now;
-INSERT INTO waiters (client, request, job, gateway, epoch, state, created_at, detached_at)
-SELECT decode(md5(id::text), 'hex'), 'r1', id, 'g1', 1, 'waiting', created_at,
-  CASE WHEN id % 2 = 0 THEN created_at END FROM jobs;
-INSERT INTO results SELECT id, 1, n, '' FROM jobs, generate_series(1, 2) n WHERE state = 'done';
-"""
-ROWS_READ = "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = 'roost'"
-
-
-@pytest.mark.parametrize("statistics", ["SELECT 1", "VACUUM ANALYZE"], ids=["none", "fresh"])
-async def test_what_a_batch_reads_does_not_grow_with_what_is_stored(
-    server: services.Postgres, new_store: NewStore, statistics: str
-) -> None:
-    """Also on connections whose plans were made while there was nothing."""
-    database = server.database()
-    store = new_store(server.url(database), StoreLimits(retention_s=1e6))
-    await store.start()
-
-    async def rows_read() -> int:
-        await store._decisions.fetch("SELECT pg_stat_force_next_flush()")
-        return int(server.sql(database, ROWS_READ))
-
-    async def talk(first: int) -> None:
-        crowd = [b"%16d" % number for number in range(first, first + 50)]
-        granted = await store.decide([Acquire("m1", b"n" + who[1:], 1, [offer(who, run=who)]) for who in crowd])
-        more: list[Decision] = [Attach(who, 2, "g2", ["r1"]) for who in crowd[:10]]
-        more += [Detach("g2", crowd[10:20]), *(Withdraw(who, "r1") for who in crowd[20:30])]
-        for answer in granted:
-            assert isinstance(answer, Acquired)
-            more += (Complete(grant.job, grant.token, DONE) for grant in answer.grants)
-        assert not any(isinstance(answer, Refused) for answer in await store.decide(more))
-
-    await talk(0)
-    server.sql(database, CROWD)
-    server.sql(database, statistics)
-    before = await rows_read()
-    await talk(50)
-    assert await rows_read() - before < MANY
-
-
 # --- data (P19) --------------------------------------------------------------------------------------
 
 
@@ -564,15 +297,3 @@ async def test_time_goes_on_from_where_it_was_when_the_servers_clock_is_set_back
     await desk.lose_lease(clock)
     (taken,) = (await desk.acquire(master="m2")).grants
     assert taken.token > grant.token
-
-
-async def test_stopping_twice_is_fine_and_a_stopped_store_is_unavailable(url: str, new_store: NewStore) -> None:
-    store = new_store(url)
-    await store.start()
-    await store.stop()
-    await store.stop()
-    with pytest.raises(Unavailable):
-        await store.tick()
-    await store.start()
-    await store.tick()
-    await store.stop()

@@ -11,6 +11,7 @@ import pytest
 from backend.store.port import Store
 from backend.store.postgres.engine import PostgresStore
 from backend.store.sqlite import SqliteStore
+from backend.store.statements import load
 from tests.backend.contract_store import OpenStore, StoreContract
 from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
@@ -55,6 +56,21 @@ class TestSqlite:
         db.close()
         with pytest.raises(Misuse, match="newer"):
             await SqliteStore(str(tmp_path / "jobs.db")).start()
+
+    async def test_a_file_of_an_older_program_is_moved_on_with_what_is_in_it(self, tmp_path: Path) -> None:
+        with sqlite3.connect(tmp_path / "jobs.db") as db:
+            db.executescript(load("sqlite.sql")["schema"])
+            db.execute("PRAGMA user_version = 1")
+            db.execute(
+                "INSERT INTO jobs (run_key, kind, spec, rank, state, deadline, created_at) "
+                "VALUES (x'00', 'crawl', x'00', 1, 'waiting', 9e9, 1)"
+            )
+        db.close()
+        for _ in range(2):
+            store = SqliteStore(str(tmp_path / "jobs.db"))
+            await store.start()
+            assert await store.waiting_count(9) == 1
+            await store.stop()
 
     async def test_a_file_that_is_no_database_is_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.db").write_bytes(b"not a database, whatever its name says" * 100)

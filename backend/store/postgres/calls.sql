@@ -11,7 +11,7 @@ WITH held AS (SELECT id, token FROM jobs WHERE id = $1 AND token = $2 AND state 
 INSERT INTO results AS r (job, token, seq, data) SELECT id, token, $3::bigint, $4::bytea FROM held
 ON CONFLICT (job, token, seq) DO UPDATE SET data = excluded.data RETURNING 1;
 -- name: read_parts
-SELECT data FROM results WHERE job = $1 AND token = $2 AND seq >= $3 ORDER BY seq LIMIT $4;
+SELECT data FROM read_parts($1, $2, $3, $4, $5::rules) data;
 -- name: sweep
 SELECT * FROM sweep($1, $2::rules);
 -- name: waiting_count

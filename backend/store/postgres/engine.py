@@ -128,7 +128,7 @@ class PostgresStore:
         return Verdict.OK if await self._ask(self._part_lane(), "put_part", *values) else Verdict.LOST
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
-        values = (wanted.job, wanted.token, wanted.first, wanted.count)
+        values = (wanted.job, wanted.token, wanted.first, wanted.count, self._rules)
         return [row["data"] for row in await self._ask(self._part_lane(), "read_parts", *values)]
 
     async def sweep(self, sweep: Sweep) -> Swept:

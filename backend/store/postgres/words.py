@@ -1,6 +1,6 @@
 """Decisions as the rows that the server-side functions take, and the facts they return as answers.
 
-The types are those of ``0001.sql``: a row here has the fields of its type there, in order.
+The types are those of the ``.sql`` files: a row here has the fields of its type there, in order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ import msgspec
 
 from backend.jobs import EVENT_OF_OUTCOME, JOB_TABLE, LEFT_ENDING, REFUSED_ENDING, TAKEN_ENDING, JobState, step
 from backend.store.endings import READ_ENDING, gave_up
-from backend.store.port import ALONE_FROM, BACKOFF_S, TICK_GAP_S, StoreLimits
+from backend.store.port import (
+    ALONE_FROM,
+    ALONE_WAIT_S,
+    BACKOFF_S,
+    READ_KEEPS_S,
+    RESERVED_S,
+    TICK_GAP_S,
+    StoreLimits,
+)
 from wire.codec import pack
 from wire.codes import ErrorCode
 from wire.messages.client import MAX_IDS
@@ -62,6 +70,9 @@ def rules(limits: StoreLimits) -> Row:
         BACKOFF_S,
         ALONE_FROM,
         MAX_IDS,
+        ALONE_WAIT_S,
+        RESERVED_S,
+        READ_KEEPS_S,
     )
 
 
