@@ -15,7 +15,7 @@ from roost.crawl import assemble_crawl
 from roost.effects import Answer
 from roost.export import Format, write_as
 from roost.notices import connection_notices
-from roost.render import Display, summary_line
+from roost.render import Display, reason_lines, summary_line
 from roost.request import LevelFound, Request
 from roost.target import Target
 from wire.errors import BadInput, RoostError
@@ -134,7 +134,8 @@ class CrawlRun:
     def _write(self, result: CrawlResult) -> int:
         self._display.close()
         self._target.write(write_as(result, self._order.format))
-        self._display.say(summary_line(result))
+        for line in (*reason_lines(result), summary_line(result)):
+            self._display.say(line)
         if self._interrupted.is_set():
             return INTERRUPTED
         if result.outcome is not Outcome.DONE:

@@ -6,7 +6,17 @@ from dataclasses import replace
 import pytest
 
 from backend.kinds.crawl.result import BrokenLink, CrawlResult
-from roost.render import LINE_EVERY_S, PlainDisplay, TerminalDisplay, make_display, printable, summary_line
+from roost.render import (
+    LINE_EVERY_S,
+    RATE_OVER_S,
+    Pace,
+    PlainDisplay,
+    TerminalDisplay,
+    make_display,
+    printable,
+    reason_lines,
+    summary_line,
+)
 from roost.request import LevelFound, Progress
 from tests.clock import ManualClock
 from wire.messages.outcome import Outcome
@@ -24,7 +34,7 @@ async def test_plain_lines_are_far_apart_however_often_something_happens() -> No
         display.show(Progress(1, done, 100))
         await clock.advance(LINE_EVERY_S / 10)
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "level 1: 10 of 100 pages"
+    assert lines[0] == "level 1: 10 of 100 pages, 5.0 pages/s"
     assert 9 <= len(lines) <= 10
 
 
@@ -47,7 +57,7 @@ def test_a_terminal_gets_a_bar_for_each_level_and_those_below_are_full() -> None
 
 def test_from_the_start_a_terminal_shows_that_something_happens_and_never_a_number_nobody_told() -> None:
     stream = Terminal()
-    display = TerminalDisplay(stream)
+    display = TerminalDisplay(stream, ManualClock())
     assert "starting" in stream.getvalue()
     for level in range(20):
         display.show(Progress(level, 0, 7))
@@ -70,7 +80,7 @@ class Broken(io.TextIOWrapper):
 @pytest.mark.parametrize("isatty", [False, True])
 def test_a_display_that_nobody_can_see_disturbs_nobody(isatty: bool) -> None:
     with Broken(isatty) as stream:
-        display = PlainDisplay(stream, ManualClock()) if not isatty else TerminalDisplay(Terminal())
+        display = PlainDisplay(stream, ManualClock()) if not isatty else TerminalDisplay(Terminal(), ManualClock())
         if isinstance(display, TerminalDisplay):
             display._console.file = display._stream = stream
         display.say("nobody hears this")
@@ -87,6 +97,45 @@ async def test_a_line_that_says_nothing_new_is_rare() -> None:
     assert len(stream.getvalue().splitlines()) == 3
 
 
+async def test_the_rate_is_that_of_the_last_seconds_over_all_levels() -> None:
+    pace = Pace()
+    assert pace.per_s() is None
+    for now, level, done in ((0.0, 0, 0), (1.0, 0, 1), (1.0, 1, 0), (3.0, 1, 20), (2.0 + RATE_OVER_S, 1, 30)):
+        pace.note(Progress(level, done, 100), now)
+    assert pace.per_s() == (30 + 1 - 1) / (1.0 + RATE_OVER_S)
+    pace.note(Progress(1, 30, 100), 100.0)
+    pace.note(Progress(1, 30, 100), 100.0 + RATE_OVER_S)
+    assert str(pace) == "0.0 pages/s"
+
+
+def test_levels_are_told_as_they_finish_each_once() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream, ManualClock())
+    display.show(LevelFound(0, 0, ["u"]))
+    display.show(Progress(0, 0, 1))
+    display.show(LevelFound(1, 0, ["a", "b"]))
+    display.show(LevelFound(1, 1, ["c"]))
+    display.show(Progress(1, 0, 3))
+    display.show(Progress(1, 1, 3))
+    display.show(LevelFound(2, 0, ["d"]))
+    display.close()
+    display.close()
+    assert stream.getvalue().splitlines() == ["level 0: 1 URL", "level 1: 3 URLs", "level 2: 1 URL"]
+
+
+async def test_a_terminal_shows_the_rate_and_what_a_level_holds() -> None:
+    stream, clock = Terminal(), ManualClock()
+    display = TerminalDisplay(stream, clock)
+    display.show(LevelFound(1, 0, ["a", "b", "c"]))
+    display.show(Progress(1, 0, 2))
+    await clock.advance(2.0)
+    display.show(Progress(1, 1, 2))
+    display.close()
+    last = stream.getvalue().rpartition("level 1")[2]
+    assert "3 URLs" in last
+    assert "0.5 pages/s" in last
+
+
 def test_elsewhere_there_are_plain_lines() -> None:
     assert isinstance(make_display(io.StringIO(), ManualClock()), PlainDisplay)
 
@@ -94,11 +143,18 @@ def test_elsewhere_there_are_plain_lines() -> None:
 def test_a_peers_text_cannot_command_the_terminal() -> None:
     assert printable("a\x1b[2Jb\nc\x9b") == "a?[2Jb?c?"
     stream = Terminal()
-    display = TerminalDisplay(stream)
+    display = TerminalDisplay(stream, ManualClock())
     display.close()
     stream.truncate(0)
     display.say("\x1b]0;title\x07 [bold]x[/bold]")
     assert stream.getvalue().strip("\0\n") == "?]0;title? [bold]x[/bold]"
+
+
+def test_the_reasons_are_counted_the_commonest_first() -> None:
+    failed = [("a", "timeout"), ("b", "status_404"), ("c", "status_404")]
+    result = CrawlResult("u", 1, Outcome.DONE, False, [["u"]], 0, failed, [("d", "scope")], 1.25)
+    assert reason_lines(result) == ["failed: 2 status_404, 1 timeout", "skipped: 1 scope"]
+    assert reason_lines(replace(result, failed=[], skipped=[])) == []
 
 
 def test_the_summary_counts() -> None:
