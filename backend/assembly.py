@@ -27,7 +27,7 @@ from gateway.settings import Settings
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse
 from wire.internal import NO_SECRET, InternalSecret
-from wire.messages.moves import Place
+from wire.messages.moves import Directions, Place
 from wire.messages.registry import ComponentKind
 from wire.service import Hooks, Part
 from wire.tokens import Keyring
@@ -56,10 +56,16 @@ class Registration:
     """A registrar that is made when it starts, because only then the addresses of discovery are known."""
 
     def __init__(
-        self, site: Site, kind: ComponentKind, name: str, address: Callable[[], str], vitals: Callable[[], Vitals]
+        self,
+        site: Site,
+        kind: ComponentKind,
+        name: str,
+        address: Callable[[], str],
+        vitals: Callable[[], Vitals],
+        follow: Callable[[Directions], None] = lambda _: None,
     ) -> None:
         self._site, self._kind, self._name = site, kind, name
-        self._address, self._vitals = address, vitals
+        self._address, self._vitals, self._follow = address, vitals, follow
         self._registrar: Registrar | None = None
 
     def locks(self) -> list[str]:
@@ -80,6 +86,7 @@ class Registration:
             incarnation=self._name,
             version=site.version,
             labels=site.labels,
+            follow=self._follow,
             secret=site.secret,
             clock=site.clock,
         )
@@ -161,6 +168,7 @@ def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticke
         name,
         lambda: public_url or f"ws://{settings.host}:{server.port}",
         lambda: server.vitals(),
+        lambda directions: server.follow(directions),
     )
     locks = LockClient(known.locks, site.secret)
     ingress = Ingress(ingress_settings, broker, cache, locks, site.kinds, site.keys, site.clock)

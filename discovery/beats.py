@@ -30,6 +30,7 @@ def read_checked_beat(body: bytes) -> Beat:
         ("address", len(beat.address) <= MAX_ADDRESS_CHARS and _is_plain(beat.address) and _fits_kind(beat)),
         ("capacity", 0 <= beat.capacity < MAX_COUNT),
         ("load", 0 <= beat.load < MAX_COUNT),
+        ("moving", 0 <= beat.moving < MAX_COUNT),
         ("version", len(beat.version) <= MAX_NAME_CHARS),
         (
             "redeemed",

@@ -31,7 +31,7 @@ from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
 from wire.errors import RoostError, Unavailable
 from wire.internal import NO_SECRET, InternalSecret
-from wire.messages.moves import MAX_PLACES, Place, ReservePlaces, read_places
+from wire.messages.moves import MAX_PLACES, Directions, Place, ReservePlaces, read_places
 from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Vitals:
 
     `capacity` and `load` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` are the
     serials of tickets redeemed since the snapshot before this one: each is given once, the registrar repeats it.
+    `moving` of a gateway's load have been told to go elsewhere.
     """
 
     capacity: int
@@ -54,6 +55,7 @@ class Vitals:
     lag_ms: float = 0.0
     redeemed: Sequence[bytes] = ()
     counters: Mapping[str, float] = field(default_factory=dict)
+    moving: int = 0
 
 
 class _Replica:
@@ -72,6 +74,7 @@ class Registrar:
 
     `replicas` are base URLs of discovery (none: the component is on its own, which is fine). `address` is asked at
     each beat, so it may be known only once the component started; it is empty for one that nobody connects to.
+    `follow` hears what discovery asks of it, after each round of beats.
     """
 
     def __init__(
@@ -84,20 +87,23 @@ class Registrar:
         incarnation: str = "",
         version: str = "",
         labels: Mapping[str, str] = MappingProxyType({}),
+        follow: Callable[[Directions], None] = lambda _: None,
         secret: InternalSecret = NO_SECRET,
         interval_s: float = INTERVAL_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.incarnation = incarnation or new_incarnation()
-        self._replicas = [_Replica(url) for url in replicas]
+        self._replicas = [_Replica(url) for url in sorted(replicas)]
         self._kind, self._address, self._snapshot = kind, address, snapshot
         self._version, self._clock = version, clock
-        self._labels = dict(labels)
+        self._labels, self._follow = dict(labels), follow
         self._headers = secret.headers()
         self._interval_s = interval_s
         self._sequence = 0
         self._redeemed: list[tuple[int, float, bytes]] = []
         self._draining = False
+        self._is_ending = False
+        self._late_ms = 0.0
         self._lost = False
         self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
@@ -120,7 +126,7 @@ class Registrar:
 
     async def drain(self) -> None:
         """Tell every replica at once that nobody new is to be sent here; beats go on."""
-        self._draining = True
+        self._draining = self._is_ending = True
         if self._session is not None:
             await self._beat_round()
 
@@ -151,6 +157,7 @@ class Registrar:
         while True:
             due = max(due + self._interval_s, self._clock.monotonic())
             await self._clock.sleep(due - self._clock.monotonic())
+            self._late_ms = (self._clock.monotonic() - due) * 1000
             try:
                 await self._beat_round()
             except Exception:
@@ -166,6 +173,22 @@ class Registrar:
         if answers:
             low, high = _INTERVAL_BOUNDS_S
             self._interval_s = min(max(min(answer.interval_s for answer in answers), low), high)
+            await self._obey([answer.directions for answer in answers])
+
+    async def _obey(self, asked: Sequence[Directions]) -> None:
+        """Follow an operator's order of any replica; how many clients to give away the first alone says.
+
+        All gateways have the same first one, as far as their lists name the same URLs (`discovery.balance`).
+        """
+        orders = [directions for directions in asked if directions.leave is not None]
+        if self._is_ending:
+            return
+        if not orders:
+            self._follow(asked[0])
+        elif orders[0].leave != self._draining:
+            self._draining = bool(orders[0].leave)
+            self._follow(orders[0])
+            await self._beat_round()  # nobody new is to be sent here meanwhile
 
     def _note_redeemed(self, serials: Sequence[bytes]) -> None:
         now = self._clock.monotonic()
@@ -205,13 +228,14 @@ class Registrar:
             address=self._address(),
             capacity=vitals.capacity,
             load=vitals.load,
-            lag_ms=vitals.lag_ms,
+            lag_ms=vitals.lag_ms or self._late_ms,
             version=self._version,
             draining=self._draining,
             redeemed=[serial for since, _, serial in self._redeemed if since > replica.acknowledged],
             counters=dict(vitals.counters),
             labels=self._labels,
             replicas=len(self._replicas),
+            moving=vitals.moving,
         )
 
     def _tell_of_change(self, problems: Sequence[str | None]) -> None:

@@ -6,6 +6,7 @@
                          with this label
 ``GET /v1/components``   JSON: who is alive, for people and the dashboard
 ``POST /v1/places``      places at other gateways for clients that are to be moved (`discovery.moves`); internal
+``POST /v1/drain``, ``/v1/rebalance``   what operators ask for; they need the admin token
 ``GET /health /ready /metrics``
 
 Any page may ask the GET routes (CORS); they carry nothing secret but tickets, which are for whoever asks. Whatever is
@@ -126,8 +127,8 @@ class Discovery:
         self._born = self._clock.monotonic()
         self._table = Table(self._born, self._interval_s, self._ticket_s)
         draw = self._chance.random
-        moves = Moves(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
-        moves.add_routes(app)
+        self._moves = Moves(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
+        self._moves.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self._port = await serve(self._runner, self._host, self._port, BACKLOG)
         self._ready = True
@@ -146,9 +147,12 @@ class Discovery:
         if not self._secret.admits(request.headers):
             return refuse(401, ErrorCode.BAD_TOKEN, "beats need the shared secret of this system")
         beat = read_checked_beat(await request.read())
-        if self._table.beat(beat, self._clock.monotonic()):
+        now = self._clock.monotonic()
+        if self._table.beat(beat, now):
             _BEATS.labels(beat.kind).inc()
-        answer = BeatAnswer(beat.sequence, self._table.interval_s, self._table.addresses(ComponentKind.LOCK))
+        directions = self._moves.directions(beat, now)
+        locks = self._table.addresses(ComponentKind.LOCK)
+        answer = BeatAnswer(beat.sequence, self._table.interval_s, locks, directions)
         return web.Response(body=pack(answer), content_type="application/msgpack")
 
     async def _assign(self, request: web.Request) -> web.Response:
@@ -206,6 +210,7 @@ def describe(component: Component, now: float) -> dict[str, object]:
         "capacity": beat.capacity,
         "load": beat.load,
         "reserved": component.reserved,
+        "moving": beat.moving,
         "lag_ms": beat.lag_ms,
         "draining": beat.draining,
         "known_s": round(now - component.since, 3),

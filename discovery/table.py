@@ -160,6 +160,10 @@ class Table:
         """Everybody alive, in the order of registration."""
         return list(self._components.values())
 
+    def gateways(self) -> list[Component]:
+        """Every live gateway."""
+        return list(self._gateways)
+
     def find(self, incarnation: str) -> Component | None:
         """The live component of this name."""
         return self._components.get(incarnation)

@@ -24,6 +24,7 @@ from wire.messages.registry import ComponentKind
 from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
+from wire.version import VERSION
 
 END_MARGIN_S = 3.0
 """What a process gets to end in beyond its drain window, before it is killed."""
@@ -72,7 +73,9 @@ def _server(options: Options) -> tuple[Server, Registrar | None]:
             ComponentKind.GATEWAY,
             lambda: options.public_url or server.url,
             lambda: server.vitals(),
+            version=VERSION,
             labels=options.labels,
+            follow=lambda directions: server.follow(directions),
             secret=InternalSecret(options.secret),
         )
     server = Server(

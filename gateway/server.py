@@ -22,6 +22,7 @@ from gateway.links import Links
 from gateway.listener import Listener, bind
 from gateway.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
 from gateway.moves import Moves, Places, nowhere
+from gateway.orders import Orders
 from gateway.poller import Poller
 from gateway.settings import Settings, capacity
 from gateway.slots import OPEN
@@ -33,6 +34,7 @@ from gateway.transport import Plain
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codes import GOING_AWAY
 from wire.errors import Misuse
+from wire.messages.moves import Directions
 from wire.tokens import Keyring
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Server:
         self._door = Door(self.links, settings, self._booth, bearer, self._talk.receive)
         self._talk.greet = self._door.on_readable
         self._moves = Moves(self.links, places)
+        self._orders = Orders(self.links, self._door, self._moves, clock)
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters)
@@ -96,6 +99,7 @@ class Server:
 
     async def drain(self) -> None:
         """Accept nobody, and send everybody away, spread over the drain window."""
+        await self._orders.stop()
         self._door.is_shut = True
         self._listener.stop()
         await send_away(self.links, self._moves, self.settings.drain_s, self.clock)
@@ -104,6 +108,7 @@ class Server:
         """Close everything at once; the application hears of every connection. Fine to call twice."""
         if self._loop is None:
             return
+        await self._orders.stop()
         self._listener.stop()
         for peer in self.peers():
             peer.close(GOING_AWAY)
@@ -174,6 +179,11 @@ class Server:
         each = CONNECTION_BYTES + (TLS_BYTES if self._tls else 0)
         return min(self.capacity, self.links.slots.used + spare_bytes() // each)
 
+    def follow(self, directions: Directions) -> None:
+        """Do what discovery asks."""
+        if self._loop is not None:
+            self._orders.follow(directions)
+
     def vitals(self) -> Vitals:
         """One snapshot for discovery (P31)."""
         return Vitals(
@@ -187,6 +197,7 @@ class Server:
                 "accepted": self.counters.accepted,
                 "moves": self.counters.moves,
             },
+            moving=self._orders.moving_count(),
         )
 
     # What the poller and the listener call.

@@ -17,9 +17,9 @@ from roost import crawl_options as o
 from roost.export import NEEDS, Format
 from roost.parts import add_commands, separate
 from roost.target import CannotWrite, Target
-from roost.version import VERSION
 from wire.clock import SYSTEM_CLOCK
 from wire.telemetry import set_up_logging
+from wire.version import VERSION
 
 app = typer.Typer(
     name="roost",

@@ -29,13 +29,13 @@ from gateway import kernel
 from gateway.metrics import GatewayCollector
 from gateway.settings import Settings
 from roost.up import LOOPBACK, System, UpSettings
-from roost.version import VERSION
 from wire import failpoints
 from wire.errors import BadInput, Misuse, Unavailable
 from wire.internal import InternalSecret
 from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
+from wire.version import VERSION
 
 DISCOVERY_URL = "http://127.0.0.1:8000"
 EXIT_FAILED, EXIT_USAGE = 1, 2

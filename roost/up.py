@@ -22,11 +22,11 @@ from backend.wiring import Engines, EngineUrls
 from discovery.server import Discovery
 from gateway.server import Server
 from gateway.settings import Settings
-from roost.version import VERSION
 from wire.errors import Misuse
 from wire.internal import InternalSecret
 from wire.service import Part, Stack
 from wire.tokens import Keyring
+from wire.version import VERSION
 
 LOOPBACK = "127.0.0.1"
 KEY_BYTES = 32

@@ -28,12 +28,13 @@ class Guide(Recorder):
 class Elsewhere:
     """Has so many places."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, is_leaving: bool = True) -> None:
+        self._is_leaving = is_leaving
         self.count, self.given = count, 0
         self.asked: list[int] = []
 
     async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Place]:
-        assert is_leaving
+        assert is_leaving == self._is_leaving
         self.asked.append(count)
         first = self.given
         self.given = min(first + count, self.count)

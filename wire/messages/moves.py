@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from wire.codec import Unpacker
+from wire.codec import JsonReader, Unpacker
 
 MAX_PLACES = 256
 """Places in one request: signing so many tickets takes discovery a few milliseconds."""
@@ -50,8 +50,17 @@ class Directions(Struct, array_like=True, frozen=True):
     per_s: float = 0.0
 
 
-NO_DIRECTIONS = Directions()
-"""Go on as before."""
+class DrainOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/drain, JSON: the gateway of this address or incarnation shall send its clients to others.
+
+    They have `window_s` for that. With `undo` it takes clients again.
+    """
+
+    gateway: Annotated[str, Meta(min_length=1, max_length=512)]
+    window_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    undo: bool = False
+
 
 read_reserve_places: Unpacker[ReservePlaces] = Unpacker(ReservePlaces, "request for places")
 read_places: Unpacker[Places] = Unpacker(Places, "answer with places")
+read_drain_order: JsonReader[DrainOrder] = JsonReader(DrainOrder, "order to drain")

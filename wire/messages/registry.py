@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from wire.codec import JsonReader, Unpacker
+from wire.messages.moves import Directions
 
 
 class ComponentKind(StrEnum):
@@ -25,7 +26,7 @@ class Beat(Struct, array_like=True, frozen=True):
     `incarnation` is new with every start; `sequence` grows with every beat of it. `load` and
     `capacity` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` lists
     the serials of tickets redeemed since the last acknowledged beat. `labels` say where it runs or whom it is for,
-    `replicas` to how many replicas of discovery it beats.
+    `replicas` to how many replicas of discovery it beats. `moving` of a gateway's load have been told to go elsewhere.
     """
 
     kind: ComponentKind
@@ -41,14 +42,19 @@ class Beat(Struct, array_like=True, frozen=True):
     counters: dict[str, float] = {}
     labels: dict[str, str] = {}
     replicas: int = 1
+    moving: int = 0
 
 
 class BeatAnswer(Struct, array_like=True, frozen=True):
-    """The beat counts; `interval_s` until the next; `locks` are the addresses of live lock servers."""
+    """The beat counts; `interval_s` until the next; `locks` are the addresses of live lock servers.
+
+    A gateway may be asked to act (`directions`).
+    """
 
     sequence: int
     interval_s: float
     locks: list[str]
+    directions: Directions = Directions()
 
 
 class Choice(Struct, frozen=True):

@@ -1,0 +1,94 @@
+"""Giving clients away while others have less than their share of them: at discovery's word, a few at a time.
+
+Nobody is closed for that. A client is told where to go, and stays if it does not: only applications that can tell their
+peers (`Application.on_move`) give any away. Who is told goes round by descriptor, which is about the order of arrival:
+who has just been moved here is not the next to be moved on. While discovery asks for more without a pause, nobody is
+told twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from gateway.api import Peer
+from gateway.links import Links
+from gateway.moves import Moves
+from gateway.slots import OPEN
+from wire.clock import Clock
+
+log = logging.getLogger(__name__)
+
+STEP_S = 0.05
+"""Between two bunches of peers."""
+
+GRACE_S = 5.0
+"""Who has not left so long after it was told stays."""
+
+LOOK_COUNT = 2000
+"""Descriptors looked at in one step, at most: a tenth of a millisecond."""
+
+
+class Giveaway:
+    """Gives away clients of one gateway."""
+
+    def __init__(self, links: Links, moves: Moves, clock: Clock) -> None:
+        self._links, self._moves, self._clock = links, moves, clock
+        self._told: deque[tuple[float, Peer]] = deque()
+        """Until when they count as moving, and who."""
+        self._cursor = 0
+        self._unseen: int | None = None
+        """Descriptors that have not been looked at since discovery began to ask."""
+        self._task: asyncio.Task[None] | None = None
+
+    def moving_count(self) -> int:
+        """Peers that have been told to go and are about to."""
+        now = self._clock.monotonic()
+        while self._told and (self._told[0][0] <= now or not self._told[0][1].is_open):
+            self._told.popleft()
+        return sum(peer.is_open for _, peer in self._told)
+
+    def follow(self, count: int, per_s: float) -> None:
+        """Give `count` away until the next call, at most `per_s` a second; 0 ends it."""
+        if not count or not self._moves.can_tell:
+            self._unseen = None
+        elif self._task is None or self._task.done():
+            if self._unseen is None:
+                self._unseen = len(self._links.slots)
+            if self._unseen:
+                self._task = asyncio.create_task(self._give(count, per_s))
+
+    async def stop(self) -> None:
+        """Tell nobody any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+
+    async def _give(self, count: int, per_s: float) -> None:
+        try:
+            await self._moves.stock(count, is_leaving=False)
+            begun_s, told = self._clock.monotonic(), 0
+            while told < count and self._moves.place_count and self._unseen:
+                due = min(int((self._clock.monotonic() - begun_s) * per_s) + 1, count)
+                told += self._tell_some(due - told)
+                await self._clock.sleep(max(STEP_S, 1 / per_s))
+        except Exception:
+            log.exception("giving clients away failed", extra={"action": "giveaway_failed"})
+        finally:
+            self._moves.drop_stock()
+
+    def _tell_some(self, count: int) -> int:
+        """Tell the next peers, if they are not busy; how many were told."""
+        slots, told = self._links.slots, 0
+        for _ in range(min(LOOK_COUNT, self._unseen or 0)):
+            if told >= count or not self._moves.place_count:
+                break
+            fd = self._cursor = (self._cursor + 1) % len(slots)
+            self._unseen = (self._unseen or 0) - 1
+            peer = Peer(self._links, fd, slots.generation[fd])
+            if slots.state[fd] == OPEN and not self._moves.is_busy(peer) and self._moves.tell(peer):
+                self._told.append((self._clock.monotonic() + GRACE_S, peer))
+                told += 1
+        return told
