@@ -23,6 +23,7 @@ class Look:
     at_s: float
     of: dict[str, processes.Figures]
     machine_cpu_s: float
+    broker_cpu_s: float
     open_connections: dict[str, int]
     """Of each gateway, where it was asked."""
     opened_total: int = 0
@@ -44,6 +45,7 @@ class Figures:
             time.monotonic(),
             {name: processes.look(part.pid) for name, part in self._deployment.parts.items() if part.is_running()},
             processes.machine_cpu_s(),
+            processes.session_cpu_s(self._deployment.broker.pid),
             {name: metrics["open_connections"] for name, metrics in counted.items()},
             sum(metrics["opened_total"] for metrics in counted.values()),
         )
@@ -53,7 +55,9 @@ class Figures:
         users = outcome["users"]
         for name in self._deployment.parts:
             report.rows.append(self._row(name))
-        machine = {name: look.machine_cpu_s for name, look in self._looks.items()}
+        broker = {phase: look.broker_cpu_s for phase, look in self._looks.items()}
+        machine = {phase: look.machine_cpu_s for phase, look in self._looks.items()}
+        report.rows.append({"process": "RabbitMQ", **self._spent(broker, Phase.OUTAGE)})
         report.rows.append({"process": "whole machine", **self._spent(machine, Phase.OUTAGE)})
         report.goals.update(outcome["goals"])
         held, back = self._looks.get(Phase.HOLD), self._looks.get(Phase.FINISH)
