@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> Report:
         if getattr(options, name) <= 0:
             raise SystemExit(f"--{name.replace('_', '-')} must be more than 0")
     _need_descriptors()
-    with _ended_by_sigterm(), deployed(options.users) as deployment:
+    with _ended_by_signals(), deployed(options.users) as deployment:
         _say(f"{len(deployment.gateways)} gateways serve, discovery is {deployment.url}")
         with _locusts(options, deployment) as master:
             return _follow(options, deployment, master)
@@ -73,17 +73,18 @@ def _need_descriptors() -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends this as Ctrl-C does: with everything it started."""
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end this with everything it started."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Locust(Service):

@@ -16,6 +16,7 @@ from random import Random
 
 from bench.client import CLOSE_KIND, PING_KIND, PONG_KIND, TEXT_KIND
 from bench.farewells import NO_CODE
+from bench.swarm.course import Phase
 from bench.swarm.line import BROKEN, Line, NoWay, open_line
 from bench.swarm.swarm import Swarm
 from roost.backoff import STEADY_S, Backoff
@@ -75,7 +76,7 @@ class Idler:
         self._counted_at = ""
         """The gateway at which this user counts as connected; over a move, the old one until the new one is welcome."""
         self._was_cut = False
-        self._jobs: dict[str, float] = {}
+        self._jobs: dict[str, tuple[float, Phase]] = {}
         self._job_count = 0
         self._job_at = self._draw(habits.job_every_s)
         self._ping_at = self._draw(habits.ping_every_s)
@@ -206,7 +207,8 @@ class Idler:
 
     def _ponged(self) -> None:
         if self._pinged_at < inf:
-            self._fire("ping", time.monotonic() - self._pinged_at, None)
+            name = self._swarm.label("ping", self._swarm.phase)
+            self._fire(name, time.monotonic() - self._pinged_at, None)
             self._pinged_at, self._ping_at = inf, self._draw(self._habits.ping_every_s)
 
     def _ended(self, line: Line, code: int) -> None:
@@ -257,7 +259,7 @@ class Idler:
     def _submit(self, now: float) -> None:
         self._job_count += 1
         request = f"load-{self._job_count}"
-        self._jobs[request] = now
+        self._jobs[request] = now, self._swarm.phase
         self._job_at = self._draw(self._habits.job_every_s)
         self._swarm.tally.submitted += 1
         unique = f"{self._swarm.name}-{id(self):x}-{self._job_count}"
@@ -296,13 +298,14 @@ class Idler:
             self._arriving = None
 
     def _answered(self, request: str, outcome: RoostError | Outcome) -> None:
-        since = self._jobs.pop(request)
+        since, phase = self._jobs.pop(request)
+        problem = None
         if outcome is Outcome.DONE:
             self._swarm.tally.answered += 1
-            self._fire("job", time.monotonic() - since, None)
         else:
             self._swarm.tally.failed[str(outcome)] += 1
-            self._fire("job", time.monotonic() - since, JobLost(str(outcome)))
+            problem = JobLost(str(outcome))
+        self._fire(self._swarm.label("job", phase), time.monotonic() - since, problem)
 
     def _away(self) -> None:
         """Not welcome anywhere any more."""

@@ -1,4 +1,7 @@
-"""The options of `bench/locustfile.py`, beside locust's own: each also a ROOST_ variable, and in the web page."""
+"""The options of `bench/locustfile.py`, beside locust's own: each also a ROOST_ variable, and in the web page.
+
+The last two are read when a process starts: sources are its own, and a page must not choose files.
+"""
 
 from __future__ import annotations
 
@@ -16,34 +19,24 @@ SPAWN_RATE = 500.0
 
 def add_options(parser: LocustArgumentParser) -> None:
     """Put them on locust's command line."""
-    group = parser.add_argument_group("Roost")
 
     def add(name: str, default: Any, text: str, **more: Any) -> None:
         shown = text.replace("%", "%%") + (f" [{default}]" if default not in ("", False) else "")
         variable = "ROOST_" + name.upper().replace("-", "_")
         if not isinstance(default, bool):
             more.setdefault("type", type(default))
-        group.add_argument(f"--{name}", default=default, help=shown, env_var=variable, **more)
+        parser.add_argument(f"--{name}", default=default, help=shown, env_var=variable, **more)
 
     add("hold-s", 300.0, "seconds for which all users are held once they are connected")
-    add(
-        "storm",
-        "none",
-        "whose connections are cut then: none, those of one gateway, all",
-        choices=["none", "one", "all"],
-    )
+    add("storm", "none", "connections to cut then: those of none, one or all gateways", choices=["none", "one", "all"])
     add("outage", False, "then wait until all gateways were killed and every user is back", action="store_true")
     add("patience-s", 300.0, "seconds until all users must be connected, after the ramp, a storm, an outage")
     add("job-every-s", 0.0, "mean seconds between two jobs of a user; 0 is no jobs")
     add("job-kind", Habits.kind, "kind of those jobs")
     add("job-spec", Habits.spec, f"their spec, JSON; {UNIQUE} becomes a text that no other job has")
-    add(
-        "ping-every-s",
-        300.0,
-        "mean seconds between two pings of a user's own, beside those it answers; 0 is none",
-    )
-    add("sources", "", "local IPv4 addresses to connect from in turn, with commas; each has about 28,000 ports")
-    add("outcome", "", "file to write the outcome to, as JSON")
+    add("ping-every-s", 300.0, "mean seconds between two pings of a user's own; 0 is none")
+    add("sources", "", "local IPv4 addresses to connect from in turn, with commas", include_in_web_ui=False)
+    add("outcome", "", "file to write the outcome to, as JSON", include_in_web_ui=False)
 
 
 def plan(options: argparse.Namespace) -> Plan:

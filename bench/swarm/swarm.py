@@ -38,6 +38,11 @@ class Swarm:
         """Whether users submit any in this phase."""
         return self.phase not in JOBLESS
 
+    def label(self, name: str, began: Phase) -> str:
+        """What a request that began in this phase and has just ended is called: calm ones are not mixed with others."""
+        disturbed = next((phase for phase in (self.phase, began) if phase in (Phase.STORM, Phase.OUTAGE)), None)
+        return name if disturbed is None else f"{name}: {disturbed}"
+
     def begin(self) -> None:
         """A new test."""
         self.phase, self.tally = Phase.RAMP, Tally(room=self._room)

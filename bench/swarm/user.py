@@ -113,8 +113,9 @@ class Tides(LoadTestShape):
 class Control:
     """What the master does, or the only process."""
 
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
+    def __init__(self, environment: Environment, file: str) -> None:
+        """`file` is where outcomes are written to, if anywhere."""
+        self._environment, self._file = environment, file
         self._tallies: dict[str, tuple[float, Tally]] = {}
         self._course: Course | None = None
         self._over_at = inf
@@ -125,7 +126,8 @@ class Control:
             self._course = self._new_course()
             if self._course is None:
                 return None
-        if self._course.is_over and time.monotonic() > self._over_at + SETTLE_S:
+        settle_s = SETTLE_S if isinstance(self._environment.runner, MasterRunner) else 0.0
+        if self._course.is_over and time.monotonic() > self._over_at + settle_s:
             return None
         return self._course.plan.users, self._course.plan.rate
 
@@ -192,12 +194,10 @@ class Control:
 
     def _end(self, course: Course) -> None:
         """Judge, and keep what was found."""
-        assert self._environment.parsed_options is not None
         outcome = {**course.as_dict(), "requests": self._requests()}
         self._environment.process_exit_code = 0 if all(outcome["goals"].values()) else 1
-        file = self._environment.parsed_options.outcome
-        if file:
-            Path(file).write_text(json.dumps(outcome, indent=2) + "\n")
+        if self._file:
+            Path(self._file).write_text(json.dumps(outcome, indent=2) + "\n")
         for goal, is_met in outcome["goals"].items():
             print(f"{'met' if is_met else 'MISSED'}: {goal}", flush=True)
 
@@ -242,7 +242,7 @@ def _begin(environment: Environment, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         gevent.spawn(_tell_tally, lambda message: runner.send_message(_TALLY, message))
         return
-    control = CONTROL = Control(environment)
+    control = CONTROL = Control(environment, chosen.outcome)
     if isinstance(runner, MasterRunner):
         runner.register_message(_TALLY, lambda environment, msg: control.hear(msg.node_id, msg.data))
     else:

@@ -160,6 +160,16 @@ def test_a_storm_cuts_the_users_of_one_gateway_or_all() -> None:
     assert swarm.tally.storms == 2
 
 
+def test_requests_that_a_storm_or_an_outage_touched_are_called_so() -> None:
+    swarm = Swarm(room=10)
+    swarm.enter(Phase.HOLD)
+    assert swarm.label("job", Phase.RAMP) == "job"
+    swarm.enter(Phase.STORM)
+    assert swarm.label("job", Phase.HOLD) == "job: storm"
+    swarm.enter(Phase.FINISH)
+    assert swarm.label("job", Phase.OUTAGE) == "job: outage"
+
+
 def test_no_jobs_are_wanted_when_the_last_are_to_be_answered() -> None:
     swarm = Swarm(room=10)
     for phase in Phase:
