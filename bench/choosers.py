@@ -102,7 +102,7 @@ class Ours:
             replicas.tolist(), tickets.tolist(), self._chance.random(len(tickets)).tolist(), strict=True
         ):
             table = self._tables[replica]
-            chosen = table.choose(now, draw, CHOICES)
+            chosen = table.choose_with_alternates(now, draw, CHOICES - 1)
             if chosen:
                 table.reserve(_serial(ticket), chosen[0], now)
             row = [int(gateway.beat.incarnation) for gateway in chosen]

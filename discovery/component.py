@@ -44,6 +44,11 @@ class Component:
     labels: frozenset[tuple[str, str]] = frozenset()
     rank: float = inf
 
+    @property
+    def room(self) -> int:
+        """Connections that it can still take."""
+        return self.beat.capacity - self.beat.load - self.reserved
+
     def hear(self, beat: Beat, now: float) -> None:
         """Take the newest beat."""
         self.beat, self.heard = beat, now
@@ -58,7 +63,7 @@ class Component:
         moves choices and never makes a gateway full.
         """
         beat = self.beat
-        if beat.draining or beat.load + self.reserved >= beat.capacity:
+        if beat.draining or self.room <= 0:
             self.rank = inf
             return
         promised = self.reserved * echo

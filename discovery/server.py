@@ -167,7 +167,7 @@ class Discovery:
         wanted = dict(request.query)
         if not are_labels(wanted):
             raise BadInput(ErrorCode.BAD_MESSAGE, "ask for few, short labels: /v1/gateway?zone=a")
-        chosen = self._table.choose(now, self._chance.random(), 1 + ALTERNATES, wanted.items())
+        chosen = self._table.choose_with_alternates(now, self._chance.random(), ALTERNATES, wanted.items())
         if not chosen:
             _TURNED_AWAY.inc()
             want = self._want(now)

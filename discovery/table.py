@@ -25,8 +25,10 @@ a guess: it moves choices, but never makes a gateway full.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Set
+from collections.abc import Callable, Sequence, Set
+from itertools import accumulate
 from math import inf
 from operator import attrgetter
 
@@ -56,7 +58,16 @@ REMEMBERED_LIVES = 8
 RAMP_STEP_S = 0.1
 """So often newcomers are looked at between their beats."""
 
-_rank = attrgetter("rank")
+_LOTS = 4096.0
+"""The first choice uses so much of a draw; what is behind it decides on the alternates."""
+
+_WINDOW = 32
+"""Of more gateways, alternates are drawn among so many neighbours in rank: enough to spread a crowd, and quick."""
+
+_ALMOST_1 = 1.0 - 2.0**-53
+
+_rank: Callable[[Component], float] = attrgetter("rank")
+_room: Callable[[Component], int] = attrgetter("room")
 
 
 class Table:
@@ -109,11 +120,7 @@ class Table:
         `draw` in [0, 1) picks among equals. Gateways that have all the labels `wanted` go before others.
         """
         self.expire(now)
-
-        def rank_for_client(gateway: Component) -> float:
-            return gateway.rank if wanted <= gateway.labels else gateway.rank + ELSEWHERE
-
-        rank = rank_for_client if wanted else _rank
+        rank = _rank_for(wanted)
         order = self._gateways
         order.sort(key=rank)
         best = rank(order[0]) if order else inf
@@ -122,6 +129,31 @@ class Table:
             ties += 1
         turn = int(draw * ties)
         return (order[turn:ties] + order[:turn] + [g for g in order[ties : ties + count] if g.rank < inf])[:count]
+
+    def choose_with_alternates(
+        self, now: float, draw: float, alternates: int, wanted: Set[tuple[str, str]] = frozenset()
+    ) -> list[Component]:
+        """What `choose` gives for one client, and up to so many others for the case that it cannot be reached.
+
+        When a gateway has died and is not forgotten yet, all that are sent there go to an alternate, on which nothing
+        was reserved for them. The next best would get the whole crowd. So alternates are drawn by lot, each as likely
+        as it has room; those that `choose` would put off to the end only where there are no others.
+        """
+        chosen = self.choose(now, draw, 1, wanted)
+        if not chosen:
+            return []
+        rank, order, low = _rank_for(wanted), self._gateways, 0
+        chance = draw * _LOTS % 1.0
+        while len(chosen) <= alternates and low < len(order) and order[low].rank < inf:
+            high = bisect_left(order, (rank(order[low]) // ELSEWHERE + 1) * ELSEWHERE, low, key=rank)
+            lot = chance * max(high - low - _WINDOW + 1, 1)
+            start, chance = low + int(lot), lot % 1.0
+            equals = [gateway for gateway in order[start : min(start + _WINDOW, high)] if gateway is not chosen[0]]
+            while equals and len(chosen) <= alternates:
+                index, chance = _draw_by_room(equals, chance)
+                chosen.append(equals.pop(index))
+            low = high
+        return chosen
 
     def reserve(self, serial: bytes, gateway: Component, now: float, place: str = "") -> None:
         """A ticket was handed out: it counts as a connection until redeemed or expired. Each serial once.
@@ -245,6 +277,26 @@ class Table:
         gateway.reserved -= 1
         gateway.weigh(self._echo)
         return True
+
+
+def _rank_for(wanted: Set[tuple[str, str]]) -> Callable[[Component], float]:
+    """The rank of a gateway for a client that prefers those with these labels."""
+    if not wanted:
+        return _rank
+
+    def rank(gateway: Component) -> float:
+        return gateway.rank if wanted <= gateway.labels else gateway.rank + ELSEWHERE
+
+    return rank
+
+
+def _draw_by_room(gateways: Sequence[Component], chance: float) -> tuple[int, float]:
+    """The index of one of these, each as likely as it has room, and what is left of `chance` for another draw."""
+    sums = list(accumulate(map(_room, gateways)))
+    point = chance * sums[-1]
+    index = min(bisect_right(sums, point), len(sums) - 1)
+    room = gateways[index].room
+    return index, min(max((point - sums[index] + room) / room, 0.0), _ALMOST_1)
 
 
 def _place(beat: Beat) -> tuple[ComponentKind, str]:

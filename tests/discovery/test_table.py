@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -69,6 +70,56 @@ def test_a_crowd_between_two_beats_spreads_within_one_of_even(gateways: int, cro
     assert sum(given_to.values()) == crowd
     if crowd >= more * gateways:
         assert max(totals) - min(totals) <= 1
+
+
+@pytest.mark.parametrize("gateways", [3, 10, 100])
+def test_the_crowd_of_a_gateway_that_died_is_spread_over_all_others_as_they_have_room(gateways: int) -> None:
+    """`dead` cannot be reached: whoever is sent there knocks at the first alternate. One of the others is smaller."""
+    table = Table(LONG_AGO)
+    table.beat(make_beat("dead", capacity=100_000), 0.0)
+    table.beat(make_beat("small", capacity=50_000), 0.0)
+    for number in range(gateways - 2):
+        table.beat(make_beat(f"g{number}", capacity=100_000), 0.0)
+    knocked: Counter[str] = Counter()
+    chance = random.Random(1)
+    for number in range(300 * gateways):
+        chosen = table.choose_with_alternates(0.5, chance.random(), 2)
+        table.reserve(number.to_bytes(8, "big"), chosen[0], 0.5)
+        assert len(set(names(chosen))) == 3
+        knocked[names(chosen)[names(chosen)[0] == "dead"]] += 1
+    each = 300 * gateways / (gateways - 1.5)
+    assert knocked["dead"] == 0
+    assert knocked["small"] == pytest.approx(each / 2, rel=0.25)
+    assert all(count == pytest.approx(each, rel=0.25) for name, count in knocked.items() if name != "small")
+
+
+def test_alternates_that_would_be_put_off_come_only_where_there_are_no_others() -> None:
+    table = Table(LONG_AGO)
+    table.beat(make_beat("near", labels={"zone": "a"}), 0.0)
+    table.beat(make_beat("near too", labels={"zone": "a"}, load=90), 0.0)
+    table.beat(make_beat("far", labels={"zone": "b"}), 0.0)
+    table.beat(make_beat("late", labels={"zone": "a"}, lag_ms=STRAINED_LAG_MS * 4), 0.0)
+    table.beat(make_beat("full", load=100), 0.0)
+    for draw in (0.0, 0.3, 0.77, 0.999):
+        found = names(table.choose_with_alternates(0.1, draw, 9, {("zone", "a")}))
+        assert found == ["near", "near too", "far", "late"]
+
+
+@given(
+    draw=st.floats(0, 1, exclude_max=True),
+    alternates=st.integers(0, 5),
+    loads=st.lists(st.integers(0, 12), max_size=50),
+)
+def test_alternates_are_others_with_room_as_many_as_there_are(draw: float, alternates: int, loads: list[int]) -> None:
+    table = Table(LONG_AGO)
+    for number, load in enumerate(loads):
+        table.beat(make_beat(f"g{number}", load=load, capacity=10), 0.0)
+    chosen = table.choose_with_alternates(0.1, draw, alternates)
+    roomy = sum(load < 10 for load in loads)
+    assert len(set(names(chosen))) == len(chosen) == min(1 + alternates, roomy)
+    assert all(gateway.beat.load < 10 for gateway in chosen)
+    if chosen:
+        assert chosen[0].beat.load == min(loads)
 
 
 def test_a_full_gateway_is_not_chosen_and_a_ticket_counts_as_a_connection() -> None:
