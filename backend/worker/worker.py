@@ -17,6 +17,7 @@ from backend.broker import topology
 from backend.broker.port import BROKER, Broker, Delivery, Subscription
 from backend.kinds.api import Later, Runner, RunnerTools
 from backend.kinds.registry import Kinds
+from backend.worker.allowance import allowance
 from backend.worker.room import Room
 from wire.clock import Clock
 from wire.codec import pack
@@ -175,7 +176,7 @@ class Worker:
     async def _result(self, task: Task) -> TaskResult:
         try:
             runner = self._runners[task.kind]
-            async with asyncio.timeout(task.deadline_s + 1.0):
+            async with allowance(task.deadline_s + 1.0):
                 data = await runner.run(task.payload, task.deadline_s)
             return TaskResult(task.job, task.token, task.task, data)
         except Later as later:
