@@ -17,6 +17,7 @@ BENCHES = {
     "keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
     "crawl": "pages per second and per second of processor time, beside Scrapy; fails when a crawl asks twice",
     "choice": "how evenly rules spread a storm of clients over gateways, simulated; writes a plot",
+    "takeover": "how long a job waits for another master after kill -9, and which pages are fetched twice",
     "lock": "lock decisions per second on PostgreSQL, also with many finished jobs stored",
     "hostile": "whether honest clients notice attackers of every kind; fails when they do",
     "leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
