@@ -76,6 +76,10 @@ class Registration:
         """Places at other gateways for so many clients of this one."""
         return await self._registrar.reserve(count, is_leaving=is_leaving) if self._registrar is not None else []
 
+    def workers(self) -> list[str]:
+        """Live workers by incarnation; a worker alone is told."""
+        return self._registrar.workers() if self._registrar is not None else []
+
     async def start(self) -> None:
         site = self._site
         self._registrar = Registrar(
@@ -137,13 +141,16 @@ def master_parts(site: Site, slots: int) -> list[Part]:
 def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Part]:
     """A worker that runs up to `slots` tasks; `options` are each kind's own settings, by its name."""
     broker, cache = site.engines.broker(), site.engines.cache()
-    tools = {name: RunnerTools(cache, site.clock, options.get(name)) for name in site.kinds.names()}
-    worker = Worker(WorkerSettings(slots), broker, site.kinds, tools)
+    name = new_incarnation()
 
     def vitals() -> Vitals:
         return Vitals(capacity=slots, load=worker.running(), counters={"done": worker.done_count})
 
-    known = Registration(site, ComponentKind.WORKER, new_incarnation(), lambda: "", vitals)
+    known = Registration(site, ComponentKind.WORKER, name, lambda: "", vitals)
+    tools = {
+        kind: RunnerTools(cache, site.clock, options.get(kind), name, known.workers) for kind in site.kinds.names()
+    }
+    worker = Worker(WorkerSettings(slots), broker, site.kinds, tools)
     return [*_connections(broker, cache), worker, known]
 
 

@@ -112,6 +112,10 @@ class Registrar:
         """Addresses of live lock servers, as last heard from any replica; sorted."""
         return sorted({lock for replica in self._replicas if replica.answer for lock in replica.answer.locks})
 
+    def workers(self) -> list[str]:
+        """Live workers by incarnation, as last heard from any replica; sorted. Only a worker is told."""
+        return sorted({name for replica in self._replicas if replica.answer for name in replica.answer.workers})
+
     def is_known(self) -> bool:
         """At least one replica answered the last round of beats."""
         return any(replica.answers_now for replica in self._replicas)

@@ -152,7 +152,8 @@ class Discovery:
             _BEATS.labels(beat.kind).inc()
         directions = self._moves.directions(beat, now)
         locks = self._table.addresses(ComponentKind.LOCK)
-        answer = BeatAnswer(beat.sequence, self._table.interval_s, locks, directions)
+        workers = self._table.names(ComponentKind.WORKER) if beat.kind is ComponentKind.WORKER else []
+        answer = BeatAnswer(beat.sequence, self._table.interval_s, locks, directions, workers)
         return web.Response(body=pack(answer), content_type="application/msgpack")
 
     async def _assign(self, request: web.Request) -> web.Response:

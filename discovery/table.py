@@ -196,6 +196,11 @@ class Table:
         """Every live gateway."""
         return list(self._gateways)
 
+    def names(self, kind: ComponentKind) -> list[str]:
+        """The incarnations of this kind that live and do not drain; sorted."""
+        beats = (component.beat for component in self._components.values())
+        return sorted(beat.incarnation for beat in beats if beat.kind is kind and not beat.draining)
+
     def find(self, incarnation: str) -> Component | None:
         """The live component of this name."""
         return self._components.get(incarnation)

@@ -13,7 +13,7 @@ mean is the kind's own; the gateway only passes them on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -124,11 +124,16 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunnerTools:
-    """What a worker lends its runners. `options` are the operator's settings for this kind."""
+    """What a worker lends its runners. `options` are the operator's settings for this kind.
+
+    `name` is the worker's, and `workers` tells of all that live, by name, as far as discovery knows (P32).
+    """
 
     cache: Cache
     clock: Clock
     options: Any = None
+    name: str = ""
+    workers: Callable[[], Sequence[str]] = tuple
 
 
 class JobKind(Protocol, Generic[SpecT]):

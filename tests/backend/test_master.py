@@ -27,7 +27,20 @@ from tests.system.steps import Steps, StepsPlan, StepsSpec
 from wire.codec import pack
 from wire.errors import Misuse
 from wire.internal import NO_SECRET
-from wire.messages.lock import Acquire, Acquired, Grant, Knock, LeaseBeat, Offer, Release, Verdict
+from wire.messages.lock import (
+    Acquire,
+    Acquired,
+    Answer,
+    Decision,
+    Grant,
+    Knock,
+    LeaseAnswer,
+    LeaseBeat,
+    Offer,
+    Release,
+    Verdict,
+    read_offer,
+)
 from wire.messages.outcome import Outcome
 from wire.messages.work import Task, TaskResult, read_mail, read_task
 
@@ -127,6 +140,48 @@ async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_
         await asyncio.wait((second,), timeout=0.1)
     await office.answer(second.result())
     assert (await office.knock()).ending.outcome is Outcome.DONE
+
+
+async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a grant, and of a beat: another may have the job a lease after the store wrote it, not after we read it."""
+    on_the_way_s = 3.0
+    decide, beat = office.locks.decide, office.locks.beat
+
+    async def decide_slowly(decisions: list[Decision]) -> list[Answer]:
+        answers = await decide(decisions)
+        office.clock.stand_still(on_the_way_s)
+        return answers
+
+    async def beat_slowly(beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+        answers = await beat(beats)
+        office.clock.stand_still(on_the_way_s)
+        return answers
+
+    monkeypatch.setattr(office.locks, "decide", decide_slowly)
+    monkeypatch.setattr(office.locks, "beat", beat_slowly)
+    asked_at = office.clock.monotonic()
+    await office.submit(office.offer())
+    driver = office.master._drivers[(await office.task()).job]
+    assert driver.run.is_trusted(asked_at + TRUST_S - 0.1)
+    assert not driver.run.is_trusted(asked_at + TRUST_S)
+    beaten_at = office.clock.monotonic()
+    await office.master._beat([driver])
+    assert driver.run.is_trusted(beaten_at + TRUST_S - 0.1)
+    assert not driver.run.is_trusted(beaten_at + TRUST_S)
+
+
+async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_broker(office: Office) -> None:
+    await office.lock.stop()
+    await office.submit(office.offer())
+    await until(lambda: office.master._intake._missed_count > 0)
+    await office.master.stop()
+    await office.own.stop()
+    offers = Inbox()
+    await office.outside.consume("jobs.assigned", offers, 1)
+    delivery = await offers.next()
+    assert read_offer(delivery.body) == office.offer()
 
 
 async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: Office) -> None:

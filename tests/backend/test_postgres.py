@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from backend.store.port import LEASE_S, StoreLimits
@@ -193,6 +194,26 @@ async def test_p14_one_of_the_writes_that_race_for_a_job_wins(
         assert isinstance(status, Statuses)
         assert status.requests[0].state is RequestState.ENDED
         await stores[0].decide([Acknowledge(ANN, name)])
+
+
+async def test_p28_what_somebody_else_is_busy_with_is_not_forgotten_under_them(
+    stores: list[PostgresStore], clock: DatabaseClock
+) -> None:
+    """Its job's row is locked before it goes, and nobody waits for that lock."""
+    desk = Desk(stores[0])
+    grant = await desk.grant(offer())
+    await desk.complete(grant)
+    await clock.advance(StoreLimits().retention_s + 10)
+    busy = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
+    try:
+        async with busy.transaction():
+            await busy.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", grant.job)
+            await desk.store.tick()
+            assert await busy.fetchval("SELECT count(*) FROM jobs") == 1
+        await desk.store.tick()
+        assert await busy.fetchval("SELECT count(*) FROM jobs") == 0
+    finally:
+        await busy.close()
 
 
 async def test_beats_parts_ticks_and_sweeps_beside_many_decisions_harm_none(stores: list[PostgresStore]) -> None:

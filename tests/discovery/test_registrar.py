@@ -62,7 +62,7 @@ class RecordingReplica:
         self.beats.append(beat)
         if not self.answers:
             return web.Response(status=500)
-        return web.Response(body=pack(BeatAnswer(beat.sequence, INTERVAL_S, self.locks)))
+        return web.Response(body=pack(BeatAnswer(beat.sequence, INTERVAL_S, self.locks, workers=["w"])))
 
 
 @pytest.fixture
@@ -172,6 +172,7 @@ async def test_lock_servers_are_kept_while_discovery_is_away(replicas: list[Reco
     assert registrar.locks() == []
     await registrar.start()
     assert registrar.locks() == ["http://a", "http://b"]
+    assert registrar.workers() == ["w"]
     for replica in replicas:
         await replica.stop()
     await until(lambda: not registrar.is_known())

@@ -103,6 +103,12 @@ async def test_a_beat_is_answered_with_its_sequence_the_interval_and_the_live_lo
     assert answer == BeatAnswer(5, 1.0, ["http://127.0.0.1:7001"])
 
 
+async def test_p32_a_worker_is_told_of_all_workers_that_live_and_do_not_leave(http: aiohttp.ClientSession) -> None:
+    for name, leaves in (("w1", False), ("w2", True)):
+        await send(http, make_beat(name, kind=ComponentKind.WORKER, address="", draining=leaves))
+    assert (await send(http, make_beat("w3", kind=ComponentKind.WORKER, address=""))).workers == ["w1", "w3"]
+
+
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Bearer ", "Bearer é", SECRET.value])
 async def test_a_beat_without_the_secret_is_refused_and_changes_nothing(
     http: aiohttp.ClientSession, authorization: str

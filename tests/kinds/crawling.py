@@ -36,12 +36,18 @@ class LaterClock(SystemClock):
 
 @asynccontextmanager
 async def runners(
-    count: int = 1, cache: Cache | None = None, options: CrawlOptions = LOOPBACK, clock: Clock = SYSTEM_CLOCK
+    count: int = 1,
+    cache: Cache | None = None,
+    options: CrawlOptions = LOOPBACK,
+    clock: Clock = SYSTEM_CLOCK,
+    known: bool = False,
 ) -> AsyncIterator[list[CrawlRunner]]:
-    """Runners of so many workers that share a cache."""
+    """Runners of so many workers that share a cache; `known` to each other by discovery, too."""
     shared = cache or NoCache()
     async with AsyncExitStack() as stack:
-        made = [CrawlRunner(RunnerTools(shared, clock, options)) for _ in range(count)]
+        names = [f"worker {number}" for number in range(count)]
+        live = tuple(names) if known else ()
+        made = [CrawlRunner(RunnerTools(shared, clock, options, name, lambda: live)) for name in names]
         for runner in made:
             await runner.start()
             stack.push_async_callback(runner.stop)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from backend.cache.memory import MemoryCache
 from backend.cache.port import Cache
 from backend.kinds.api import Later
+from backend.kinds.crawl.company import Company
 from backend.kinds.crawl.pace import MOST_WAIT_S, STATUS_TRIES, Tries, Window, backoff_s, retry_after_s
 from backend.kinds.crawl.pages import PageTask
 from backend.kinds.crawl.spec import CrawlSpec
@@ -83,6 +84,36 @@ async def test_without_a_cache_each_worker_keeps_the_delay_also_after_robots_txt
         times = [at for at, _, _ in site.log]
         assert len(times) == 4
         assert min(later - at for at, later in pairwise(times)) >= 0.5 * 0.7
+
+
+async def test_p32_while_the_cache_is_away_a_crawl_delay_is_kept_by_the_one_worker_that_a_host_belongs_to() -> None:
+    pages = tree(2, 1) | {ROBOTS: robots("User-agent: *\nCrawl-delay: 0.4")}
+    async with serve(pages) as site, runners(3, known=True) as workers:
+        await asyncio.gather(*(visit(workers, site.url + name) for name in ("", "0", "1")))
+        times = sorted(at for at, path, _ in site.log if path != ROBOTS)
+        assert len(times) == 3
+        assert min(later - at for at, later in pairwise(times)) >= 0.4 * 0.7
+
+
+async def test_p32_while_the_cache_is_away_workers_share_the_eight_by_their_number() -> None:
+    meter = Meter(0.1)
+    async with serve({str(i): meter.answer for i in range(40)}) as site, runners(3, known=True) as workers:
+        await asyncio.gather(*(visit(workers, f"{site.url}{i}") for i in range(40)))
+        assert 3 <= meter.most <= 8
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=12, unique=True), st.integers(0, 20), st.text())
+def test_p32_workers_that_know_of_each_other_come_to_the_same_order_by_themselves(
+    names: list[str], whole: int, host: str
+) -> None:
+    companies = [Company(name, lambda: names) for name in names]
+    (owner,) = (name for name, company in zip(names, companies, strict=True) if company.owns(host))
+    parts = [company.part(host, whole) for company in companies]
+    assert sum(parts) == whole
+    assert max(parts) - min(parts) <= 1
+    left = [name for name in names if name != names[0]]
+    assert owner == names[0] or Company(owner, lambda: left).owns(host), "only what was its own changes hands"
+    assert Company("new", list).owns(host), "who knows of nobody is alone"
 
 
 async def test_a_page_that_is_held_back_leaves_the_worker_at_once() -> None:

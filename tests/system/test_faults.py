@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from backend.broker import topology
+from backend.ingress.requests import SWEEP_S
 from backend.kinds.registry import Kinds
 from gateway.settings import Settings
 from roost.up import System, UpSettings, all_in_one
@@ -19,7 +20,7 @@ from tests.system.steps import Steps
 from tests.system.talk import Talker
 from wire.codec import pack
 from wire.messages.client import MAX_IDS
-from wire.messages.lock import Offer
+from wire.messages.lock import Answer, Attach, Decision, Offer
 
 
 @pytest.fixture
@@ -184,6 +185,32 @@ async def test_p26_a_client_that_resumes_in_the_moment_its_old_connection_ends_i
         await client.closed()
         cluster.steps.runner_made.gate.set()
         assert (await back.result())[0]["outcome"] == "done"
+
+
+async def test_p12_a_knock_that_overtakes_the_answer_to_a_resume_finds_its_client(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is present is noted before the mailbox is asked for: what ends in between would wait for a sweep."""
+    asking, told = cluster.ingress().requests._decisions, asyncio.Event()
+    decide = asking._commit
+
+    async def answered_late(decisions: list[Decision]) -> list[Answer]:
+        answers = await decide(decisions)
+        if any(isinstance(decision, Attach) for decision in decisions):
+            cluster.steps.runner_made.gate.set()
+            await told.wait()
+        return answers
+
+    monkeypatch.setattr(asking, "_commit", answered_late)
+    async with Talker(cluster.url) as client, Talker(cluster.url) as back:
+        await submitted(client, cluster)
+        client.abort()
+        await back.hello(client.session, epoch=2)
+        await back.say("resume", ids=["r1"])
+        async with asyncio.timeout(SWEEP_S / 2):
+            result, _ = await back.result()
+        told.set()
+        assert result["outcome"] == "done"
 
 
 async def test_a_client_that_leaves_while_its_result_is_sent_leaves_nothing_behind(cluster: Cluster) -> None:

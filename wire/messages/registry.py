@@ -49,12 +49,14 @@ class BeatAnswer(Struct, array_like=True, frozen=True):
     """The beat counts; `interval_s` until the next; `locks` are the addresses of live lock servers.
 
     A gateway may be asked to act (`directions`).
+    A worker is told of all live `workers` too, by incarnation: they share what holds across all of them (P32).
     """
 
     sequence: int
     interval_s: float
     locks: list[str]
     directions: Directions = Directions()
+    workers: list[str] = []
 
 
 class Choice(Struct, frozen=True):

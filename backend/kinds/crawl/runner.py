@@ -15,6 +15,7 @@ from functools import partial
 from msgspec import structs
 
 from backend.kinds.api import Later, RunnerTools
+from backend.kinds.crawl.company import Company
 from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched, media_type
 from backend.kinds.crawl.flights import Flights
 from backend.kinds.crawl.hosts import Hosts
@@ -46,7 +47,8 @@ class CrawlRunner:
         self._fetcher = Fetcher(self._options)
         name = secrets.token_bytes(8)
         self._shelf = Shelf(tools.cache, tools.clock, self._options.realm, name)
-        self._hosts = Hosts(Turns(tools.cache, tools.clock, name), tools.clock, self._options.at_once_per_host)
+        turns = Turns(tools.cache, tools.clock, name, Company(tools.name or name.hex(), tools.workers))
+        self._hosts = Hosts(turns, tools.clock, self._options.at_once_per_host)
         self._permits = Permits(
             tools.cache,
             tools.clock,

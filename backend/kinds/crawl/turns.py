@@ -9,7 +9,9 @@ the name is still there. Whoever needs longer than that to write gives way. (Fis
 *Shares*, of the requests that a host gets at a time: each worker that asks a host puts its name on a board, and takes
 its part of the whole by the number of names there.
 
-When the cache is away or forgets, every worker keeps delay and number by itself.
+When the cache is away or forgets (what was just put is not there), discovery's list of workers stands in for it
+(`Company`): a host that asks for a delay is one worker's alone, and of the number each takes its part (P32). Without
+discovery every worker keeps both by itself.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from hashlib import blake2b
 from msgspec import Struct
 
 from backend.cache.port import Cache
+from backend.kinds.crawl.company import Company
 from wire.clock import Clock
 from wire.codec import Unpacker, pack
 from wire.errors import DecodeError
@@ -56,10 +59,11 @@ _read_hold: Unpacker[Hold] = Unpacker(Hold, "hold of a host")
 
 
 class Turns:
-    """Agreement by host. `name` is this worker's own."""
+    """Agreement by host. `name` is this worker's own; `company` are all workers, for when the cache is away."""
 
-    def __init__(self, cache: Cache, clock: Clock, name: bytes) -> None:
+    def __init__(self, cache: Cache, clock: Clock, name: bytes, company: Company | None = None) -> None:
         self._cache, self._clock, self._name = cache, clock, name
+        self._company = company or Company(name.hex(), tuple)
         self._place = _luck.randrange(BOARD)
 
     async def take(self, host: str, delay_s: float) -> float:
@@ -74,7 +78,8 @@ class Turns:
         if self._clock.monotonic() - began > SETTLE_S:
             return SETTLE_S
         await self._clock.sleep(SETTLE_S)
-        if await self._cache.get(key) not in (mine, None):
+        found = await self._cache.get(key)
+        if found != mine and (found is not None or not self._company.owns(host)):
             return delay_s
         await self._cache.put(key, mine, delay_s)  # from now, when the request is made
         return 0.0
@@ -84,7 +89,9 @@ class Turns:
         keys = [_key(b"name%d" % place, host) for place in range(BOARD)]
         await self._cache.put(keys[self._place], self._name, NAME_S)
         *names, held = await self._cache.get_many([*keys, _key(b"hold", host)])
-        if names[self._place] not in (self._name, None):
+        if names[self._place] is None:
+            return self._company.part(host, whole), self._hold(held)
+        if names[self._place] != self._name:
             self._place = _luck.randrange(BOARD)  # two workers on one place
         there = sorted({name for name in names if name} | {self._name})
         rank, rest = there.index(self._name), whole % len(there)
