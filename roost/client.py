@@ -125,13 +125,15 @@ class Client:
         detail: bool = False,
         links: bool = False,
         check: bool = False,
+        sitemaps: bool = False,
         **options: Any,
     ) -> CrawlResult:
         """Crawl a site and return what was found.
 
-        `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `detail` fills the result's
-        `pages` and `parents`, `links` its `links`, `check` its `broken`. `options` are further fields of the crawl's
-        spec, such as `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
+        `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `sitemaps`: also start from what
+        the site's sitemaps name. `detail` fills the result's `pages` and `parents`, `links` its `links`, `check` its
+        `broken`. `options` are further fields of the crawl's spec, such as `max_age_s`. Raises what `Request.result`
+        raises; `JobFailed.result` is a CrawlResult too.
         """
         wanted = {
             "include": list(include),
@@ -140,6 +142,7 @@ class Client:
             "detail": detail,
             "links": links,
             "check": check,
+            "sitemaps": sitemaps,
         }
         spec = {"url": url, "depth": depth, "scope": scope} | {name: value for name, value in wanted.items() if value}
         spec |= options

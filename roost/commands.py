@@ -79,6 +79,7 @@ def crawl(
     exclude: o.Exclude = None,
     max_pages: o.MaxPages = None,
     max_age: o.MaxAge = None,
+    sitemaps: o.Sitemaps = False,
     detail: o.Detail = False,
     check: o.Check = False,
     allow_private: o.AllowPrivate = None,
@@ -106,6 +107,7 @@ def crawl(
         detail=detail or NEEDS.get(format) == "detail" or None,
         links=NEEDS.get(format) == "links" or None,
         check=check or None,
+        sitemaps=sitemaps or None,
     )
     own = None
     if server:

@@ -65,6 +65,15 @@ Exclude = Annotated[
         rich_help_panel=_FOLLOWED,
     ),
 ]
+Sitemaps = Annotated[
+    bool,
+    typer.Option(
+        "--sitemaps",
+        envvar="ROOST_SITEMAPS",
+        help="Start from what the site's sitemaps name too: those in robots.txt, and /sitemap.xml.",
+        rich_help_panel=_FOLLOWED,
+    ),
+]
 MaxPages = Annotated[
     int | None,
     typer.Option(

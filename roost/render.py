@@ -196,6 +196,8 @@ def printable(text: str) -> str:
 def summary_line(result: CrawlResult) -> str:
     """What came of it, in one line."""
     counts = f"{_count(len(result.levels), 'level')}, {_count(result.listed, 'URL')}, {result.fetched} fetched"
+    if result.sitemaps is not None:
+        counts += f", {_count(result.sitemaps, 'sitemap')}"
     if result.broken is not None:
         counts += f", {result.checked} checked, {len(result.broken)} broken"
     faults = f"{len(result.failed)} failed, {len(result.skipped)} skipped"

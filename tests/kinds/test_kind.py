@@ -38,6 +38,7 @@ def test_the_same_question_in_other_words_has_the_same_keys() -> None:
         ("detail", True, False),
         ("links", True, False),
         ("check", True, False),
+        ("sitemaps", True, False),
         ("depth", 3, True),
         ("max_age_s", 0.0, True),
     ],

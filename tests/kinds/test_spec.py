@@ -128,5 +128,5 @@ def test_any_bytes_are_a_spec_or_refused(text: bytes) -> None:
 
 def test_a_spec_travels_unchanged() -> None:
     asked = spec(depth=3, scope="domain", max_pages=7, max_age_s=1.5, max_seconds=60, include=["*"], exclude=["/x"])
-    asked = structs.replace(asked, detail=True, links=True, check=True)
+    asked = structs.replace(asked, detail=True, links=True, check=True, sitemaps=True)
     assert unpack_spec(pack(asked)) == asked

@@ -14,6 +14,7 @@ import errno
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from enum import Enum
 
 import aiohttp
 from aiohttp.typedefs import LooseHeaders
@@ -24,6 +25,7 @@ from backend.kinds.crawl.addresses import Network, refusal
 from backend.kinds.crawl.kept import Hop, KeptPage
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.reasons import Failed, status_reason
+from backend.kinds.crawl.sitemaps import SITEMAP_BYTES
 from backend.kinds.crawl.urls import Bounds, join
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
@@ -38,6 +40,15 @@ _VALIDATOR_CHARS = 500
 _MEDIA_TYPE_CHARS = 100
 _LENGTH_DIGITS = 15
 NOT_MODIFIED = 304
+
+
+class Reading(Enum):
+    """What is read of an answer: of pages their text, nothing, or anything, as a file."""
+
+    PAGE = "page"
+    NOTHING = "nothing"
+    FILE = "file"
+
 
 Visit = Callable[[str, int], AbstractAsyncContextManager[None]]
 """What surrounds the request for a URL, the hop of that number; may raise instead of letting it happen."""
@@ -112,16 +123,17 @@ class Fetcher:
         timeout_s: float,
         known: KeptPage | None = None,
         visit: Visit = _at_once,
-        check: bool = False,
+        reading: Reading = Reading.PAGE,
     ) -> Fetched:
         """The page at `url`, redirects followed within `bounds`; `known` is what is known of it already.
 
-        With `check` it is not read: whether it is there is all. Raises NotFetched, and what `visit` raises.
+        Raises NotFetched, and what `visit` raises.
         """
-        follow = self._check if check else self._follow
         try:
             async with asyncio.timeout(timeout_s):
-                return await follow(url, bounds, known, visit)
+                if reading is Reading.NOTHING:
+                    return await self._check(url, bounds, known, visit)
+                return await self._follow(url, bounds, known, visit, reading)
         except (aiohttp.ClientError, OSError, ValueError) as problem:  # TimeoutError is an OSError
             raise NotFetched(_reason(problem), url) from problem
 
@@ -152,7 +164,7 @@ class Fetcher:
     async def _check(self, url: str, bounds: Bounds, known: KeptPage | None, visit: Visit) -> Fetched:
         """By HEAD; where the answer is a refusal, or none, by GET: there are servers that know nothing else."""
         try:
-            return await self._follow(url, bounds, known, visit, "HEAD")
+            return await self._follow(url, bounds, known, visit, Reading.NOTHING, "HEAD")
         except NotFetched as problem:
             if problem.status < 400 or problem.status == 429:
                 raise
@@ -160,7 +172,7 @@ class Fetcher:
             raise
         except aiohttp.ClientError:
             pass
-        return await self._follow(url, bounds, known, visit, first=1, reads=False)
+        return await self._follow(url, bounds, known, visit, Reading.NOTHING, first=1)
 
     async def _follow(
         self,
@@ -168,9 +180,9 @@ class Fetcher:
         bounds: Bounds,
         known: KeptPage | None,
         visit: Visit,
+        reading: Reading,
         method: str = "GET",
         first: int = 0,
-        reads: bool = True,
     ) -> Fetched:
         assert self._session is not None, "start comes first"
         hops: list[Hop] = []
@@ -185,7 +197,7 @@ class Fetcher:
                 ) as response:
                     location = response.headers.get("Location")
                     if response.status not in _REDIRECTS or location is None:
-                        page = await self._read(url, hops, response, bool(headers), reads and method == "GET")
+                        page = await self._read(url, hops, response, bool(headers), reading)
                         return structs.replace(page, time_s=round(clock() - began, 4))
                     target = join(url, _as_text(location))
                     if target is None:
@@ -197,7 +209,7 @@ class Fetcher:
         raise NotFetched(Failed.REDIRECTS, url, response.status)
 
     async def _read(
-        self, url: str, hops: list[Hop], response: aiohttp.ClientResponse, is_conditional: bool, reads: bool
+        self, url: str, hops: list[Hop], response: aiohttp.ClientResponse, is_conditional: bool, reading: Reading
     ) -> Fetched:
         status, headers = response.status, response.headers
         if status == NOT_MODIFIED and is_conditional:
@@ -215,14 +227,15 @@ class Fetcher:
             can_keep="no-store" not in headers.get("Cache-Control", "").lower(),
             size_bytes=_length(headers.get("Content-Length")),
         )
-        if not reads or media_type(content_type) not in _PARSED:
+        if reading is Reading.NOTHING or (reading is Reading.PAGE and media_type(content_type) not in _PARSED):
             return page
+        most_bytes = self._options.page_bytes if reading is Reading.PAGE else SITEMAP_BYTES
         if not _is_readable(response):
             raise NotFetched(Failed.BAD_RESPONSE, url, status)
         body = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             body += chunk
-            if len(body) > self._options.page_bytes:
+            if len(body) > most_bytes:
                 raise NotFetched(Failed.TOO_BIG, url, status)
         return structs.replace(page, body=bytes(body), size_bytes=len(body))
 

@@ -46,6 +46,7 @@ class KeptPage(Struct, array_like=True, frozen=True):
     modified: str = ""
     unfollowed: list[str] = []
     detail: Detail = Detail()
+    maps: list[str] = []
 
     def is_fresh(self, task: PageTask, now: float) -> bool:
         """Young enough for the task; one from the future, by another machine's clock, counts as new."""
@@ -67,7 +68,7 @@ class KeptPage(Struct, array_like=True, frozen=True):
         detail = self.detail if wants.detail else None
         if wants.check:
             return PageResult(url, self.status, detail=detail)
-        return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed, detail)
+        return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed, detail, self.maps)
 
 
 class Entry(Struct, array_like=True, frozen=True):

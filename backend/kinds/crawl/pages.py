@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from msgspec import Struct
 
 from backend.kinds.crawl.urls import Bounds
 from wire.codec import Unpacker
 
 
+class Source(IntEnum):
+    """What a URL stands for that is no page: a site, of which we ask which sitemaps it has, or one of these."""
+
+    SITE = 1
+    SITEMAP = 2
+
+
 class Wants(Struct, array_like=True, frozen=True):
-    """What a crawl asks of a page beside its links, or instead: with `check` only whether it is there."""
+    """What a crawl asks of a page beside its links, or instead.
+
+    `check`: only whether it is there. `source`: it is no page.
+    """
 
     detail: bool = False
     check: bool = False
+    source: Source | None = None
 
 
 class PageTask(Struct, array_like=True, frozen=True):
@@ -49,6 +62,7 @@ class PageResult(Struct, array_like=True, frozen=True):
     `links`: distinct URLs in document order; of a page that redirects out of bounds, where to. `cut`: there
     were more. `url`: where redirects lead. `status`: the last answer's, 0 when there was none. `unfollowed`: those
     of the links that the page asks crawlers not to follow. `detail`: of a page that was fetched, if it was wanted.
+    `maps`: sitemaps that a source names.
     """
 
     url: str
@@ -58,6 +72,7 @@ class PageResult(Struct, array_like=True, frozen=True):
     cut: bool = False
     unfollowed: list[str] = []
     detail: Detail | None = None
+    maps: list[str] = []
 
 
 read_page_task: Unpacker[PageTask] = Unpacker(PageTask, "page task")

@@ -17,6 +17,7 @@ from backend.cache.port import Cache
 from backend.kinds.crawl.fetch import Fetcher, NotFetched
 from backend.kinds.crawl.flights import Flights
 from backend.kinds.crawl.robots import MOST_BYTES, Rules, our_rules
+from backend.kinds.crawl.sitemaps import named_sitemaps
 from wire.clock import Clock
 from wire.codec import Unpacker, compress, decompress, pack
 from wire.errors import DecodeError
@@ -36,12 +37,13 @@ _KEPT_BYTES = 4 * MOST_BYTES
 
 
 class Kept(Struct, array_like=True, frozen=True):
-    """What the cache holds for a site: asked for at `asked_at`, wall seconds, good until `until`."""
+    """What the cache holds for a site: asked at `asked_at`, good until `until` (wall seconds). `maps`: sitemaps."""
 
     asked_at: float
     until: float
     lines: str = ""
     failure: str | None = None
+    maps: list[str] = []
 
 
 class Permit(Struct, frozen=True):
@@ -97,7 +99,7 @@ class Permits:
         except NotFetched as problem:
             return Kept(now, now + FAILED_S, failure=problem.reason)
         if 200 <= status < 300:
-            return Kept(now, now + KEEP_S, our_rules(body, self._token))
+            return Kept(now, now + KEEP_S, our_rules(body, self._token), maps=named_sitemaps(body, site))
         if status >= 500 or status == 429:
             return Kept(now, now + TROUBLE_S, _FORBID_ALL)
         return Kept(now, now + KEEP_S)

@@ -7,6 +7,9 @@ counted when a level is opened, before anything is handed out, so that it is exa
 
 A URL costs one `str`, one entry in a set and one in a list; everything else is per page that is fetched. Who asks for
 more than levels pays for `notes`, and may list half as much.
+
+With sitemaps, level 0 has more than the start page: the site, which is asked which sitemaps there are, and each of
+these. What they name counts as found on the start page after its own links.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from msgspec import structs
 
 from backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
 from backend.kinds.crawl.notes import Notes
-from backend.kinds.crawl.pages import PageResult, PageTask, Wants, read_page_result
+from backend.kinds.crawl.pages import PageResult, PageTask, Source, Wants, read_page_result
 from backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
 from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
+from backend.kinds.crawl.sources import AT_ONCE, Sources
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import host
 from wire.codec import pack, to_json
@@ -35,6 +39,8 @@ MAX_REASON_CHARS = 200
 AT_ONCE_PER_HOST = 8
 """Pages of one host that a crawl has out at a time: about what browsers allow, and a small server's backlog bears."""
 
+_NOTHING = Wants()
+
 
 class CrawlPlan:
     """One crawl. See `backend.kinds.api.Plan`. `since`: when its job began, in wall seconds, if that is known."""
@@ -45,6 +51,8 @@ class CrawlPlan:
         self._start_bounds = structs.replace(self._bounds, globs=None)
         """A start page is wanted, and so is the page that it redirects to."""
         has_notes = spec.detail or spec.links or spec.check
+        self._sources = Sources(spec.url) if spec.sitemaps and spec.depth else None
+        self._sitemaps = 0
         self._notes = Notes(spec.url, spec.detail, spec.links, spec.check) if has_notes else None
         self._room_chars = (listed_chars if self._notes is None else listed_chars // 2) - len(spec.url)
         self._seen = {spec.url}
@@ -70,13 +78,15 @@ class CrawlPlan:
         """The next pages of the level, in its order, as far as their host may be asked."""
         tasks: list[PlannedTask] = []
         while len(tasks) < room and self._handed < len(self._pages):
+            if self._source(self._handed) and self._handed - self._folded > AT_ONCE:
+                break
             url = self._pages[self._handed]
             asked = host(url)
             if self._out[asked] >= AT_ONCE_PER_HOST:
                 break
             self._out[asked] += 1
             bounds = self._bounds if self._level else self._start_bounds
-            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since, self._wants()))
+            payload = pack(PageTask(url, bounds, self._spec.max_age_s, self._since, self._wants(self._handed)))
             tasks.append(PlannedTask(self._first_number + self._handed, payload, PAGE_DEADLINE_S))
             self._handed += 1
         return tasks
@@ -118,7 +128,7 @@ class CrawlPlan:
     def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
         """Counts, and how it ended."""
         found, _, _ = self._so_far()
-        waiting = sum(page.reason is None for page in self._waiting.values())
+        waiting = sum(page.reason is None and not self._source(index) for index, page in self._waiting.items())
         is_check = self._level == self._spec.depth
         return to_json(
             Summary(
@@ -132,14 +142,21 @@ class CrawlPlan:
                 detail=self._spec.detail,
                 links=self._spec.links,
                 check=self._spec.check,
+                sitemaps=self._sitemaps if self._spec.sitemaps else None,
                 checked=self._checked + (waiting if is_check else 0),
             )
         )
 
-    def _wants(self) -> Wants | None:
-        """What is asked of the pages of this level beside their links."""
-        check = self._level == self._spec.depth
-        return Wants(self._spec.detail, check) if self._spec.detail or check else None
+    def _wants(self, index: int) -> Wants | None:
+        """What is asked of a page of this level beside its links."""
+        wants = Wants(self._spec.detail, self._level == self._spec.depth, self._source(index))
+        return wants if wants != _NOTHING else None
+
+    def _source(self, index: int) -> Source | None:
+        """What it stands for, if it is no page: those come after the start page."""
+        if self._level or not index:
+            return None
+        return Source.SITE if index == 1 else Source.SITEMAP
 
     def _open_level(self) -> None:
         """Decide which pages of the next level are fetched."""
@@ -161,6 +178,8 @@ class CrawlPlan:
                 self._taken += 1
                 self._pages.append(url)
         self._unfollowed.clear()
+        if not self._level and self._sources is not None:
+            self._pages.append(self._spec.url)
 
     def _take(self, number: int, page: PageResult) -> None:
         index = number - self._first_number
@@ -172,7 +191,8 @@ class CrawlPlan:
             page = structs.replace(page, links=[link for link in page.links if self._is_news(link)])
         self._waiting[index] = page
         while (turn := self._waiting.pop(self._folded, None)) is not None:
-            self._fold_page(self._pages[self._folded], turn)
+            source, url = self._source(self._folded), self._pages[self._folded]
+            self._fold_source(source, url, turn) if source else self._fold_page(url, turn)
             self._folded += 1
         if self.is_over() and self._found:
             self._levels.append(self._found)
@@ -192,6 +212,27 @@ class CrawlPlan:
             self._fold_links(page)
         if self._notes is not None:
             self._notes.take(url, page, self._found[known:])
+
+    def _fold_source(self, source: Source, url: str, page: PageResult) -> None:
+        assert self._sources is not None
+        if self._start_reason is not None:
+            return  # nothing will come of the crawl
+        if page.reason is not None:
+            if not self._sources.is_guess(url):
+                (self._skipped if page.reason in LEFT_ALONE else self._failed).add(url, page.reason)
+            return
+        self._sitemaps += source is Source.SITEMAP
+        for found in self._sources.of_site(page.maps) if source is Source.SITE else self._sources.news(page.maps):
+            refusal = self._start_bounds.refusal(found)
+            if refusal:
+                self._skipped.add(found, refusal)
+            else:
+                self._pages.append(found)
+        self._truncated |= self._sources.is_cut
+        known = len(self._found)
+        self._fold_links(page)
+        if self._notes is not None:
+            self._notes.take("", page, self._found[known:])
 
     def _fold_links(self, page: PageResult) -> None:
         self._truncated |= page.cut
@@ -221,7 +262,7 @@ class CrawlPlan:
         new: dict[str, None] = {}
         for index in sorted(self._waiting):
             page = self._waiting[index]
-            if page.reason is not None:
+            if page.reason is not None and not self._source(index):
                 (skipped if page.reason in LEFT_ALONE else failed).add(self._pages[index], page.reason)
             new.update((link, None) for link in page.links if link not in self._seen)
         return [*self._found, *new], failed, skipped

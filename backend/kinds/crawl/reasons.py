@@ -35,6 +35,7 @@ class Failed(StrEnum):
     REDIRECTS = "redirects"
     BAD_REDIRECT = "bad_redirect"
     BAD_RESPONSE = "bad_response"
+    BAD_SITEMAP = "bad_sitemap"
 
 
 LEFT_ALONE = frozenset(map(str, Skipped))
@@ -54,6 +55,7 @@ _ADVICE: dict[str, tuple[ErrorCode, str]] = {
     Failed.REDIRECTS: (ErrorCode.BAD_CONTENT, "the page redirects in circles: start from where it should lead"),
     Failed.BAD_REDIRECT: (ErrorCode.BAD_CONTENT, "the page redirects to what is no web address: start elsewhere"),
     Failed.BAD_RESPONSE: (ErrorCode.BAD_CONTENT, "the server does not answer in valid HTTP: check host and port"),
+    Failed.BAD_SITEMAP: (ErrorCode.BAD_CONTENT, "what should be a sitemap is none: crawl without sitemaps"),
 }
 """What a crawl says whose start page failed."""
 

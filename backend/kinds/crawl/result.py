@@ -44,7 +44,7 @@ class Summary(Struct, frozen=True, omit_defaults=True):
 
     `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because
     of a limit or because the crawl did not come to its end. `detail`, `links`, `check`: what the crawl was asked to
-    tell too. `checked`: pages of the last level that are there.
+    tell too. `checked`: pages of the last level that are there. `sitemaps`: how many were read; None: not asked.
     """
 
     url: str
@@ -58,6 +58,7 @@ class Summary(Struct, frozen=True, omit_defaults=True):
     links: bool = False
     check: bool = False
     checked: int = 0
+    sitemaps: int | None = None
 
 
 class Part(Struct, frozen=True):
@@ -147,7 +148,8 @@ class CrawlResult:
 
     `checked`: how many pages of the last level are there, with `check`. `parents`: for each URL the page that was the
     first to link to it. `pages`: what is known of each page that was asked for, with `detail`. `links`: what each page
-    links to, with `links`. `broken`: with `check`, links that lead nowhere. None: not asked.
+    links to, with `links`. `broken`: with `check`, links that lead nowhere. `sitemaps`: how many were read. None: not
+    asked.
     """
 
     url: str
@@ -164,6 +166,7 @@ class CrawlResult:
     links: dict[str, list[str]] | None = None
     broken: list[BrokenLink] | None = None
     checked: int = 0
+    sitemaps: int | None = None
 
     @property
     def listed(self) -> int:
@@ -184,6 +187,8 @@ class CrawlResult:
             "skipped": [{"url": url, "reason": reason} for url, reason in self.skipped],
             "elapsed_s": self.elapsed_s,
         }
+        if self.sitemaps is not None:
+            told["sitemaps"] = self.sitemaps
         if self.pages is not None:
             parents = self.parents or {}
             told["pages"] = [{"parent": parents.get(url)} | asdict(page) for url, page in self.pages.items()]
@@ -213,6 +218,7 @@ def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Ra
         failed=list(chain.from_iterable(part.failed for part in read)),
         skipped=list(chain.from_iterable(part.skipped for part in read)),
         elapsed_s=about.elapsed_s,
+        sitemaps=about.sitemaps,
     )
     try:
         return _with_notes(result, about, read) if about.detail or about.links or about.check else result

@@ -16,26 +16,31 @@ from msgspec import structs
 
 from backend.kinds.api import Later, RunnerTools
 from backend.kinds.crawl.company import Company
-from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched, media_type
+from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched, Reading, media_type
 from backend.kinds.crawl.flights import Flights
 from backend.kinds.crawl.hosts import Hosts
 from backend.kinds.crawl.kept import Entry, KeptPage
 from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.pages import Detail, PageResult, PageTask, read_page_task
+from backend.kinds.crawl.pages import Detail, PageResult, PageTask, Source, Wants, read_page_task
 from backend.kinds.crawl.permits import Permits
-from backend.kinds.crawl.reasons import Skipped
+from backend.kinds.crawl.reasons import Failed, Skipped
 from backend.kinds.crawl.robots import product_token
 from backend.kinds.crawl.shelf import Shelf
+from backend.kinds.crawl.sitemaps import BadSitemap, Sitemap, is_compressed, read_sitemap
 from backend.kinds.crawl.turns import Turns
+from backend.kinds.crawl.workshop import TooMuch, Workshop
 from wire.codec import pack
 
 INLINE_BYTES = 256 * 1024
 """Pages up to this size take a few milliseconds at once; bigger ones go to a thread, so that heartbeats go on."""
 AWAITED_S = 0.5
 """When to look again for a page that another worker is fetching."""
-_CHECKED = b"checked"
-"""Where pages are kept of which only that they are there is known."""
+INLINE_SITEMAP_BYTES = 64 * 1024
+"""Sitemaps up to this size take a few milliseconds; bigger ones, and all that are compressed, go to the workshop."""
+SITEMAP_S = 10.0
+_CHECKED, _SITEMAPS = b"checked", b"sitemaps"
+"""Where pages are kept of which only that they are there is known, and where sitemaps are."""
 
 
 class CrawlRunner:
@@ -57,6 +62,7 @@ class CrawlRunner:
             self._options.realm,
         )
         self._flights: Flights[PageResult] = Flights()
+        self._workshop = Workshop()
 
     async def start(self) -> None:
         """Open the pool of connections."""
@@ -65,20 +71,20 @@ class CrawlRunner:
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
         """A packed `PageResult` for a packed `PageTask`. Raises DecodeError, Later."""
         task = read_page_task(payload)
-        shelf, entry = self._shelf, await self._shelf.find(task.url)
-        answer = self._answer(task, entry)
-        if answer is None and task.wants is not None and task.wants.check:
-            shelf = self._shelf.aspect(_CHECKED)
+        if task.wants is not None and task.wants.source is Source.SITE:
+            return pack(PageResult(task.url, maps=await self._sitemaps(task.url)))
+        for shelf in self._shelves(task.wants):
             entry = await shelf.find(task.url)
             answer = self._answer(task, entry)
-        if answer is not None:
-            return pack(answer)
+            if answer is not None:
+                return pack(answer)
         limit_s = min(deadline_s, self._options.page_timeout_s)
         fetch = partial(self._fetch, task, shelf, entry, limit_s)
         return pack(await self._flights.join((task.url, task.bounds, task.wants), fetch))
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
+        await self._workshop.stop()
         await self._fetcher.stop()
 
     def _answer(self, task: PageTask, entry: Entry) -> PageResult | None:
@@ -92,10 +98,9 @@ class CrawlRunner:
             raise Later(AWAITED_S)
         now, known = self._clock.wall(), entry.page
         visit = partial(self._visit, task.url, shelf, entry)
-        check = task.wants is not None and task.wants.check
         try:
-            page = await self._fetcher.fetch(task.url, task.bounds, limit_s, known, visit, check)
-            kept = await self._kept(page, known, now)
+            page = await self._fetcher.fetch(task.url, task.bounds, limit_s, known, visit, _reading(task.wants))
+            kept = await self._kept(page, known, now, task.wants)
             if page.can_keep:
                 await shelf.keep(task.url, kept)
         except NotFetched as problem:
@@ -124,16 +129,54 @@ class CrawlRunner:
                 await shelf.announce(start, entry)
             yield
 
-    async def _kept(self, page: Fetched, known: KeptPage | None, now: float) -> KeptPage:
+    def _shelves(self, wants: Wants | None) -> list[Shelf]:
+        """Where what is wanted may be kept; on the last of them it will be."""
+        if wants is None or not (wants.check or wants.source):
+            return [self._shelf]
+        if wants.source:
+            return [self._shelf.aspect(_SITEMAPS)]
+        return [self._shelf, self._shelf.aspect(_CHECKED)]
+
+    async def _sitemaps(self, url: str) -> list[str]:
+        """Those that the site of `url` names in its robots.txt."""
+        try:
+            return (await self._permits.of(url)).kept.maps
+        except NotFetched:
+            return []
+
+    async def _kept(self, page: Fetched, known: KeptPage | None, now: float, wants: Wants | None) -> KeptPage:
         """What is to be known of a page that was asked for at `now`."""
         if known is not None and page.status == NOT_MODIFIED:
             return structs.replace(known, checked_at=now, hops=page.hops)
+        if wants is not None and wants.source:
+            found = await self._read_sitemap(page)
+            return KeptPage(
+                now, page.hops, page.status, found.pages, found.cut, page.etag, page.modified, maps=found.maps
+            )
         links = await _links(page)
         unfollowed = [] if self._options.ignores_robots else links.unfollowed
         detail = Detail(media_type(page.content_type), page.size_bytes, page.time_s, links.canonical)
         return KeptPage(
             now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified, unfollowed, detail
         )
+
+    async def _read_sitemap(self, page: Fetched) -> Sitemap:
+        if page.body is None:
+            return Sitemap([], [])
+        try:
+            if len(page.body) <= INLINE_SITEMAP_BYTES and not is_compressed(page.body):
+                return read_sitemap(page.body, page.url)
+            return await self._workshop.do(SITEMAP_S, read_sitemap, page.body, page.url)
+        except (BadSitemap, TooMuch) as problem:
+            raise NotFetched(Failed.BAD_SITEMAP, page.url, page.status) from problem
+
+
+def _reading(wants: Wants | None) -> Reading:
+    if wants is None:
+        return Reading.PAGE
+    if wants.source:
+        return Reading.FILE
+    return Reading.NOTHING if wants.check else Reading.PAGE
 
 
 async def _links(page: Fetched) -> Links:

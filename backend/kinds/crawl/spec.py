@@ -32,6 +32,7 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     that long the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links that are followed,
     and of those that are not. `detail`: tell status, parent, type, size and time of each page. `links`: tell which
     page links to which. `check`: ask for the last level too, without reading it, and tell which links are broken.
+    `sitemaps`: what the site's sitemaps name counts as linked from the start page.
     """
 
     url: str
@@ -45,6 +46,7 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     detail: bool = False
     links: bool = False
     check: bool = False
+    sitemaps: bool = False
 
     @property
     def bounds(self) -> Bounds:

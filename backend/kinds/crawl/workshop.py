@@ -1,0 +1,80 @@
+"""Work on pages that may take long, in processes of its own.
+
+What builds trees of strangers' pages can be made slow and large by them, and holds the interpreter's lock meanwhile:
+here it costs neither the heartbeats of its worker nor its memory. A piece of work has so much time, after which its
+process is killed, and so much memory. The processes are started when there is work for the first time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PROCESSES = min(4, os.cpu_count() or 1)
+WAITING = 4 * PROCESSES
+"""Pieces of work at a time; who brings more comes again later, so that nobody waits past a deadline."""
+MEMORY_BYTES = 1024 * 1024 * 1024
+"""Of a process's addresses; the interpreter itself takes a quarter."""
+_PR_SET_PDEATHSIG = 1
+
+
+class TooMuch(Exception):
+    """The work took too long or too much memory, or its process died over it."""
+
+
+class Workshop:
+    """A pool of processes, shared by all tasks of a worker."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPool | None = None
+        self._work: set[asyncio.Future[Any]] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """No more work now."""
+        return len(self._work) >= WAITING
+
+    async def do(self, limit_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function returns, or raises; it and its arguments must be picklable. Raises TooMuch.
+
+        Cancelling ends the work too.
+        """
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPool(PROCESSES, initializer=_settle, context=context)
+        work = asyncio.wrap_future(self._pool.schedule(function, args=args, kwargs=kwargs, timeout=limit_s))
+        self._work.add(work)
+        try:
+            await asyncio.wait({work})
+            return work.result()
+        except (TimeoutError, MemoryError, RecursionError, ProcessExpired) as problem:
+            raise TooMuch(str(problem)) from problem
+        finally:
+            work.cancel()  # does nothing to what is done
+            self._work.discard(work)
+
+    async def stop(self) -> None:
+        """End all work, as if it were cancelled, and all processes; fine to call twice."""
+        pool, self._pool = self._pool, None
+        for work in self._work:
+            work.cancel()
+        if pool is not None:
+            pool.stop()  # type: ignore[no-untyped-call]
+            await asyncio.to_thread(pool.join)
+
+
+def _settle() -> None:
+    """In a new process: limit its memory, and let it end with the worker, however that ends (prctl(2))."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
