@@ -143,13 +143,13 @@ def _locusts(options: argparse.Namespace, deployment: Deployment) -> Iterator[Lo
 
 def _follow(options: argparse.Namespace, deployment: Deployment, master: Locust) -> Report:
     """Go along with the phases that locust announces, and judge."""
-    figures = Figures(deployment)
+    figures = Figures(deployment, options.users)
     outage_s = 0.0
     deadline = time.monotonic() + options.users / options.rate + options.hold_s + 4 * options.patience_s + MARGIN_S
     while master.is_running() and time.monotonic() < deadline:
         for news in master.news():
             _say(f"{news['connected']:,} connected; after {news['after_s']:.1f} s: {news['phase']}")
-            figures.look(news["phase"])
+            figures.look(news["phase"], news["moved"])
             if news["phase"] == "outage":
                 outage_s = _kill_and_restart(deployment, figures)
         time.sleep(0.1)

@@ -12,6 +12,9 @@ from bench.swarm.course import Phase
 from bench.swarm.deployment import Deployment
 
 MIB = 1 << 20
+STEADY_S = 3.0
+"""How long the gateways may have more connections than there are users: one that moves has two for a moment."""
+
 RESTARTED = "restarted"
 """Beside the phases, a time at which all is looked at: the gateways serve again."""
 
@@ -26,33 +29,44 @@ class Look:
     broker_cpu_s: float
     open_connections: dict[str, int]
     """Of each gateway, where it was asked."""
-    opened_total: int = 0
+    entered: int
+    """Connections that these gateways have ever opened, but for those of users that were moved to them."""
 
 
 class Figures:
     """Looks at a deployment when a phase begins. Made before the first user comes."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._deployment = deployment
+    def __init__(self, deployment: Deployment, users: int) -> None:
+        self._deployment, self._users = deployment, users
         self._looks: dict[str, Look] = {}
         self.look(Phase.RAMP)
 
-    def look(self, phase: str) -> None:
-        """A phase begins."""
-        gateways = self._deployment.gateways if phase in (Phase.RAMP, Phase.HOLD, Phase.FINISH) else {}
-        counted = {name: part.metrics() for name, part in gateways.items()}
+    def look(self, phase: str, moved: int = 0) -> None:
+        """A phase begins; so many users were told to move so far, and did."""
+        counted = self._count(phase)
         self._looks[phase] = Look(
             time.monotonic(),
             {name: processes.look(part.pid) for name, part in self._deployment.parts.items() if part.is_running()},
             processes.machine_cpu_s(),
             processes.session_cpu_s(self._deployment.broker.pid),
             {name: metrics["open_connections"] for name, metrics in counted.items()},
-            sum(metrics["opened_total"] for metrics in counted.values()),
+            sum(metrics["opened_total"] for metrics in counted.values()) - moved,
         )
+
+    def _count(self, phase: str) -> dict[str, dict[str, int]]:
+        """What each gateway counts, where that matters; in the end, when nobody is on the way any more."""
+        if phase not in (Phase.RAMP, Phase.HOLD, Phase.FINISH):
+            return {}
+        deadline = time.monotonic() + STEADY_S
+        while True:
+            counted = {name: part.metrics() for name, part in self._deployment.gateways.items()}
+            found = sum(metrics["open_connections"] for metrics in counted.values())
+            if phase != Phase.FINISH or found == self._users or time.monotonic() > deadline:
+                return counted
 
     def tell(self, report: Report, outcome: dict[str, Any], restart_s: float) -> None:
         """Add all to a report; `outcome` is the locust master's, `restart_s` how long no gateway served."""
-        users = outcome["users"]
+        users = self._users
         for name in self._deployment.parts:
             report.rows.append(self._row(name))
         broker = {phase: look.broker_cpu_s for phase, look in self._looks.items()}
@@ -62,14 +76,14 @@ class Figures:
         report.goals.update(outcome["goals"])
         held, back = self._looks.get(Phase.HOLD), self._looks.get(Phase.FINISH)
         report.require(
-            f"one connection each: when the hold began the gateways had {users:,}, and had opened as many",
-            held is not None and sum(held.open_connections.values()) == held.opened_total == users,
+            f"one connection each: when the hold began the gateways had {users:,}, and had let in as many",
+            held is not None and sum(held.open_connections.values()) == held.entered == users,
         )
         report.require(
             f"at the end the gateways had {users:,} connections",
             back is not None and sum(back.open_connections.values()) == users,
         )
-        report.remarks += [*_legs(outcome, restart_s), *_requests(outcome), *_counts(outcome), *self._kernel(users)]
+        report.remarks += [*_legs(outcome, restart_s), *_requests(outcome), *_counts(outcome), *self._kernel()]
         report.remarks += [f"said by {line}" for line in self._deployment.complaints()[:10]]
 
     def _row(self, name: str) -> dict[str, Any]:
@@ -110,12 +124,14 @@ class Figures:
         ends = [self._looks[phase].at_s for phase in (Phase.STORM, Phase.OUTAGE, Phase.FINISH) if phase in self._looks]
         return min(ends) - self._looks[Phase.HOLD].at_s
 
-    def _kernel(self, users: int) -> list[str]:
+    def _kernel(self) -> list[str]:
         before, held = self._looks[Phase.RAMP], self._looks.get(Phase.HOLD)
         if held is None:
             return []
         grown = next(iter(held.of.values())).kernel_bytes - next(iter(before.of.values())).kernel_bytes
-        return [f"kernel memory of the whole machine grew by {grown / users / 1024:.1f} KB a user, both ends of each"]
+        return [
+            f"kernel memory of the whole machine grew by {grown / self._users / 1024:.1f} KB a user, both ends of each"
+        ]
 
 
 def _legs(outcome: dict[str, Any], restart_s: float) -> list[str]:
@@ -144,7 +160,8 @@ def _counts(outcome: dict[str, Any]) -> list[str]:
     return [
         f"{total['submitted']:,} jobs submitted, {total['answered']:,} done, others: {_listed(total['failed'])}",
         f"tries that brought no connection: {_listed(total['refused'])}",
-        f"connections that ended, by phase and close code: {_listed(total['lost'])}; {total['cut']:,} cut by the storm",
+        f"{total['cut']:,} users cut off by the storm, {total['moved']:,} moved; connections that ended otherwise, by "
+        f"phase and close code: {_listed(total['lost'])}",
     ]
 
 

@@ -185,7 +185,8 @@ class Control:
             self._tell(_STORM, EVERYBODY if course.plan.storm == "all" else course.total.fullest())
 
     def _announce(self, course: Course, took_s: float) -> None:
-        news = {"phase": course.phase, "after_s": round(took_s, 2), "connected": course.total.connected_count}
+        total = course.total
+        news = {"phase": course.phase, "after_s": took_s, "connected": total.connected_count, "moved": total.moved}
         print(json.dumps(news), flush=True)
 
     def _tell(self, name: str, what: str) -> None:
