@@ -126,14 +126,15 @@ class Client:
         links: bool = False,
         check: bool = False,
         sitemaps: bool = False,
+        select: Mapping[str, str] | None = None,
         **options: Any,
     ) -> CrawlResult:
         """Crawl a site and return what was found.
 
         `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `sitemaps`: also start from what
         the site's sitemaps name. `detail` fills the result's `pages` and `parents`, `links` its `links`, `check` its
-        `broken`. `options` are further fields of the crawl's spec, such as `max_age_s`. Raises what `Request.result`
-        raises; `JobFailed.result` is a CrawlResult too.
+        `broken`, `select` (CSS by name) the `selected` of its pages. `options` are further fields of the crawl's spec,
+        such as `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
         """
         wanted = {
             "include": list(include),
@@ -143,6 +144,7 @@ class Client:
             "links": links,
             "check": check,
             "sitemaps": sitemaps,
+            "select": dict(select or {}),
         }
         spec = {"url": url, "depth": depth, "scope": scope} | {name: value for name, value in wanted.items() if value}
         spec |= options

@@ -63,6 +63,8 @@ def options(
 
 `roost crawl https://example.org --depth 3 --format html --output report.html` writes a report to look at in a browser.
 
+`roost crawl https://example.org -d 2 --select title=h1 --select 'next=a.next::attr(href)' -f csv` extracts from pages.
+
 `roost crawl https://example.org -d 4 --check` looks for broken links, and says which pages have them.
 
 Ctrl-C writes what was found so far; once more quits at once. Exit codes: 0 done, 1 the crawl could not run,
@@ -82,6 +84,7 @@ def crawl(
     sitemaps: o.Sitemaps = False,
     detail: o.Detail = False,
     check: o.Check = False,
+    select: o.Select = None,
     allow_private: o.AllowPrivate = None,
     contact: o.Contact = "",
     ignore_robots: o.IgnoreRobots = False,
@@ -108,6 +111,7 @@ def crawl(
         links=NEEDS.get(format) == "links" or None,
         check=check or None,
         sitemaps=sitemaps or None,
+        select=o.checked_selections(ctx, select),
     )
     own = None
     if server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from backend.kinds.crawl.addresses import parse_networks
 from backend.kinds.crawl.globs import MAX_GLOBS
 from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.spec import MAX_AGE_S, MAX_DEPTH, MAX_PAGES, checked_globs, start_url
+from backend.kinds.crawl.spec import MAX_AGE_S, MAX_DEPTH, MAX_PAGES, checked_globs, checked_select, start_url
 from backend.kinds.crawl.urls import Scope
 from roost.export import Format
 from wire.codes import ErrorCode
@@ -20,6 +21,8 @@ from wire.errors import BadInput
 _FOLLOWED = "What is followed"
 _WORK = "Who does the work"
 _WRITTEN = "What is written"
+
+_NAMED = re.compile(r"[A-Za-z_][\w-]*=")
 
 Url = Annotated[
     str, typer.Argument(metavar="URL", help="Where to start, such as https://example.org/docs.", show_default=False)
@@ -118,6 +121,17 @@ Check = Annotated[
         rich_help_panel=_WRITTEN,
     ),
 ]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="NAME=CSS",
+        envvar="ROOST_SELECT",
+        help="Extract from each page the text of what a CSS selector matches, as `title=h1`, or with "
+        "`next=a.next::attr(href)` an attribute; may be repeated. Implies --detail.",
+        rich_help_panel=_WRITTEN,
+    ),
+]
 AllowPrivate = Annotated[
     list[str] | None,
     typer.Option(
@@ -162,6 +176,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         "-f",
+        metavar="FORMAT",
         envvar="ROOST_FORMAT",
         help="How the result is written: to read (tree, html), as data (json, jsonl, csv), as a graph of the links "
         "(edges, dot, graphml), or as a sitemap.xml.",
@@ -210,6 +225,36 @@ def checked_patterns(option: str, patterns: Sequence[str] | None) -> list[str] |
         return list(checked_globs(patterns))
     except BadInput as problem:
         raise typer.BadParameter(problem.message, param_hint=option) from problem
+
+
+def checked_selections(ctx: typer.Context, written: Sequence[str] | None) -> dict[str, str] | None:
+    """What `--select` says. Raises BadParameter."""
+    if not written:
+        return None
+    source = ctx.get_parameter_source("select")
+    if source is not None and source.name == "ENVIRONMENT":
+        written = _whole(written)
+    selections: dict[str, str] = {}
+    try:
+        for text in written:
+            name, equals, css = text.partition("=")
+            if not (equals and css.strip()) or name in selections:
+                raise BadInput(ErrorCode.BAD_SPEC, f"write NAME=CSS, each name once, as in title=h1, not {text[:100]}")
+            selections[name] = css.strip()
+        return checked_select(selections)
+    except BadInput as problem:
+        raise typer.BadParameter(problem.message, param_hint="--select") from problem
+
+
+def _whole(words: Sequence[str]) -> list[str]:
+    """Selections from a variable that was split at its spaces: a word without a name belongs to the one before it."""
+    whole: list[str] = []
+    for word in words:
+        if whole and not _NAMED.match(word):
+            whole[-1] += " " + word
+        else:
+            whole.append(word)
+    return whole
 
 
 def refuse_workers_options(ctx: typer.Context) -> None:

@@ -4,7 +4,8 @@
 ``json``    one object: everything
 ``jsonl``   one object for each URL: ``url``, ``level`` and, where a page failed or was skipped, ``outcome`` and
             ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed``,
-            ``canonical``, and with `check` ``named_by``, the pages that have a broken link
+            ``canonical``, and with `check` ``named_by``, the pages that have a broken link;
+            with `select` what was extracted, by its name
 ``csv``     the same in columns
 ``edges``   a line for each link: from, to (`graphs`)
 ``dot``, ``graphml``  the same as a graph
@@ -26,6 +27,7 @@ from roost.graphs import dot, edge_list, graphml
 from roost.report import report
 from roost.rows import Row, columns, rows
 from roost.sitemap import sitemap
+from roost.streams import printable
 from wire.codec import to_json
 
 if TYPE_CHECKING:
@@ -89,7 +91,10 @@ def _tree(result: CrawlResult) -> Iterator[str]:
         if row.level != shown:
             shown = row.level
             yield f"level {row.level}: {len(result.levels[row.level])}\n" if row.level is not None else "elsewhere\n"
-        yield f"{INDENT * ((row.level or 0) + 1)}{row.url}{_note(row)}\n"
+        indent = INDENT * ((row.level or 0) + 1)
+        yield f"{indent}{row.url}{_note(row)}\n"
+        for name in result.select:
+            yield from (f"{indent}{INDENT}{name}: {printable(value)}\n" for value in row.value(name) or ())
     for link in result.broken or ():
         yield f"broken: {link.url}  [{link.reason}]\n"
         yield from (f"{INDENT}on {page}\n" for page in link.pages)
@@ -109,6 +114,7 @@ def _note(row: Row) -> str:
         f"{page.bytes:,} bytes" if page.bytes is not None else "",
         f"{page.time_s:.3f} s" if page.time_s is not None else "",
         f"landed at {page.landed}" if page.landed else "",
+        f"nothing extracted: {page.trouble}" if page.trouble else "",
         f"canonical {page.canonical}" if page.canonical not in ("", row.url) else "",
     )
     return f"  [{', '.join(filter(None, said))}]"
@@ -119,16 +125,16 @@ def _csv(result: CrawlResult) -> Iterator[bytes]:
     writer = csv.writer(line, lineterminator="\r\n")
     yield ",".join(names).encode() + b"\r\n"
     for row in rows(result):
-        writer.writerow([_cell(row.value(name)) for name in names])
+        writer.writerow([_cell(row.value(name), " " if name == "named_by" else " | ") for name in names])
         yield line.getvalue().encode()
         line.seek(0)
         line.truncate()
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, between: str) -> str:
     if value is None:
         return ""
-    return as_text(" ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return as_text(between.join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def as_text(cell: str) -> str:

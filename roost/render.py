@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from roost.request import Event, LevelFound, Progress
-from roost.streams import silence
+from roost.streams import printable, silence
 from wire.clock import Clock
 
 if TYPE_CHECKING:
@@ -186,11 +186,6 @@ class TerminalDisplay:
 def make_display(stream: TextIO, clock: Clock) -> Display:
     """The display that suits the stream."""
     return TerminalDisplay(stream, clock) if stream.isatty() else PlainDisplay(stream, clock)
-
-
-def printable(text: str) -> str:
-    """Text of a peer's, unable to command a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def summary_line(result: CrawlResult) -> str:

@@ -32,6 +32,7 @@ _HEADS = {
     "time_s": "Seconds",
     "landed": "Redirects to",
     "canonical": "Canonical",
+    "trouble": "Nothing extracted",
 }
 _NUMBERS = ("status", "bytes", "time_s")
 _LINKS = ("url", "parent", "landed", "canonical")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from backend.kinds.crawl.result import CrawlResult, PageDetail
 
 ALWAYS = ("url", "level", "outcome", "reason")
+TROUBLE = "trouble"
 DETAIL = ("parent", "status", "type", "bytes", "time_s", "landed", "canonical")
 
 
@@ -27,9 +28,16 @@ class Row(Struct, frozen=True):
 
     def value(self, column: str) -> Any:
         """What the row has in the column; None when that is not known."""
-        place = self if column in self.__struct_fields__ else self.page
-        value = getattr(place, column, None)
+        if column in self.__struct_fields__:
+            value = getattr(self, column)
+        elif column in DETAIL or column == TROUBLE:
+            value = getattr(self.page, column, None)
+        else:
+            value = self._selected(column)
         return None if value == "" or (column == "status" and not value) else value
+
+    def _selected(self, name: str) -> list[str] | None:
+        return (self.page.selected or {}).get(name) if self.page is not None else None
 
     def as_dict(self, columns: tuple[str, ...]) -> dict[str, Any]:
         """What is known of these columns."""
@@ -44,6 +52,8 @@ def columns(result: CrawlResult) -> tuple[str, ...]:
         told.append("named_by")
     if result.pages is not None:
         told.extend(DETAIL)
+    if result.select:
+        told.extend((*result.select, TROUBLE))
     return tuple(told)
 
 

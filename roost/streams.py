@@ -22,6 +22,11 @@ def open_standard_streams() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  it is for good
 
 
+def printable(text: str) -> str:
+    """Text of a peer's, unable to command a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def silence(stream: IO[Any]) -> None:
     """What `stream` still holds and all that follows goes nowhere: it failed, and would fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

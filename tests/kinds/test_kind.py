@@ -39,6 +39,7 @@ def test_the_same_question_in_other_words_has_the_same_keys() -> None:
         ("links", True, False),
         ("check", True, False),
         ("sitemaps", True, False),
+        ("select", {"title": "h1"}, False),
         ("depth", 3, True),
         ("max_age_s", 0.0, True),
     ],

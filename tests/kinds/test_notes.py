@@ -104,7 +104,7 @@ def test_notes_that_are_too_much_are_cut_and_the_crawl_says_so(monkeypatch: pyte
     assert was_cut == [False, True]
     assert [json.loads(part) for part in taken.parts([])] == [
         {"parents": [-1, 0, 0]},
-        {"pages": [[0, 200, "", "", None, 0.0, ""], [1, 200, "", "", None, None, ""]]},
+        {"pages": [[0, 200, "", "", None, 0.0, "", None, ""], [1, 200, "", "", None, None, "", None, ""]]},
         {"links": [[0, 1, 2]]},
     ]
 

@@ -103,6 +103,11 @@ def test_a_url_that_cannot_be_crawled_is_refused_with_advice(url: str) -> None:
         b'{"url": "http://example.org/", "include": "/docs/*"}',
         b'{"url": "http://example.org/", "include": [""]}',
         b'{"url": "http://example.org/", "exclude": ["docs"]}',
+        b'{"url": "http://example.org/", "select": ["h1"]}',
+        b'{"url": "http://example.org/", "select": {"title": "h1 >"}}',
+        b'{"url": "http://example.org/", "select": {"title": ""}}',
+        b'{"url": "http://example.org/", "select": {"": "h1"}}',
+        b'{"url": "http://example.org/", "select": {"status": "h1"}}',
         b'{"url": "http://example.org/", "exclude": [null]}',
         b'{"url": "http://example.org/", "exclude": ["*' + b"x" * MAX_GLOB_CHARS + b'"]}',
         b'{"url": "http://example.org/", "include": [' + b", ".join([b'"*"'] * (MAX_GLOBS + 1)) + b"]}",
@@ -128,5 +133,5 @@ def test_any_bytes_are_a_spec_or_refused(text: bytes) -> None:
 
 def test_a_spec_travels_unchanged() -> None:
     asked = spec(depth=3, scope="domain", max_pages=7, max_age_s=1.5, max_seconds=60, include=["*"], exclude=["/x"])
-    asked = structs.replace(asked, detail=True, links=True, check=True, sitemaps=True)
+    asked = structs.replace(asked, detail=True, links=True, check=True, sitemaps=True, select={"a": "b"})
     assert unpack_spec(pack(asked)) == asked

@@ -42,6 +42,13 @@ async def test_a_crawl_that_finds_broken_links_says_where_they_are_and_exits_3(s
     assert (broken["url"], broken["reason"], broken["pages"]) == (site.url + "no", "status_404", [site.url + "gone-by"])
 
 
+async def test_what_is_selected_comes_with_its_page_also_by_a_variable_with_spaces(site: Site) -> None:
+    env = {"ROOST_SELECT": "link=a[href='/b'] name=html > body a", "ROOST_ALLOW_PRIVATE": "127.0.0.0/8"}
+    done = await crawl(site.url + "a", "--format", "jsonl", env=env)
+    assert done.code == 0, done.err
+    assert json.loads(done.out.splitlines()[0])["link"] == ["b"]
+
+
 async def test_options_may_come_from_the_environment_and_a_file_takes_the_result(site: Site, tmp_path: Path) -> None:
     site.gate.set()
     path = tmp_path / "links.csv"
@@ -67,6 +74,10 @@ async def test_options_may_come_from_the_environment_and_a_file_takes_the_result
         (("http://a.example", "--scope", "galaxy"), "--scope"),
         (("http://a.example", "--include", "docs"), "begin the pattern with https://"),
         (("http://a.example", "--exclude", "x" * 9999), "begin the pattern with https://"),
+        (("http://a.example", "--select", "h1"), "write NAME=CSS"),
+        (("http://a.example", "--select", "a=h1", "--select", "a=h2"), "each name once"),
+        (("http://a.example", "--select", "a=h1 >"), "write a CSS selector"),
+        (("http://a.example", "--select", "url=h1"), "choose another name"),
         (("http://a.example", "--unheard-of"), "No such option"),
         (("http://a.example", "--allow-private", "everything"), "write a range of addresses"),
         (("http://a.example", "--allow-private", "10.0.0.0/8", "--server", "http://s:1"), "its workers decide"),

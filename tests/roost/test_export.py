@@ -111,6 +111,17 @@ def test_with_detail_lines_and_columns_have_it_and_json_has_pages() -> None:
     assert [page["status"] for page in json.loads(text(DETAILED, Format.JSON))["pages"]] == [200, 404, 200]
 
 
+def test_what_was_selected_is_told_and_commands_no_terminal() -> None:
+    pages = {RESULT.url: PageDetail(RESULT.url, 200, selected={"lead": ["one", "\x1b[2J=two"]})}
+    selected = replace(RESULT, pages=pages, select=("lead",))
+    assert text(selected, Format.TREE).splitlines()[2:4] == ["    lead: one", "    lead: ?[2J=two"]
+    assert json.loads(text(selected, Format.JSONL).splitlines()[0])["lead"] == ["one", "\x1b[2J=two"]
+    assert json.loads(text(selected, Format.JSON))["pages"][0]["selected"] == {"lead": ["one", "\x1b[2J=two"]}
+    heads, line, *_ = text(selected, Format.CSV).splitlines()
+    assert heads.endswith(",canonical,lead,trouble")
+    assert "one | \x1b[2J=two" in line
+
+
 def test_broken_links_are_told_with_the_pages_that_have_them() -> None:
     broken = [BrokenLink("https://a.example/b", "status_404", 3, ["https://a.example/", "https://c.example/"])]
     checked = replace(RESULT, broken=broken, checked=7)

@@ -13,11 +13,11 @@ from roost.render import (
     PlainDisplay,
     TerminalDisplay,
     make_display,
-    printable,
     reason_lines,
     summary_line,
 )
 from roost.request import LevelFound, Progress
+from roost.streams import printable
 from tests.clock import ManualClock
 from wire.messages.outcome import Outcome
 

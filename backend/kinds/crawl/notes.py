@@ -38,6 +38,8 @@ class PageRow(Struct, array_like=True, frozen=True):
     size_bytes: int | None = None
     time_s: float | None = None
     canonical: str = ""
+    selected: dict[str, list[str]] | None = None
+    trouble: str = ""
 
 
 class Notes:
@@ -100,4 +102,14 @@ def _row(number: int, url: str, page: PageResult) -> PageRow:
     detail = page.detail
     if detail is None:
         return PageRow(number, page.status, landed)
-    return PageRow(number, page.status, landed, detail.media_type, detail.size_bytes, detail.time_s, detail.canonical)
+    return PageRow(
+        number,
+        page.status,
+        landed,
+        detail.media_type,
+        detail.size_bytes,
+        detail.time_s,
+        detail.canonical,
+        detail.selected,
+        detail.trouble,
+    )

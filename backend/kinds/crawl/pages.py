@@ -20,12 +20,13 @@ class Source(IntEnum):
 class Wants(Struct, array_like=True, frozen=True):
     """What a crawl asks of a page beside its links, or instead.
 
-    `check`: only whether it is there. `source`: it is no page.
+    `check`: only whether it is there. `source`: it is no page. `select`: names, and CSS of what is to be extracted.
     """
 
     detail: bool = False
     check: bool = False
     source: Source | None = None
+    select: tuple[tuple[str, str], ...] = ()
 
 
 class PageTask(Struct, array_like=True, frozen=True):
@@ -47,13 +48,16 @@ class Detail(Struct, array_like=True, frozen=True):
 
     `media_type`: without parameters. `size_bytes`: of the body, decompressed where it was read, and as the server says
     otherwise; None when it does not say. `time_s`: that the last request for it took, without any waiting before it.
-    `canonical`: the URL by which the page wants to be known, "" when it does not say.
+    `canonical`: the URL by which the page wants to be known, "" when it does not say. `selected`: what was extracted
+    from it, by name; None when nothing was, because nothing was wanted, it is no HTML, or there was `trouble`.
     """
 
     media_type: str = ""
     size_bytes: int | None = None
     time_s: float = 0.0
     canonical: str = ""
+    selected: dict[str, list[str]] | None = None
+    trouble: str = ""
 
 
 class PageResult(Struct, array_like=True, frozen=True):

@@ -50,10 +50,11 @@ class CrawlPlan:
         self._bounds = spec.bounds
         self._start_bounds = structs.replace(self._bounds, globs=None)
         """A start page is wanted, and so is the page that it redirects to."""
-        has_notes = spec.detail or spec.links or spec.check
+        self._has_details = spec.detail or bool(spec.select)
+        has_notes = self._has_details or spec.links or spec.check
         self._sources = Sources(spec.url) if spec.sitemaps and spec.depth else None
         self._sitemaps = 0
-        self._notes = Notes(spec.url, spec.detail, spec.links, spec.check) if has_notes else None
+        self._notes = Notes(spec.url, self._has_details, spec.links, spec.check) if has_notes else None
         self._room_chars = (listed_chars if self._notes is None else listed_chars // 2) - len(spec.url)
         self._seen = {spec.url}
         self._levels = [[spec.url]]
@@ -139,7 +140,8 @@ class CrawlPlan:
                 listed=sum(map(len, self._levels)) + len(found),
                 fetched=self._fetched + (0 if is_check else waiting),
                 elapsed_s=round(elapsed_s, 3),
-                detail=self._spec.detail,
+                detail=self._has_details,
+                select=tuple(self._spec.select),
                 links=self._spec.links,
                 check=self._spec.check,
                 sitemaps=self._sitemaps if self._spec.sitemaps else None,
@@ -149,7 +151,9 @@ class CrawlPlan:
 
     def _wants(self, index: int) -> Wants | None:
         """What is asked of a page of this level beside its links."""
-        wants = Wants(self._spec.detail, self._level == self._spec.depth, self._source(index))
+        check, source = self._level == self._spec.depth, self._source(index)
+        select = () if check or source else tuple(self._spec.select.items())
+        wants = Wants(self._has_details, check, source, select)
         return wants if wants != _NOTHING else None
 
     def _source(self, index: int) -> Source | None:

@@ -38,6 +38,8 @@ class Failed(StrEnum):
     BAD_SITEMAP = "bad_sitemap"
 
 
+TOO_SLOW = "too_slow"
+"""Trouble of a page from which nothing could be extracted: it took too long, or too much memory."""
 LEFT_ALONE = frozenset(map(str, Skipped))
 _STATUS = "status_"
 

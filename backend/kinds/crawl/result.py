@@ -45,6 +45,7 @@ class Summary(Struct, frozen=True, omit_defaults=True):
     `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because
     of a limit or because the crawl did not come to its end. `detail`, `links`, `check`: what the crawl was asked to
     tell too. `checked`: pages of the last level that are there. `sitemaps`: how many were read; None: not asked.
+    `select`: names of what was to be extracted.
     """
 
     url: str
@@ -59,6 +60,7 @@ class Summary(Struct, frozen=True, omit_defaults=True):
     check: bool = False
     checked: int = 0
     sitemaps: int | None = None
+    select: tuple[str, ...] = ()
 
 
 class Part(Struct, frozen=True):
@@ -120,7 +122,8 @@ class PageDetail:
 
     `status`: the last answer's, 0 when there was none. `landed`: where redirects led, "" when nowhere. `type`: of the
     content, without parameters. `bytes`: of the body, None when unknown. `time_s`: how long the last request took.
-    `canonical`: the URL by which the page wants to be known, "" when it does not say.
+    `canonical`: the URL by which the page wants to be known, "" when it does not say. `selected`: what was extracted,
+    by name, None when nothing could be; `trouble` says why when that was not because of its type.
     """
 
     url: str
@@ -130,6 +133,8 @@ class PageDetail:
     bytes: int | None = None
     time_s: float | None = None
     canonical: str = ""
+    selected: dict[str, list[str]] | None = None
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ class CrawlResult:
     `checked`: how many pages of the last level are there, with `check`. `parents`: for each URL the page that was the
     first to link to it. `pages`: what is known of each page that was asked for, with `detail`. `links`: what each page
     links to, with `links`. `broken`: with `check`, links that lead nowhere. `sitemaps`: how many were read. None: not
-    asked.
+    asked. `select`: names of what was to be extracted from pages.
     """
 
     url: str
@@ -167,6 +172,7 @@ class CrawlResult:
     broken: list[BrokenLink] | None = None
     checked: int = 0
     sitemaps: int | None = None
+    select: tuple[str, ...] = ()
 
     @property
     def listed(self) -> int:
@@ -191,13 +197,18 @@ class CrawlResult:
             told["sitemaps"] = self.sitemaps
         if self.pages is not None:
             parents = self.parents or {}
-            told["pages"] = [{"parent": parents.get(url)} | asdict(page) for url, page in self.pages.items()]
+            told["pages"] = [{"parent": parents.get(url)} | _told(page) for url, page in self.pages.items()]
         if self.links is not None:
             told["links"] = [{"url": url, "to": targets} for url, targets in self.links.items()]
         if self.broken is not None:
             told["checked"] = self.checked
             told["broken"] = [asdict(link) for link in self.broken]
         return told
+
+
+def _told(page: PageDetail) -> dict[str, Any]:
+    """As JSON has it; what was extracted only where something was."""
+    return {key: value for key, value in asdict(page).items() if value or key not in ("selected", "trouble")}
 
 
 def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Raw]) -> CrawlResult:
@@ -219,6 +230,7 @@ def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Ra
         skipped=list(chain.from_iterable(part.skipped for part in read)),
         elapsed_s=about.elapsed_s,
         sitemaps=about.sitemaps,
+        select=about.select,
     )
     try:
         return _with_notes(result, about, read) if about.detail or about.links or about.check else result
@@ -249,4 +261,5 @@ def _broken(urls: list[str], reasons: dict[str, str], row: list[int]) -> BrokenL
 
 
 def _detail(url: str, row: PageRow) -> PageDetail:
-    return PageDetail(url, row.status, row.landed, row.media_type, row.size_bytes, row.time_s, row.canonical)
+    known = (row.status, row.landed, row.media_type, row.size_bytes, row.time_s, row.canonical)
+    return PageDetail(url, *known, row.selected, row.trouble)

@@ -24,8 +24,9 @@ from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.pages import Detail, PageResult, PageTask, Source, Wants, read_page_task
 from backend.kinds.crawl.permits import Permits
-from backend.kinds.crawl.reasons import Failed, Skipped
+from backend.kinds.crawl.reasons import TOO_SLOW, Failed, Skipped
 from backend.kinds.crawl.robots import product_token
+from backend.kinds.crawl.selection import extract
 from backend.kinds.crawl.shelf import Shelf
 from backend.kinds.crawl.sitemaps import BadSitemap, Sitemap, is_compressed, read_sitemap
 from backend.kinds.crawl.turns import Turns
@@ -39,8 +40,10 @@ AWAITED_S = 0.5
 INLINE_SITEMAP_BYTES = 64 * 1024
 """Sitemaps up to this size take a few milliseconds; bigger ones, and all that are compressed, go to the workshop."""
 SITEMAP_S = 10.0
-_CHECKED, _SITEMAPS = b"checked", b"sitemaps"
-"""Where pages are kept of which only that they are there is known, and where sitemaps are."""
+SELECT_S = 5.0
+"""For all that is to be extracted from a page, whose reader's time is limited; a page of 100 KB takes 0.1 s."""
+_CHECKED, _SITEMAPS, _SELECTED = b"checked", b"sitemaps", b"selected"
+"""Where pages are kept of which only that they are there is known, sitemaps, and pages with what was extracted."""
 
 
 class CrawlRunner:
@@ -94,7 +97,7 @@ class CrawlRunner:
         return entry.page.answer(task.url, task.bounds, task.wants)
 
     async def _fetch(self, task: PageTask, shelf: Shelf, entry: Entry, limit_s: float) -> PageResult:
-        if shelf.is_awaited(entry):
+        if shelf.is_awaited(entry) or (task.wants is not None and task.wants.select and self._workshop.is_full):
             raise Later(AWAITED_S)
         now, known = self._clock.wall(), entry.page
         visit = partial(self._visit, task.url, shelf, entry)
@@ -131,10 +134,12 @@ class CrawlRunner:
 
     def _shelves(self, wants: Wants | None) -> list[Shelf]:
         """Where what is wanted may be kept; on the last of them it will be."""
-        if wants is None or not (wants.check or wants.source):
+        if wants is None or not (wants.check or wants.source or wants.select):
             return [self._shelf]
         if wants.source:
             return [self._shelf.aspect(_SITEMAPS)]
+        if wants.select:
+            return [self._shelf.aspect(_SELECTED + pack(wants.select))]
         return [self._shelf, self._shelf.aspect(_CHECKED)]
 
     async def _sitemaps(self, url: str) -> list[str]:
@@ -156,9 +161,18 @@ class CrawlRunner:
         links = await _links(page)
         unfollowed = [] if self._options.ignores_robots else links.unfollowed
         detail = Detail(media_type(page.content_type), page.size_bytes, page.time_s, links.canonical)
+        if wants is not None and wants.select and page.body is not None:
+            detail = await self._with_selected(detail, page, dict(wants.select))
         return KeptPage(
             now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified, unfollowed, detail
         )
+
+    async def _with_selected(self, detail: Detail, page: Fetched, select: dict[str, str]) -> Detail:
+        try:
+            work = (page.body or b"", page.content_type, page.url, select)
+            return structs.replace(detail, selected=await self._workshop.do(SELECT_S, extract, *work))
+        except TooMuch:
+            return structs.replace(detail, trouble=TOO_SLOW)
 
     async def _read_sitemap(self, page: Fetched) -> Sitemap:
         if page.body is None:

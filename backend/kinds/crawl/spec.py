@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -10,6 +10,7 @@ from ada_url import URL
 from msgspec import Meta, Struct
 
 from backend.kinds.crawl.globs import MAX_GLOBS, Globs, normal_globs
+from backend.kinds.crawl.selection import checked_selections
 from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, parse
 from wire.codec import Unpacker
 from wire.codes import ErrorCode
@@ -32,7 +33,8 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     that long the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links that are followed,
     and of those that are not. `detail`: tell status, parent, type, size and time of each page. `links`: tell which
     page links to which. `check`: ask for the last level too, without reading it, and tell which links are broken.
-    `sitemaps`: what the site's sitemaps name counts as linked from the start page.
+    `sitemaps`: what the site's sitemaps name counts as linked from the start page. `select`: what
+    to extract from each page, CSS by name (`selection`); implies `detail`.
     """
 
     url: str
@@ -47,6 +49,7 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
     links: bool = False
     check: bool = False
     sitemaps: bool = False
+    select: dict[str, str] = {}
 
     @property
     def bounds(self) -> Bounds:
@@ -68,7 +71,11 @@ def read_spec(text: bytes) -> CrawlSpec:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise DecodeError(ErrorCode.BAD_SPEC, f"send the crawl's options as a JSON object: {problem}") from problem
     return msgspec.structs.replace(
-        spec, url=start_url(spec.url), include=checked_globs(spec.include), exclude=checked_globs(spec.exclude)
+        spec,
+        url=start_url(spec.url),
+        include=checked_globs(spec.include),
+        exclude=checked_globs(spec.exclude),
+        select=checked_select(spec.select),
     )
 
 
@@ -76,6 +83,14 @@ def checked_globs(patterns: Iterable[str]) -> tuple[str, ...]:
     """The patterns, normalised. Raises BadInput `bad_spec`."""
     try:
         return normal_globs(patterns)
+    except ValueError as problem:
+        raise BadInput(ErrorCode.BAD_SPEC, str(problem)) from problem
+
+
+def checked_select(select: Mapping[str, str]) -> dict[str, str]:
+    """The same. Raises BadInput `bad_spec`."""
+    try:
+        return checked_selections(select)
     except ValueError as problem:
         raise BadInput(ErrorCode.BAD_SPEC, str(problem)) from problem
 
