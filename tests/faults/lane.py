@@ -13,6 +13,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from wire.failpoints import STOPPED, VARIABLE, Point
 COUNTS: Mapping[str, int] = {"discovery": 1, "lock": 2, "master": 1, "worker": 1, "gateway": 1}
 QUORUM_QUEUES = ("jobs.assigned", "jobs.dead", "tasks.steps", "tasks.crawl", "tasks.dead")
 LOOK_S = 0.005
+STARTS, START_AGAIN_S = 30, 1.0
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,23 @@ class Lane:
         return [process for process in self._parts.get(kind, ()) if process.is_running]
 
     async def boot(self, kind: str, is_cut_off: bool = False) -> Process:
-        """One more process of this kind; a master that `is_cut_off` when the cables are cut."""
-        starting = asyncio.create_task(start_part(*self._command(kind, is_cut_off), variables=self._variables()))
+        """One more process of this kind; a master that `is_cut_off` when the cables are cut.
+
+        One that ends because an engine is away is started again, as whoever runs it would do. Raises AssertionError.
+        """
+        starting = asyncio.create_task(self._start_at_last(self._command(kind, is_cut_off)))
         self._booting.add(starting)
         starting.add_done_callback(self._booting.discard)
         process = await starting
         self._parts.setdefault(kind, []).append(process)
         return process
+
+    async def _start_at_last(self, command: tuple[str, ...]) -> Process:
+        for _ in range(STARTS):
+            with suppress(AssertionError):
+                return await start_part(*command, variables=self._variables())
+            await asyncio.sleep(START_AGAIN_S)
+        return await start_part(*command, variables=self._variables())
 
     def forget_dead(self, hear: Callable[[str], None]) -> None:
         """Keep nothing of processes that have ended, in a run of many; first `hear` what they complained of."""

@@ -179,13 +179,10 @@ class Soak:
 
     async def _come_back(self, kind: str, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        for _ in range(10):  # an engine may be away while it starts: then it ends with an error, as an operator knows
-            try:
-                await self._lane.boot(kind)
-                return
-            except AssertionError:
-                await asyncio.sleep(1.0)
-        self.tally.wrong.append(f"no {kind} could be started again")
+        try:
+            await self._lane.boot(kind)
+        except AssertionError as problem:
+            self.tally.wrong.append(f"no {kind} could be started again: {problem}")
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
