@@ -27,6 +27,7 @@ from discovery.answers import in_json, refuse
 from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
 from discovery.callers import CallerLimits, Callers
 from discovery.crowd import Crowd, Want
+from discovery.doorway import Doorway
 from discovery.labels import are_labels
 from discovery.moves import SERIAL_BYTES, Moves
 from discovery.table import INTERVAL_S, TICKET_S, Component, Table
@@ -36,7 +37,7 @@ from wire.codes import ErrorCode
 from wire.errors import BadInput
 from wire.internal import NO_ADMIN, NO_SECRET, AdminToken, InternalSecret
 from wire.messages.registry import Assignment, BeatAnswer, Choice, ComponentKind
-from wire.service import add_admin_routes, serve
+from wire.service import add_admin_routes
 from wire.tokens import Keyring, Ticket
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ _BEATS = Counter("roost_discovery_beats", "Beats taken", ["kind"])
 _ASSIGNED = Counter("roost_discovery_assigned", "Clients that were given a gateway")
 _TURNED_AWAY = Counter("roost_discovery_turned_away", "Clients for whom nobody had room")
 _GREEDY = Counter("roost_discovery_greedy", "Clients whose address had too many unused tickets")
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104  what an empty host means
 
 YOUNG_BEATS = 2
 """By then every part that is alive has been heard."""
@@ -108,6 +111,7 @@ class Discovery:
         self._crowd = Crowd(clock.monotonic())
         self._callers = Callers(limits)
         self._runner: web.AppRunner | None = None
+        self._doorway: Doorway | None = None
         self._ready = False
 
     @property
@@ -118,7 +122,8 @@ class Discovery:
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
-        app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=[answer_in_json])
+        doorway = self._doorway = Doorway(self._clock)
+        app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=[doorway.stay, answer_in_json])
         app.router.add_post("/v1/beat", self._take_beat)
         app.router.add_get("/v1/gateway", self._assign)
         app.router.add_get("/v1/components", self._list_components)
@@ -130,7 +135,13 @@ class Discovery:
         self._moves = Moves(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
         self._moves.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        self._port = await serve(self._runner, self._host, self._port, BACKLOG)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        try:
+            self._port = doorway.start(self._runner.server, self._host or EVERYWHERE, self._port, BACKLOG)
+        except OSError:
+            await self._runner.cleanup()
+            raise
         self._ready = True
 
     async def drain(self) -> None:
@@ -139,6 +150,8 @@ class Discovery:
 
     async def stop(self) -> None:
         self._ready = False
+        if self._doorway is not None:
+            self._doorway.stop()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -157,6 +170,12 @@ class Discovery:
         return web.Response(body=pack(answer), content_type="application/msgpack")
 
     async def _assign(self, request: web.Request) -> web.Response:
+        """A client asks once: its connection is not kept, or a crowd would use up all descriptors."""
+        response = self._find_gateway(request)
+        response.force_close()
+        return response
+
+    def _find_gateway(self, request: web.Request) -> web.Response:
         now = self._clock.monotonic()
         self._table.expire(now)
         place = self._callers.place_of(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())))

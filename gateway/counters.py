@@ -25,3 +25,7 @@ class Counters:
     refused: Counter[str] = field(default_factory=Counter)
     closed: Counter[int] = field(default_factory=Counter)
     """By the close code that the application was told."""
+
+    def pause(self) -> None:
+        """Accepting paused."""
+        self.accept_pauses += 1

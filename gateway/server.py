@@ -19,7 +19,6 @@ from gateway.deadlines import Deadlines
 from gateway.door import TURN_AWAY_COUNT, Door
 from gateway.drain import send_away
 from gateway.links import Links
-from gateway.listener import Listener, bind
 from gateway.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
 from gateway.moves import Moves, Places, nowhere
 from gateway.orders import Orders
@@ -34,6 +33,7 @@ from gateway.transport import Plain
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codes import GOING_AWAY
 from wire.errors import Misuse
+from wire.listener import Listener, bind
 from wire.messages.moves import Directions
 from wire.tokens import Keyring
 
@@ -79,7 +79,7 @@ class Server:
         self._orders = Orders(self.links, self._door, self._moves, clock)
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
-        self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters)
+        self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters.pause)
         self._broadcast = Broadcast()
         self._loop: asyncio.AbstractEventLoop | None = None
 

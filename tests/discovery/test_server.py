@@ -181,6 +181,36 @@ async def test_a_figure_that_json_cannot_hold_does_not_break_the_list(http: aioh
     assert component["lag_ms"] is None
 
 
+async def test_a_connection_that_asks_nothing_is_closed_and_one_that_asked_may_stay(
+    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("discovery.doorway.HEAD_S", 0.0)
+    port = int(discovery.url.rpartition(":")[2])
+    silent, slow, steady = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    async with asyncio.timeout(10):
+        await health(*steady)
+        slow[1].write(b"GET /v1/comp")
+        for reader, _ in (silent, slow):
+            assert await reader.read() == b""
+        await health(*steady)
+    for _, writer in (silent, slow, steady):
+        writer.close()
+
+
+async def health(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Ask on this connection, and keep it."""
+    writer.write(b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(3) == b"ok\n"
+
+
+async def test_a_client_that_was_answered_is_not_kept_connected(http: aiohttp.ClientSession) -> None:
+    for _ in range(2):
+        async with http.get("/v1/gateway") as response:
+            assert response.headers["Connection"] == "close"
+        await send(http, make_beat())
+
+
 async def test_unknown_paths_and_methods_are_answered_in_json(http: aiohttp.ClientSession) -> None:
     assert (await get_json(http, "/nowhere", 404))["code"] == "not_found"
     async with http.delete("/v1/gateway") as response:

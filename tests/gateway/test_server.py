@@ -316,7 +316,7 @@ async def test_a_full_gateway_says_so_and_when_to_come_back(house: House) -> Non
 async def test_descriptors_that_run_out_stop_accepting_and_nothing_else(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.listener.PAUSE_S", 0.05)
+    monkeypatch.setattr("wire.listener.PAUSE_S", 0.05)
     server = await house.serve()
     client, late = await house.open(server), house.spare()
     with no_more_descriptors():

@@ -1,4 +1,9 @@
-"""The listening sockets: bounded accepts a turn, and a pause when descriptors or memory run out."""
+"""Listening sockets that a crowd cannot overrun: bounded accepts a turn, a pause when descriptors or memory run out.
+
+What event loops do by themselves is to accept all that wait, thousands at a time, before anybody is served; so those
+who are connected already wait behind a crowd. Here the crowd waits in the kernel's queue, and new ones are let in as
+those before them are served.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,6 @@ import os
 import socket
 from collections.abc import Callable
 
-from gateway.counters import Counters
-from gateway.wheel import TICK_S
-
 log = logging.getLogger(__name__)
 
 ACCEPTS_A_TURN = 64
@@ -19,6 +21,9 @@ ACCEPTS_A_TURN = 64
 
 PAUSE_S = 1.0
 """Rest after the system refused a descriptor: waiting clients stay in the kernel's queue."""
+
+TICK_S = 0.1
+"""Rest while the rate allows nobody."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -60,15 +65,16 @@ def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool) -
 class Listener:
     """Hands each accepted descriptor and its address to `on_accept`.
 
-    `has_room` says whether anybody more can be taken at all; `may_accept`, whether the rate allows one now.
+    `has_room` says whether anybody more can be taken at all; `may_accept`, whether the rate allows one now; `on_pause`
+    hears of each pause.
     """
 
     def __init__(
         self,
         on_accept: Callable[[int, str], None],
-        has_room: Callable[[], bool],
-        may_accept: Callable[[], bool],
-        counters: Counters,
+        has_room: Callable[[], bool] = lambda: True,
+        may_accept: Callable[[], bool] = lambda: True,
+        on_pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_accept = on_accept
         self._has_room = has_room
@@ -76,7 +82,7 @@ class Listener:
         self._sockets: dict[int, socket.socket] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._resuming: asyncio.TimerHandle | None = None
-        self._counters = counters
+        self._on_pause = on_pause
         self.port = 0
         """The port it listens on; like `addresses`, it stays known when listening has ended."""
         self.addresses: list[str] = []
@@ -112,7 +118,7 @@ class Listener:
             self._loop.remove_reader(fd)
 
     def _pause(self, why: str) -> None:
-        self._counters.accept_pauses += 1
+        self._on_pause()
         log.warning("accepting paused", extra={"action": "accept_paused", "reason": why, "pause_s": PAUSE_S})
         self._rest(PAUSE_S)
 
