@@ -2,7 +2,9 @@
 
 aiohttp serves what comes; this decides when it comes. Beats arrive on connections that are open already, and must be
 heard while a crowd knocks: with all of a crowd accepted at once, each beat would wait behind thousands of questions,
-three would be missed, and gateways that are well would be forgotten for the crowd that wants to go there.
+three would be missed, and gateways that are well would be forgotten for the crowd that wants to go there. So there are
+at most `MAX_SILENT` connections at a time whose first request has not come yet; those that let others wait for more
+than `SILENT_S` are closed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,12 @@ from wire.listener import Listener, bind
 HEAD_S = 10.0
 """For a connection's first request to be there: ten times a slow mobile round trip."""
 
+MAX_SILENT = 1024
+"""Questions that may come all in one moment; they take about 0.1 s."""
+
+SILENT_S = 1.0
+"""While others wait; a round trip and some."""
+
 SWEEP_S = 1.0
 
 
@@ -27,7 +35,7 @@ class Doorway:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._listener = Listener(self._let_in)
+        self._listener = Listener(self._let_in, may_accept=self._may_let_in)
         self._serve: web.Server | None = None
         self._silent: dict[asyncio.BaseTransport, float] = {}
         """Connections that have asked for nothing so far, and since when; the oldest first."""
@@ -60,6 +68,11 @@ class Doorway:
 
         return stay
 
+    def _may_let_in(self) -> bool:
+        if len(self._silent) + len(self._opening) >= MAX_SILENT:
+            self._close_silent(SILENT_S)
+        return len(self._silent) + len(self._opening) < MAX_SILENT
+
     def _let_in(self, fd: int, address: str) -> None:
         task = asyncio.get_running_loop().create_task(self._open(socket.socket(fileno=fd)))
         self._opening.add(task)
@@ -75,10 +88,12 @@ class Doorway:
         self._silent[transport] = self._clock.monotonic()
 
     def _sweep(self) -> None:
-        """Close what has said nothing for too long."""
-        now = self._clock.monotonic()
-        late = [transport for transport, since in self._silent.items() if since + HEAD_S <= now]
-        for transport in late:
+        self._close_silent(HEAD_S)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _close_silent(self, patience_s: float) -> None:
+        """Close what has said nothing for too long, and forget what is gone."""
+        since_s = self._clock.monotonic() - patience_s
+        for transport in [t for t, since in self._silent.items() if since <= since_s or t.is_closing()]:
             del self._silent[transport]
             transport.close()
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

@@ -171,6 +171,8 @@ class Discovery:
 
     async def _assign(self, request: web.Request) -> web.Response:
         """A client asks once: its connection is not kept, or a crowd would use up all descriptors."""
+        if request.transport is None or request.transport.is_closing():
+            return web.Response(status=499)  # it gave up while it waited: a place kept for it would be lost
         response = self._find_gateway(request)
         response.force_close()
         return response

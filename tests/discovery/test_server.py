@@ -197,6 +197,38 @@ async def test_a_connection_that_asks_nothing_is_closed_and_one_that_asked_may_s
         writer.close()
 
 
+async def test_whoever_asks_is_answered_although_more_connect_than_may_and_say_nothing(
+    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("discovery.doorway.MAX_SILENT", 4)
+    monkeypatch.setattr("discovery.doorway.SILENT_S", 0.0)
+    port = int(discovery.url.rpartition(":")[2])
+    steady = await asyncio.open_connection("127.0.0.1", port)
+    await health(*steady)
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
+    async with asyncio.timeout(10):
+        await health(*steady)
+        late = await asyncio.open_connection("127.0.0.1", port)
+        await health(*late)
+    for _, writer in (*silent, steady, late):
+        writer.close()
+
+
+async def test_no_place_is_kept_for_a_client_that_gave_up_before_its_turn(
+    discovery: Discovery, http: aiohttp.ClientSession
+) -> None:
+    await send(http, make_beat("g1"))
+    port = int(discovery.url.rpartition(":")[2])
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /v1/gateway HTTP/1.1\r\nHost: test\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    await get_json(http, "/v1/gateway")
+    (component,) = (await get_json(http, "/v1/components"))["components"]
+    assert component["reserved"] == 1
+
+
 async def health(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Ask on this connection, and keep it."""
     writer.write(b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n")
