@@ -6,12 +6,14 @@ The last two are read when a process starts: sources are its own, and a page mus
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
 from locust.argument_parser import LocustArgumentParser
 
 from bench.swarm.course import Plan
 from bench.swarm.idler import UNIQUE, Habits
+from bench.swarm.line import where
 
 SPAWN_RATE = 500.0
 """Users a second where locust's own option does not say."""
@@ -49,6 +51,29 @@ def plan(options: argparse.Namespace) -> Plan:
         has_outage=options.outage,
         patience_s=options.patience_s,
     )
+
+
+def replicas(host: str | None) -> list[str]:
+    """The URLs of discovery in locust's host."""
+    return [url.strip() for url in (host or "").split(",") if url.strip()]
+
+
+def what_is_wrong(options: argparse.Namespace, discovery: list[str]) -> str:
+    """Why a test could not work; empty when it could."""
+    if not discovery:
+        return "say where discovery is: --host http://HOST:PORT, of several replicas with commas between them"
+    try:
+        for url in discovery:
+            where(url)
+    except (OSError, ValueError) as problem:
+        return f"--host: {problem}"
+    try:
+        json.loads(options.job_spec.replace(UNIQUE, "x"))
+    except ValueError as problem:
+        return f"--job-spec is not JSON: {problem}"
+    if min(options.hold_s, options.patience_s, options.job_every_s, options.ping_every_s) < 0:
+        return "times must not be negative: --hold-s, --patience-s, --job-every-s, --ping-every-s"
+    return ""
 
 
 def habits(options: argparse.Namespace) -> Habits:

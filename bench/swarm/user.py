@@ -71,7 +71,7 @@ class IdleClient(User):
         """Until the test ends."""
         chosen = self.environment.parsed_options
         assert chosen is not None
-        discovery = [url.strip() for url in (self.host or "").split(",") if url.strip()]
+        discovery = options.replicas(self.host)
         number = next(_numbers)
         first = number % len(discovery)
         idler = Idler(
@@ -132,9 +132,13 @@ class Control:
         return self._course.plan.users, self._course.plan.rate
 
     def _new_course(self) -> Course | None:
-        """None when the processes have no room for so many users."""
+        """None when that cannot work."""
         chosen = self._environment.parsed_options
         assert chosen is not None
+        problem = options.what_is_wrong(chosen, options.replicas(self._environment.host or IdleClient.host))
+        if problem:
+            self._complain(problem)
+            return None
         plan = options.plan(chosen)
         processes = 1
         if isinstance(self._environment.runner, MasterRunner):
@@ -195,7 +199,9 @@ class Control:
 
     def _end(self, course: Course) -> None:
         """Judge, and keep what was found."""
+        assert self._environment.runner is not None
         outcome = {**course.as_dict(), "requests": self._requests()}
+        outcome["goals"]["no user ended by an error of its own"] = not self._environment.runner.exceptions
         self._environment.process_exit_code = 0 if all(outcome["goals"].values()) else 1
         if self._file:
             Path(self._file).write_text(json.dumps(outcome, indent=2) + "\n")

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from roost.up import System
 from tests.services import free_port
@@ -75,9 +76,15 @@ async def test_the_web_page_starts_a_test_shows_its_requests_and_stops_it(system
         assert system.gateway.counters.closed == {1001: 30}
 
 
-async def test_too_few_descriptors_are_told_before_anything_runs() -> None:
-    options = ("--headless", "--host", "http://127.0.0.1:9", "--users", "21")
-    async with asyncio.timeout(PATIENCE_S), locust(*options, descriptors=520) as process:
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--users", "21"), "1 process(es) have room for 20. Raise the limit (ulimit -n)"),
+        (("--host", "https://127.0.0.1:9"), "write http://HOST:PORT or ws://HOST:PORT, not 'https://127.0.0.1:9'"),
+    ],
+)
+async def test_what_cannot_work_is_told_before_anything_runs(options: tuple[str, ...], sentence: str) -> None:
+    async with asyncio.timeout(PATIENCE_S), locust("--headless", *options, descriptors=520) as process:
         _, complaints = await process.communicate()
     assert process.returncode == 2
-    assert "1 process(es) have room for 20. Raise the limit (ulimit -n)" in complaints.decode()
+    assert sentence in complaints.decode()

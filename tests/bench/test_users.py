@@ -18,7 +18,7 @@ def test_all_locust_users_stay_connected_and_get_their_jobs_and_come_back_after_
         Namespace(users=USERS, rate=200.0, hold_s=2.0, storm="all", job_every_s=3.0, ping_every_s=2.0, patience_s=60.0)
     )
     assert report.goals == dict.fromkeys(report.goals, True), report.markdown()
-    assert len(report.goals) == 8
+    assert len(report.goals) == 9
     users = {row["process"]: row["users"] for row in report.rows if row["process"].startswith("gateway")}
     assert users == {"gateway 1": pytest.approx(100, abs=5), "gateway 2": pytest.approx(100, abs=5)}
     assert sum(users.values()) == USERS
