@@ -11,7 +11,7 @@ ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests which-page crawl up check test faults soak load autobahn compose-smoke format clean
+.PHONY: help setup setup-tests which-page crawl up check test faults soak mutations load autobahn compose-smoke format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ load: setup-tests ## make load USERS=50000 HOLD_S=300: so many locust users thro
 
 faults: setup-tests ## every part and engine killed at every step of a job; ARGS="--only 'complete.*'" for some
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+mutations: setup-tests ## rules of the job protocol broken on purpose, each to be noticed by the tests; ARGS="P14" for some
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 soak: setup-tests ## 20 minutes of random kills at 20 jobs in flight; ARGS="--minutes 3" for less
 	@$(BIN)/python -m tests.faults soak $(ARGS)

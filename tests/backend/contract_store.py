@@ -555,6 +555,11 @@ class StoreContract:
         await desk.one(Acknowledge(ANN, "r1"))
         assert (await desk.store.sweep(Sweep("g1"))).knocks == []
 
+    async def test_p26_a_gateway_is_not_told_of_clients_that_have_left_it(self, desk: Desk) -> None:
+        await desk.complete(await desk.grant(offer()))
+        await desk.one(Detach("g1", [ANN]))
+        assert (await desk.store.sweep(Sweep("g1"))).knocks == []
+
     async def test_p26_no_crowd_of_unacknowledged_results_hides_another_from_the_sweeps(self, desk: Desk) -> None:
         crowd = [bytes([number // 256, number % 256]) * 8 for number in range(MAX_IDS + 200)]
         offers = [offer(client) for client in crowd]

@@ -248,8 +248,21 @@ async def test_a_server_whose_port_is_taken_leaves_nothing_open() -> None:
 
 
 async def test_p6_while_too_many_jobs_wait_offers_are_left_and_grants_go_on() -> None:
-    clock = ManualClock()
-    async with serving(SqliteStore(":memory:", clock=clock), clock, max_waiting=2) as url, client(url) as asking:
+    clock, counted = ManualClock(), asyncio.Event()
+
+    class Counting(SqliteStore):
+        async def waiting_count(self, most: int) -> int:
+            count = await super().waiting_count(most)
+            counted.set()
+            return count
+
+    async def look() -> None:
+        counted.clear()
+        await clock.advance(TICK_S)
+        await counted.wait()
+
+    async with serving(Counting(":memory:", clock=clock), clock, max_waiting=2) as url, client(url) as asking:
+        await counted.wait()
 
         async def ask(number: int, slots: int = 0) -> Acquired:
             wanted = offer(number.to_bytes(16, "big"), run=bytes([number]))
@@ -258,9 +271,9 @@ async def test_p6_while_too_many_jobs_wait_offers_are_left_and_grants_go_on() ->
             return answer
 
         assert [(await ask(number)).is_full for number in (1, 2)] == [False, False]
-        await clock.advance(TICK_S)
+        await look()
         left = await ask(3, slots=1)
         assert (left.is_full, len(left.grants)) == (True, 1)
-        await clock.advance(TICK_S)
+        await look()
         taken = await ask(3, slots=2)
         assert (taken.is_full, len(taken.grants)) == (False, 2)

@@ -306,7 +306,7 @@ async def test_binary_data_of_any_kind_comes_back_as_it_was(stores: list[Postgre
     assert status.ending.summary == everything
 
 
-async def test_time_goes_on_from_where_it_was_when_the_servers_clock_is_set_back(
+async def test_p30_time_goes_on_from_where_it_was_when_the_servers_clock_is_set_back(
     stores: list[PostgresStore], clock: DatabaseClock
 ) -> None:
     desk = Desk(stores[0])

@@ -150,7 +150,7 @@ async def test_nobody_hears_the_password(
     assert "hunter2" not in " ".join(str(record.__dict__) for record in caplog.records)
 
 
-async def test_what_is_committed_is_on_disk_even_when_the_server_would_not_care(
+async def test_p30_what_is_committed_is_on_disk_even_when_the_server_would_not_care(
     server: services.Postgres, new_store: NewStore
 ) -> None:
     database = server.database()

@@ -81,7 +81,7 @@ class TestSqlite:
         with pytest.raises(Unavailable, match="nowhere"):
             await SqliteStore(str(tmp_path / "nowhere" / "jobs.db")).start()
 
-    async def test_time_never_goes_back_over_a_restart(self, tmp_path: Path) -> None:
+    async def test_p30_time_never_goes_back_over_a_restart(self, tmp_path: Path) -> None:
         path = str(tmp_path / "jobs.db")
         late, early = ManualClock(wall_s=2_000_000_000.0), ManualClock(wall_s=1_000_000_000.0)
         for clock in (late, early):
@@ -92,7 +92,7 @@ class TestSqlite:
             assert db.execute("SELECT now FROM clock").fetchone() == (2_000_000_000.0,)
         db.close()
 
-    async def test_time_goes_on_while_the_wall_clock_is_behind(self, tmp_path: Path) -> None:
+    async def test_p30_time_goes_on_while_the_wall_clock_is_behind(self, tmp_path: Path) -> None:
         clock = ManualClock()
         store = SqliteStore(str(tmp_path / "jobs.db"), clock=clock)
         await store.start()

@@ -132,7 +132,7 @@ async def test_drain_tells_discovery_before_it_returns_and_beats_go_on(discovery
     await registrar.stop()
 
 
-async def test_redeemed_tickets_are_repeated_to_each_replica_until_it_acknowledges(
+async def test_p31_redeemed_tickets_are_repeated_to_each_replica_until_it_acknowledges(
     replicas: list[RecordingReplica],
 ) -> None:
     deaf, fine = replicas
@@ -165,7 +165,7 @@ async def test_beats_carry_one_incarnation_a_growing_sequence_and_one_snapshot_f
         assert [(beat.sequence, beat.load) for beat in replica.beats[:3]] == [(1, 0), (2, 1), (3, 2)]
 
 
-async def test_lock_servers_are_kept_while_discovery_is_away(replicas: list[RecordingReplica]) -> None:
+async def test_p31_lock_servers_are_kept_while_discovery_is_away(replicas: list[RecordingReplica]) -> None:
     one, two = replicas
     one.locks, two.locks = ["http://b"], ["http://a", "http://b"]
     registrar = make_registrar([await one.start(), await two.start()], lambda: Vitals(10, 4))

@@ -164,7 +164,7 @@ def test_a_ticket_that_nobody_redeems_gives_its_place_back_when_it_expires() -> 
     assert names(table.choose(5.0 + TICKET_S, 0.0)) == ["g1"]
 
 
-def test_three_missed_beats_exclude_and_one_beat_brings_back() -> None:
+def test_p31_three_missed_beats_exclude_and_one_beat_brings_back() -> None:
     table = Table(LONG_AGO)
     table.beat(make_beat("g1", 1), 0.0)
     assert names(table.choose(MISSED_BEATS - 0.01, 0.0)) == ["g1"]

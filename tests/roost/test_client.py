@@ -160,7 +160,7 @@ async def test_a_client_refused_without_a_session_gives_up(gateway: ScriptedGate
         await connecting
 
 
-async def test_a_move_is_made_before_the_old_connection_is_left(gateway: ScriptedGateway) -> None:
+async def test_p29_a_move_is_made_before_the_old_connection_is_left(gateway: ScriptedGateway) -> None:
     """P29: open the new one, resume there, close the old one."""
     other = ScriptedGateway("g2")
     await other.start()

@@ -109,7 +109,7 @@ def test_an_acknowledgement_that_may_have_been_lost_is_said_once_more_on_the_nex
     assert connected(session, 3000) == []
 
 
-def test_parts_start_again_at_0_after_a_resume() -> None:
+def test_p29_parts_start_again_at_0_after_a_resume() -> None:
     """P29: what came before the cut is not mixed with what comes after it."""
     session = accepted_session()
     session.received(part(0, b"[1]"))

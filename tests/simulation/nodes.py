@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from backend.broker.handling import Handling
 from backend.broker.memory import MemoryBroker, MemoryConnection
 from backend.broker.port import Delivery, Handler
+from tests.simulation.loop import PAUSE, Pause
+from wire.clock import Clock
 from wire.errors import Unavailable
 
 T = TypeVar("T")
@@ -27,6 +29,8 @@ class Node:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._context = contextvars.copy_context()
         self._context.run(_current.set, self)
+        self.pause = Pause()
+        self._context.run(PAUSE.set, self.pause)
 
     def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call it as this process would: tasks that it starts are this process's."""
@@ -52,6 +56,11 @@ class Node:
     def _adopt(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def current() -> Node | None:
+    """Whose code runs."""
+    return _current.get()
 
 
 def make_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
@@ -94,6 +103,17 @@ class _OwnDelivery:
             self._delivery.give_back()
 
 
+class OwnBroker(MemoryBroker):
+    """The broker as a process of its own: its time passes whoever of its clients dies or stands still."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._own = contextvars.copy_context()
+
+    def _set_alarm(self, due_at: float) -> None:
+        self._own.copy().run(super()._set_alarm, due_at)
+
+
 class NodeConnection(MemoryConnection):
     """A process's connection to the broker. `trouble` says what happens to a publish: "", "before" or "after"."""
 
@@ -117,6 +137,7 @@ class NodeConnection(MemoryConnection):
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
         await self._node.alive()
+        await asyncio.sleep(self._delay())
         if not self._trouble():
             await super().broadcast(fanout, body)
 

@@ -13,6 +13,7 @@ ONCE_FAILED = {
     63: "the same, with a result that had been delivered just before",
     1051: "a request cancelled while it was postponed was submitted again, and ran for nobody",
 }
+"""They tell other stories since there are more faults; what each found has a test of its own where it was mended."""
 SEEDS_EACH, SHARES = 15, 4
 
 

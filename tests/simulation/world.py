@@ -7,11 +7,12 @@ import json
 import logging
 import random
 from collections.abc import Callable
+from contextvars import copy_context
+from pathlib import Path
 from random import Random
 from unittest import mock
 
 from backend.answers import KEEP_S
-from backend.broker.memory import MemoryBroker
 from backend.cache.memory import MemoryCache
 from backend.ingress.application import Ingress
 from backend.ingress.requests import IngressSettings
@@ -25,9 +26,10 @@ from roost.effects import Answer
 from tests.simulation.doors import Door
 from tests.simulation.loop import VirtualClock, VirtualLoop
 from tests.simulation.network import Locks, SimulatedLockClient, Weather
-from tests.simulation.nodes import Node, NodeConnection, make_task
+from tests.simulation.nodes import Node, NodeConnection, OwnBroker, current, make_task
 from tests.simulation.people import Person, Wish
 from tests.system.steps import Steps
+from wire.failpoints import Point
 from wire.messages.outcome import Outcome
 from wire.tokens import Keyring
 
@@ -46,7 +48,7 @@ class World:
         self.clock = VirtualClock(loop)
         lost, doubled, late = (self.chance.choice([0.0, 0.01, 0.05, 0.2]) for _ in range(3))
         self.weather = Weather(self.chance, lost_share=lost, doubled_share=doubled, late_share=late)
-        self.broker = MemoryBroker(self.clock)
+        self.broker = OwnBroker(self.clock)
         self.cache = MemoryCache(clock=self.clock)
         self.keys = Keyring({"sim": b"0123456789abcdef0123456789abcdef"})
         self.store = SqliteStore(":memory:", StoreLimits(expect_s=5.0, grace_s=60.0), self.clock)
@@ -57,6 +59,8 @@ class World:
         self.nodes: dict[str, Node] = {}
         self.people = [self._person(number) for number in range(PEOPLE)]
         self._lives = 0
+        self._loop, self._own = loop, copy_context()
+        self._dies_at: set[str] = set()
         self.happened: list[str] = []
 
     def _person(self, number: int) -> Person:
@@ -97,7 +101,7 @@ class World:
         node.spawn(self._boot(name, node))
 
     async def _boot(self, name: str, node: Node) -> None:
-        connection = NodeConnection(self.broker, node, self.weather.broker_trouble, self.weather.short_delay_s)
+        connection = NodeConnection(self.broker, node, self.weather.broker_trouble, self.weather.delay_s)
         await connection.start()
         locks = SimulatedLockClient(self.locks, node, self.weather)
         if name.startswith("master"):
@@ -127,12 +131,13 @@ class World:
         until = loop.time() + BAD_S
         faults: list[Callable[[], None]] = [
             self._kill_one, self._kill_one, self._kill_lock, self._cut_off, self._cut_line, self._cut_line,
-            self._broker_away, self._forget,
+            self._broker_away, self._forget, self._stand_still, self._die_at, self._die_at,
         ]  # fmt: skip
         while loop.time() < until:
             await asyncio.sleep(self.chance.expovariate(1 / 1.5))
             self.chance.choice(faults)()
         self.weather.is_bad = False
+        self._dies_at.clear()
 
     def _note(self, what: str) -> None:
         self.happened.append(f"{asyncio.get_running_loop().time() - 1000:8.3f} {what}")
@@ -155,6 +160,36 @@ class World:
             self._note(f"kill {name}")
             node.kill()
             asyncio.get_running_loop().call_later(self.chance.uniform(0.1, 8.0), self.locks.start, name)
+
+    def _stand_still(self) -> None:
+        """SIGSTOP, and SIGCONT after some seconds."""
+        name = self.chance.choice([name for name in self.nodes if not name.startswith("gateway")])
+        seconds = self.chance.uniform(1.0, 20.0)
+        self._note(f"{self.nodes[name].name} stands still for {seconds:.1f} s")
+        self._loop.pause(self.nodes[name].pause, seconds)
+
+    def _die_at(self) -> None:
+        """The next process to come to one of the named points dies there."""
+        point = self.chance.choice(list(Point))
+        self._note(f"whoever reaches {point} next is to die there")
+        self._dies_at.add(point)
+
+    def reached(self, _: object, point: Point) -> bool:
+        """In the place of what would stop a real process at a failpoint."""
+        node = current()
+        if point not in self._dies_at or node is None or node.is_dead:
+            return False
+        self._dies_at.discard(point)
+        self._note(f"{node.name} dies at {point}")
+        for name, alive in self.nodes.items():
+            if alive is node:
+                self.kill(name)
+                self._loop.call_later(self.chance.uniform(0.1, 12.0), self._boot_later, name, context=self._own)
+        for name, (alive, _server) in self.locks.servers.items():
+            if alive is node:
+                node.kill()
+                self._loop.call_later(self.chance.uniform(0.1, 8.0), self.locks.start, name, context=self._own)
+        return False
 
     def _cut_off(self) -> None:
         node = self.nodes[self.chance.choice(list(self.nodes))]
@@ -243,7 +278,11 @@ def run(seed: int) -> World:
     loud = _Loud()
     logging.getLogger("backend").addHandler(loud)
     try:
-        with mock.patch("secrets.token_bytes", lambda size=32: world.chance.randbytes(size)):
+        with (
+            mock.patch("secrets.token_bytes", lambda size=32: world.chance.randbytes(size)),
+            mock.patch("wire.failpoints._folder", Path()),
+            mock.patch("wire.failpoints._take", world.reached),
+        ):
             loop.run_until_complete(world.run())
         errors = [record.getMessage() for record in loud.records]
         assert not errors, f"errors in the log: {errors}"

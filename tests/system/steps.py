@@ -22,7 +22,7 @@ class StepsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`levels` levels of `width` tasks, each of which brings `bytes` bytes of text; `behave` names a mishap."""
 
     levels: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
-    width: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
+    width: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
     bytes: Annotated[int, msgspec.Meta(ge=0, le=200_000)] = 0
     behave: str = ""
     fresh_s: float = 0.0
@@ -94,6 +94,7 @@ class StepsRunner:
 
     def __init__(self) -> None:
         self.held_back: set[int] = set()
+        self.begun_count = 0
         self.started = asyncio.Event()
         self.gate = asyncio.Event()
 
@@ -102,6 +103,7 @@ class StepsRunner:
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
         number, behave, size = msgspec.msgpack.decode(payload)
         self.started.set()
+        self.begun_count += 1
         if behave == "later" and number not in self.held_back:
             self.held_back.add(number)
             raise Later(0.01)

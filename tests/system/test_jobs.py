@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from backend.ingress.application import Ingress
 from backend.kinds.registry import Kinds
 from roost.up import System, UpSettings, all_in_one
+from tests.system.cluster import until
 from tests.system.steps import Steps
 from tests.system.talk import Talker
 from wire import codes
@@ -26,7 +28,7 @@ async def test_a_job_comes_back_level_by_level(system: System) -> None:
         assert parts == [["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"], ["10", "11", "12", "13", "14"]]
 
 
-async def test_a_client_that_streams_sees_levels_and_progress(system: System) -> None:
+async def test_p25_a_client_that_asked_to_stream_sees_levels_and_progress_and_no_other_does(system: System) -> None:
     async with Talker(system.url) as client:
         await client.hello()
         await client.submit(levels=2, width=3, stream=True)
@@ -34,6 +36,14 @@ async def test_a_client_that_streams_sees_levels_and_progress(system: System) ->
         assert (await client.hear("level"))["items"] == [3, 4, 5]
         progress = await client.hear("progress")
         assert progress["done"] <= progress["known"] == 3
+    async with Talker(system.url) as client:
+        await client.hello()
+        await client.submit(levels=2, width=3)
+        assert [(await client.hear("level", "progress", "part", "result"))["type"] for _ in range(3)] == [
+            "part",
+            "part",
+            "result",
+        ]
 
 
 async def test_many_clients_at_once_each_get_their_own_result(system: System) -> None:
@@ -59,12 +69,13 @@ async def test_clients_that_ask_the_same_share_a_run(system: System, steps: Step
     assert results[0][0]["summary"] == results[1][0]["summary"]
 
 
-async def test_a_kept_answer_is_served_to_the_next_client(system: System) -> None:
+async def test_p27_a_kept_answer_is_served_at_once_and_never_accepted(system: System) -> None:
     async with Talker(system.url) as client:
         await client.hello()
         await client.submit(width=2, fresh_s=60)
         first = await client.result()
         await client.submit("r2", width=2, fresh_s=60)
+        assert (await client.hear("accepted", "part"))["type"] == "part"
         second = await client.result()
         assert second[0]["summary"] == first[0]["summary"]
         await client.submit("r3", width=2, fresh_s=0)
@@ -180,6 +191,19 @@ async def test_i3_an_acknowledged_result_is_not_sent_again(system: System) -> No
         await client.hello(client.session, epoch=2)
         await client.say("resume", ids=["r1"])
         assert (await client.hear("expired", "part", "result"))["type"] == "expired"
+
+
+async def test_i3_a_result_that_is_knocked_for_again_is_sent_once_on_a_connection(system: System) -> None:
+    """As after a knock and a sweep at the same time, or an offer that came twice."""
+    async with Talker(system.url) as client:
+        await client.hello()
+        await client.submit(width=2)
+        await client.result(ack=False)
+        requests = cast(Ingress, system.gateway._app).requests
+        assert (await requests.sweep()).knocks
+        await until(lambda: len(requests._tasks) == 1)  # who sweeps on is all that is left
+        await client.say("hello")
+        assert (await client.hear("part", "result", "error"))["type"] == "error"
 
 
 async def test_i2_a_request_id_opens_nobody_elses_result(system: System, steps: Steps) -> None:

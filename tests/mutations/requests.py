@@ -1,0 +1,249 @@
+"""From a request to the acknowledged result."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Change, Mutation
+from tests.mutations.places import (
+    ACQUIRE,
+    ENGINE,
+    INTAKE,
+    LAST,
+    MASTER_TESTS,
+    REQUESTS,
+    RUN,
+    SECOND,
+    SHARED,
+    SQLITE,
+    TIME,
+    WORKER,
+    WORKER_TESTS,
+    contract,
+)
+
+OFFERS = (
+    Mutation(
+        "P5, P7",
+        "an offer is acknowledged to the broker before it is stored",
+        (
+            Change(
+                INTAKE,
+                "        answer, asked_at = await self._ask([offer",
+                "        for delivery, _ in batch:\n            delivery.acknowledge()\n"
+                "        answer, asked_at = await self._ask([offer",
+            ),
+        ),
+        MASTER_TESTS,
+    ),
+    Mutation(
+        "P10 (SQLite)",
+        "the limit of live requests is ignored",
+        (Change(ACQUIRE, ">= self._limits.live_requests", "< 0"),),
+        contract("sqlite", "p10"),
+    ),
+    Mutation(
+        "P10 (PostgreSQL)",
+        "the limit of live requests is ignored",
+        (Change(SECOND, "is_full := r.live_requests <= (", "is_full := 1000 <= ("),),
+        contract("postgresql", "p10"),
+    ),
+    Mutation(
+        "P10 (PostgreSQL)",
+        "no lock is held of a client whose requests are counted",
+        (
+            Change(
+                SECOND,
+                "SELECT client_lock(o.client) AS key FROM unnest(offers) o\n    UNION SELECT run_lock",
+                "SELECT run_lock",
+            ),
+            Change(
+                SECOND,
+                "SELECT run_lock(o.kind, o.run_key) FROM unnest(offers) o",
+                "SELECT run_lock(o.kind, o.run_key) AS key FROM unnest(offers) o",
+            ),
+        ),
+        (SHARED, "-k", "p10 or p3"),
+    ),
+    Mutation(
+        "P3 (SQLite)",
+        "the same id with another spec is the same request",
+        (Change(ACQUIRE, "if stored_digest not in (None, digest) or status", "if status"),),
+        contract("sqlite", "p3"),
+    ),
+    Mutation(
+        "P9 (PostgreSQL)",
+        "a run of any age is joined",
+        (
+            Change(
+                SECOND,
+                "IF FOUND AND (run.started_at IS NULL OR run.started_at >= m.now - o.fresh_s) THEN",
+                "IF FOUND THEN",
+            ),
+        ),
+        contract("postgresql", "p9"),
+    ),
+    Mutation(
+        "P6",
+        "offers are stored however many wait",
+        (Change("backend/lock/server.py", "is_full = waiting_count >= self._max_waiting", "is_full = False"),),
+        ("tests/backend/test_lock_server.py",),
+    ),
+    Mutation(
+        "P19 (PostgreSQL)",
+        "one bad row fails its whole batch",
+        (
+            Change(
+                ENGINE,
+                "        except DATA_ERRORS:\n            return await self._open(self._decisions).run(",
+                "        except ZeroDivisionError:\n            return await self._open(self._decisions).run(",
+            ),
+        ),
+        (SHARED, "-k", "p19"),
+    ),
+)
+
+REQUESTS_AND_RESULTS = (
+    Mutation(
+        "P2 (SQLite)",
+        "an attach of an older connection moves the request",
+        (
+            Change(
+                SQLITE,
+                "WHERE client = :client AND request = :request AND epoch <= :epoch;",
+                "WHERE client = :client AND request = :request;",
+            ),
+        ),
+        contract("sqlite", "p2"),
+    ),
+    Mutation(
+        "P2 (PostgreSQL)",
+        "an attach of an older connection moves the request",
+        (
+            Change(
+                SECOND,
+                "WHERE client = whose AND request = which AND epoch <= to_epoch",
+                "WHERE client = whose AND request = which",
+            ),
+        ),
+        contract("postgresql", "p2"),
+    ),
+    Mutation(
+        "P2, P26 (PostgreSQL)",
+        "a detach of an older connection takes the newer one away",
+        (Change(SECOND, "AND gateway = a.who AND epoch <= a.epoch AND", "AND gateway = a.who AND"),),
+        contract("postgresql", "p26"),
+    ),
+    Mutation(
+        "P11 (PostgreSQL)",
+        "a job's row is not locked before its state is looked at",
+        (Change(SECOND, "ORDER BY id FOR UPDATE;\n  RETURN s;", "ORDER BY id;\n  RETURN s;"),),
+        (SHARED, "-k", "p11 or p14"),
+    ),
+    Mutation(
+        "P12",
+        "the mailbox is read before the client is present",
+        (
+            Change(
+                REQUESTS,
+                "        for request in new:\n            self._live(who, request, stream=True, counts=False)\n",
+                "",
+            ),
+            Change(
+                REQUESTS,
+                "        for status in statuses:\n            live = self.live.find(who.client, status.request)\n"
+                "            if live is not None and live.peer == who.peer:",
+                "        for status in statuses:\n"
+                "            live = self._live(who, status.request, stream=True, counts=False)\n"
+                "            if live is not None and live.peer == who.peer:",
+            ),
+        ),
+        ("tests/system/test_faults.py", "-k", "overtakes"),
+    ),
+    Mutation(
+        "P12 (SQLite)",
+        "a request without an offer is told so at every sweep",
+        (Change(SQLITE, "SET unknown_at = :now + (:now - created_at)", "SET unknown_at = :now"),),
+        contract("sqlite", "p12"),
+    ),
+    Mutation(
+        "I3",
+        "a knock delivers whatever was sent already",
+        (
+            Change(
+                REQUESTS,
+                "if live is None or not live.is_open:\n                continue\n            if knock",
+                "if live is None:\n                continue\n            if knock",
+            ),
+            Change(
+                REQUESTS,
+                "        if not live.is_open:\n            return\n        live.stage = Stage.DELIVERING",
+                "        live.stage = Stage.DELIVERING",
+            ),
+        ),
+        ("tests/system/test_jobs.py", "-k", "i3"),
+    ),
+    Mutation(
+        "P26 (SQLite)",
+        "a gateway is told of clients that are away",
+        (
+            Change(
+                SQLITE,
+                "WHERE w.gateway = :gateway AND w.state <> 'acked' AND w.detached_at IS NULL",
+                "WHERE w.gateway = :gateway AND w.state <> 'acked'",
+            ),
+        ),
+        contract("sqlite", "p26"),
+    ),
+    Mutation(
+        "P28 (PostgreSQL)",
+        "the retention deletes jobs without their locks",
+        (
+            Change(
+                TIME,
+                "WHERE finished_at <= before ORDER BY finished_at LIMIT many FOR UPDATE SKIP LOCKED);",
+                "WHERE finished_at <= before ORDER BY finished_at LIMIT many);",
+            ),
+        ),
+        (SHARED, "-k", "p28"),
+    ),
+    Mutation(
+        "P28 (PostgreSQL)",
+        "to read a result does not keep it",
+        (Change(LAST, "AND token = under AND finished_at < kept_from;", "AND false;"),),
+        contract("postgresql", "p28"),
+    ),
+    Mutation(
+        "P22",
+        "a task is acknowledged before its result is safe with the broker",
+        (
+            Change(
+                WORKER,
+                "        result = None if self._is_cancelled(task) else await self._run(task)\n",
+                "        result = None if self._is_cancelled(task) else await self._run(task)\n"
+                "        delivery.acknowledge()\n",
+            ),
+        ),
+        WORKER_TESTS,
+    ),
+    Mutation(
+        "P21",
+        "a task that no worker survived is given out for ever",
+        (Change(RUN, "if work.state is TaskState.OUT and not work.is_lone:", "if work.state is TaskState.OUT:"),),
+        ("tests/backend/test_master_run.py",),
+    ),
+    Mutation(
+        "P18",
+        "a lock client asks one server only",
+        (
+            Change(
+                "backend/lock/client.py", "for turn in range(len(addresses)):", "for turn in range(len(addresses[:1])):"
+            ),
+        ),
+        ("tests/backend/test_lock_server.py",),
+    ),
+    Mutation(
+        "I2",
+        "a session's signature is not compared",
+        (Change("wire/tokens.py", "not hmac.compare_digest(_text(_mac(key, signed)), mac)", "not mac"),),
+        ("tests/wire/test_tokens.py",),
+    ),
+)

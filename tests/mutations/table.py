@@ -1,0 +1,8 @@
+"""All mutations, by the part of the protocol that they break."""
+
+from __future__ import annotations
+
+from tests.mutations.leases import LEASES, TOKENS
+from tests.mutations.requests import OFFERS, REQUESTS_AND_RESULTS
+
+MUTATIONS = (*TOKENS, *LEASES, *OFFERS, *REQUESTS_AND_RESULTS)
