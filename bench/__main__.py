@@ -22,6 +22,7 @@ BENCHES = {
     "hostile": "whether honest clients notice attackers of every kind; fails when they do",
     "leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
     "users": "whether 50,000 locust users stay connected, get their jobs and come back; fails when not",
+    "rolling": "whether clients or jobs feel that every gateway is restarted; fails when they do",
     "rush": "everybody at once through discovery, a gateway killed, discovery killed; fails when not all is well",
     "wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
 }

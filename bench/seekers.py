@@ -29,7 +29,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-from bench.client import CLOSE, CLOSE_KIND, PING_KIND, PONG, REQUEST, address, call, frames
+from bench.client import CLOSE, CLOSE_KIND, PING_KIND, PONG, REQUEST, TEXT_KIND, address, call, split
 from bench.commanded import run
 from roost.backoff import STEADY_S, Backoff
 from roost.route import ASK_S, OPEN_S
@@ -81,6 +81,8 @@ class Seeker:
 class Seekers:
     """All clients of this process."""
 
+    request = REQUEST
+
     def __init__(self, first: int, replicas: list[int]) -> None:
         self._next, self._replicas = first, replicas
         self._epoll = select.epoll()
@@ -98,10 +100,13 @@ class Seekers:
         """More clients, all now."""
         now = time.monotonic()
         for _ in range(count):
-            seeker = Seeker(self._next, random.sample(self._replicas, len(self._replicas)), now)
+            seeker = self._make(self._next, random.sample(self._replicas, len(self._replicas)), now)
             self._next += 1
             self._all.append(seeker)
             self._ask(seeker)
+
+    def _make(self, number: int, replicas: list[int], now: float) -> Seeker:
+        return Seeker(number, replicas, now)
 
     def mark(self) -> None:
         """Count anew from here."""
@@ -157,7 +162,7 @@ class Seekers:
 
     def _knock(self, seeker: Seeker) -> None:
         port, ticket = seeker.choices[0]
-        request = REQUEST.replace(b"GET / ", f"GET /?ticket={ticket} ".encode(), 1)
+        request = self.request.replace(b"GET / ", f"GET /?ticket={ticket} ".encode(), 1)
         self._connect(seeker, port, request, self._hear_gateway, OPEN_S)
 
     def _connect(
@@ -228,9 +233,17 @@ class Seekers:
             seeker.told_s = _retry_after(head)
             self._fail(seeker, f"gateway said {head[9:12].decode()}")
         elif end:
-            seeker.is_open, seeker.opened_s, seeker.on_ready = True, time.monotonic(), self._hear_frames
-            seeker.choices.clear()
+            seeker.heard, seeker.on_ready = b"", self._hear_frames
+            self._upgraded(seeker)
             self._answer(seeker, rest)
+
+    def _upgraded(self, seeker: Seeker) -> None:
+        """The gateway let it in."""
+        seeker.is_open, seeker.opened_s = True, time.monotonic()
+        seeker.choices.clear()
+
+    def _hear_text(self, seeker: Seeker, text: bytes) -> None:
+        """A bare gateway says nothing."""
 
     def _hear_frames(self, seeker: Seeker) -> None:
         data = self._read(seeker)
@@ -240,11 +253,15 @@ class Seekers:
             self._lose(seeker, BROKEN)
 
     def _answer(self, seeker: Seeker, data: bytes) -> None:
-        assert seeker.raw is not None
-        for kind, payload in frames(data):
+        found, seeker.heard = split(seeker.heard + data)
+        for kind, payload in found:
+            if seeker.raw is None:
+                return
             try:
                 if kind == PING_KIND:
                     seeker.raw.send(PONG)
+                elif kind == TEXT_KIND:
+                    self._hear_text(seeker, payload)
                 elif kind == CLOSE_KIND:
                     seeker.raw.send(CLOSE)
                     self._lose(seeker, int.from_bytes(payload[:2], "big"))

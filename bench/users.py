@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.client import address
 from bench.report import Report
-from bench.swarm.deployment import JOB_KIND, JOB_SPEC, ROOT, Deployment, deployed, end_all
+from bench.swarm.deployment import JOB_KIND, JOB_SPEC, ROOT, Deployment, deployed, end_all, gateways_for
 from bench.swarm.figures import RESTARTED, Figures
 from tests.services import LOOPBACK, Service, free_port
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> Report:
         if getattr(options, name) <= 0:
             raise SystemExit(f"--{name.replace('_', '-')} must be more than 0")
     _need_descriptors()
-    with _ended_by_signals(), deployed(options.users) as deployment:
+    with _ended_by_signals(), deployed(gateways_for(options.users)) as deployment:
         _say(f"{len(deployment.gateways)} gateways serve, discovery is {deployment.url}")
         with _locusts(options, deployment) as master:
             return _follow(options, deployment, master)

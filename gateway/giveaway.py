@@ -40,24 +40,31 @@ class Giveaway:
         self._cursor = 0
         self._unseen: int | None = None
         """Descriptors that have not been looked at since discovery began to ask."""
+        self._wanted: tuple[int, float] | None = None
+        """How many are to go next, and how many a second."""
         self._task: asyncio.Task[None] | None = None
 
     def moving_count(self) -> int:
-        """Peers that have been told to go and are about to."""
+        """Peers that have been told to go and are about to, and places that are kept for the next."""
         now = self._clock.monotonic()
         while self._told and (self._told[0][0] <= now or not self._told[0][1].is_open):
             self._told.popleft()
-        return sum(peer.is_open for _, peer in self._told)
+        places = self._moves.place_count if self._is_giving() else 0
+        return places + sum(peer.is_open for _, peer in self._told)
 
     def follow(self, count: int, per_s: float) -> None:
-        """Give `count` away until the next call, at most `per_s` a second; 0 ends it."""
+        """Give `count` more away, at most `per_s` a second, in place of what was wanted next; 0 ends it."""
         if not count or not self._moves.can_tell:
-            self._unseen = None
-        elif self._task is None or self._task.done():
-            if self._unseen is None:
-                self._unseen = len(self._links.slots)
-            if self._unseen:
-                self._task = asyncio.create_task(self._give(count, per_s))
+            self._unseen = self._wanted = None
+            return
+        if self._unseen is None:
+            self._unseen = len(self._links.slots)
+        self._wanted = count, per_s
+        if not self._is_giving():
+            self._task = asyncio.create_task(self._give_on())
+
+    def _is_giving(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     async def stop(self) -> None:
         """Tell nobody any more."""
@@ -65,6 +72,11 @@ class Giveaway:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
+
+    async def _give_on(self) -> None:
+        while self._unseen and self._wanted is not None:
+            wanted, self._wanted = self._wanted, None
+            await self._give(*wanted)
 
     async def _give(self, count: int, per_s: float) -> None:
         try:

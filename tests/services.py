@@ -121,6 +121,14 @@ class Service:
         self._process.wait()
         warden().tell("ended", self._process.pid)  # its number may soon be another's
 
+    def terminate(self, within_s: float) -> int:
+        """SIGTERM; its exit status. Raises TimeoutExpired when it does not end."""
+        assert self._process is not None
+        self._process.terminate()
+        status = self._process.wait(within_s)
+        warden().tell("ended", self._process.pid)
+        return status
+
     def freeze(self) -> None:
         """Connections stay open, nothing answers, until `thaw`."""
         assert self._process is not None

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from bench import gateways
 from tests import services
@@ -26,6 +27,8 @@ KIND = "tests.system.steps:Steps"
 JOB_KIND, JOB_SPEC = "steps", "{}"
 PER_GATEWAY = 18_000
 """Clients that a gateway is meant to hold of the 20,000 descriptors that a process often has."""
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 END_S = 15.0
 """For a process to end in after SIGTERM; a gateway without clients needs a moment."""
@@ -53,12 +56,12 @@ class RoostPart(Service):
 
 
 class Deployment:
-    """Its parts, by name; `gateways` are those of them that clients connect to."""
+    """Its parts, by name; `gateways` are those of them that clients connect to. `variables` are all parts' options."""
 
-    def __init__(self, users: int) -> None:
-        shared = {"ROOST_KEYS": f"load:{secrets.token_hex(16)}", "ROOST_SECRET": secrets.token_hex(16)}
+    def __init__(self, gateway_count: int, variables: Mapping[str, str] = NONE) -> None:
+        shared = {"ROOST_KEYS": f"load:{secrets.token_hex(16)}", "ROOST_SECRET": secrets.token_hex(16), **variables}
         self.broker = services.rabbitmq()
-        discovery = RoostPart("discovery", shared, asked_at="--port")
+        self.discovery = discovery = RoostPart("discovery", shared, asked_at="--port")
         self.url = f"http://{LOOPBACK}:{discovery.port}"
         known = ("--discovery", self.url)
         kind = ("--broker", self.broker.url, "--kind", KIND)
@@ -70,7 +73,7 @@ class Deployment:
                 *(*known, *kind, "--require-ticket", "--gateway-port", str(free_port())),
                 asked_at="--admin-port",
             )
-            for number in range(1, gateways_for(users) + 1)
+            for number in range(1, gateway_count + 1)
         }
         self.parts: dict[str, Service] = {
             **self.gateways,
@@ -112,9 +115,9 @@ def gateways_for(users: int) -> int:
 
 
 @contextmanager
-def deployed(users: int) -> Iterator[Deployment]:
-    """The system for so many users; gone afterwards."""
-    deployment = Deployment(users)
+def deployed(gateway_count: int, variables: Mapping[str, str] = NONE) -> Iterator[Deployment]:
+    """The system with so many gateways; gone afterwards."""
+    deployment = Deployment(gateway_count, variables)
     try:
         deployment.start()
         yield deployment
