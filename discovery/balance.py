@@ -97,7 +97,7 @@ def rooms(labels: frozenset[tuple[str, str]], gateways: Iterable[Component]) -> 
 
 def _surpluses(labels: frozenset[tuple[str, str]], gateways: list[Component]) -> Surpluses:
     group = [g for g in gateways if g.labels == labels and not g.beat.draining and g.beat.capacity]
-    held = [max(g.beat.load - g.beat.moving, 0) + g.reserved for g in group]
+    held = [max(g.beat.load - g.beat.moving - g.leaving, 0) + g.reserved for g in group]
     level = sum(held) / (sum(g.beat.capacity for g in group) or 1)
     shares = [level * g.beat.capacity for g in group]
     return {g: (has - share, share) for g, has, share in zip(group, held, shares, strict=True)}

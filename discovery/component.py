@@ -38,6 +38,8 @@ class Component:
     earlier: tuple[str, ...] = ()
     reserved: int = 0
     guessed: int = 0
+    leaving: int = 0
+    """Its clients for whom places were reserved at others since its last beat; the next one counts them as moving."""
     promisable: float = inf
     lag_ms: float = 0.0
     """The mean of what the last beats said."""
@@ -51,7 +53,7 @@ class Component:
 
     def hear(self, beat: Beat, now: float) -> None:
         """Take the newest beat."""
-        self.beat, self.heard = beat, now
+        self.beat, self.heard, self.leaving = beat, now, 0
         self.labels = frozenset(beat.labels.items())
         if beat.lag_ms >= 0:  # not for a NaN
             self.lag_ms += (min(beat.lag_ms, 4 * STRAINED_LAG_MS) - self.lag_ms) * LAG_WEIGHT

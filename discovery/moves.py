@@ -105,6 +105,8 @@ class Moves:
             self._table.reserve(serial, chosen, now)
             choice = self._sign(chosen, serial)
             places.append(Place(choice.url, choice.ticket))
+        if asking is not None:
+            asking.leaving += len(places)
         return places
 
     def _refuse(self, request: web.Request) -> web.Response | None:
