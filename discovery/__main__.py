@@ -9,7 +9,7 @@ import os
 from discovery.callers import MAX_UNUSED_TICKETS, CallerLimits
 from discovery.server import Discovery
 from wire.errors import Misuse
-from wire.internal import InternalSecret
+from wire.internal import AdminToken, InternalSecret
 from wire.service import Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
@@ -22,7 +22,8 @@ def main() -> None:
     options = argparse.ArgumentParser(
         prog="python -m discovery",
         description="Knows which parts are alive and which gateway has room.",
-        epilog="ROOST_KEYS (name:secret,…) signs tickets, as at the gateways; ROOST_SECRET guards beats.",
+        epilog="ROOST_KEYS (name:secret,…) signs tickets, as at the gateways; ROOST_SECRET guards beats; "
+        "ROOST_ADMIN_TOKEN is what operators show.",
     )
     options.add_argument("--host", default=os.environ.get("ROOST_HOST", "127.0.0.1"))
     options.add_argument("--port", type=int, default=os.environ.get("ROOST_PORT", "8000"), help="0 picks one")
@@ -56,7 +57,8 @@ def main() -> None:
     except Misuse as problem:
         options.error(str(problem))
     secret = InternalSecret(os.environ.get("ROOST_SECRET", ""))
-    part = Discovery(chosen.host, chosen.port, keyring, secret=secret, limits=limits)
+    admin = AdminToken(os.environ.get("ROOST_ADMIN_TOKEN", ""))
+    part = Discovery(chosen.host, chosen.port, keyring, secret=secret, admin=admin, limits=limits)
     try:
         run(Stack([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
     except OSError as problem:

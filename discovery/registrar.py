@@ -161,7 +161,7 @@ class Registrar:
         while True:
             due = max(due + self._interval_s, self._clock.monotonic())
             await self._clock.sleep(due - self._clock.monotonic())
-            self._late_ms = (self._clock.monotonic() - due) * 1000
+            self._late_ms = max(self._clock.monotonic() - due, 0.0) * 1000
             try:
                 await self._beat_round()
             except Exception:

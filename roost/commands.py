@@ -14,6 +14,7 @@ import typer
 
 from backend.kinds.crawl.urls import Scope
 from roost import crawl_options as o
+from roost import operate
 from roost.export import NEEDS, Format
 from roost.parts import add_commands, separate
 from roost.target import CannotWrite, Target
@@ -136,3 +137,4 @@ def crawl(
 
 
 add_commands(app)
+operate.add_commands(app)

@@ -1,7 +1,8 @@
 """``roost up`` and ``roost discovery|gateway|lock|master|worker``: the commands that serve until a signal ends them.
 
 Secrets come from the environment only, because an argument is seen by everybody on the machine: ``ROOST_KEYS``
-(``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` guards what parts say to each other.
+(``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` guards what parts say to each other, and
+``ROOST_ADMIN_TOKEN`` is what operators show discovery.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from gateway.settings import Settings
 from roost.up import LOOPBACK, System, UpSettings
 from wire import failpoints
 from wire.errors import BadInput, Misuse, Unavailable
-from wire.internal import InternalSecret
+from wire.internal import AdminToken, InternalSecret
 from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
 from wire.version import VERSION
 
 DISCOVERY_URL = "http://127.0.0.1:8000"
+ADMIN_VARIABLE = "ROOST_ADMIN_TOKEN"
 EXIT_FAILED, EXIT_USAGE = 1, 2
 T = TypeVar("T")
 
@@ -162,6 +164,7 @@ def up(
                 live_requests=live_requests,
                 kinds=separate(kind),
                 options=_options(allow_private, contact, ignore_robots),
+                admin=admin_token(),
             )
         )
 
@@ -201,7 +204,7 @@ def discovery(
     """Run one replica of discovery: who is alive, and which gateway has room."""
     set_up_logging(log_level, log_style)
     limits = _checked(lambda: CallerLimits(max_unused_tickets, count_loopback, trusted_proxies))
-    part = Discovery(host, port, _checked(_keys), secret=_secret(), limits=limits)
+    part = Discovery(host, port, _checked(_keys), secret=_secret(), admin=admin_token(), limits=limits)
     _serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
 
 
@@ -346,6 +349,11 @@ def _keys() -> Keyring:
 
 def _secret() -> InternalSecret:
     return InternalSecret(os.environ.get("ROOST_SECRET", ""))
+
+
+def admin_token() -> AdminToken:
+    """What makes an operator, by the environment."""
+    return AdminToken(os.environ.get(ADMIN_VARIABLE, ""))
 
 
 def separate(values: Iterable[str]) -> list[str]:

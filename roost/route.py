@@ -140,7 +140,7 @@ class Route:
 
     def __init__(self, http: aiohttp.ClientSession, urls: Iterable[str]) -> None:
         self._http = http
-        self._urls = [_checked(url) for url in urls]
+        self._urls = [checked_url(url) for url in urls]
         random.shuffle(self._urls)  # so that every replica has its part of the clients
         if not self._urls:
             raise BadInput(ErrorCode.BAD_URL, "name the URL of at least one discovery server")
@@ -176,7 +176,7 @@ class Route:
             told_s = _retry_after(problem.headers)
             raise NoWay(f"the gateway at {where} refused: {problem.status}", told_s) from problem
         except (*_OUTAGES, ValueError) as problem:
-            raise NoWay(f"cannot reach the gateway at {where}: {_reason(problem)}") from problem
+            raise NoWay(f"cannot reach the gateway at {where}: {reason(problem)}") from problem
         if socket.protocol != SUBPROTOCOL:
             await socket.close()
             raise NoWay(f"{where} does not speak {SUBPROTOCOL}")
@@ -210,7 +210,7 @@ class Route:
         except DecodeError as problem:
             raise NoWay(f"{url} does not answer like Roost's discovery") from problem
         except (*_OUTAGES, ValueError) as problem:
-            raise NoWay(f"cannot reach discovery at {url}: {_reason(problem)}") from problem
+            raise NoWay(f"cannot reach discovery at {url}: {reason(problem)}") from problem
         return [Choice(assignment.url, assignment.ticket), *assignment.alternates]
 
 
@@ -222,7 +222,8 @@ def _refusal(body: bytes) -> str:
         return "no gateway has room"
 
 
-def _checked(text: str) -> URL:
+def checked_url(text: str) -> URL:
+    """The URL of a server as people write it. Raises BadInput for what can be none."""
     try:
         url = URL(text if "://" in text else f"http://{text}")
     except ValueError:
@@ -237,7 +238,8 @@ def _retry_after(headers: Mapping[str, str] | None) -> float | None:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
 
 
-def _reason(problem: BaseException) -> str:
+def reason(problem: BaseException) -> str:
+    """What was wrong with a connection, in words for people."""
     if isinstance(problem, TimeoutError):
         return "no answer in time"
     if isinstance(problem, aiohttp.ClientSSLError):

@@ -23,7 +23,7 @@ from discovery.server import Discovery
 from gateway.server import Server
 from gateway.settings import Settings
 from wire.errors import Misuse
-from wire.internal import InternalSecret
+from wire.internal import NO_ADMIN, AdminToken, InternalSecret
 from wire.service import Part, Stack
 from wire.tokens import Keyring
 from wire.version import VERSION
@@ -51,6 +51,7 @@ class UpSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Each kind's own settings, by its name."""
     gateway: Settings = field(default_factory=Settings)
+    admin: AdminToken = NO_ADMIN
 
 
 class System:
@@ -62,7 +63,7 @@ class System:
             store, keys = _open_folder(settings.data)
         limits = StoreLimits(live_requests=settings.live_requests)
         secret = InternalSecret(secrets.token_hex(16))
-        self.discovery = Discovery(settings.host, settings.port, keys, secret=secret)
+        self.discovery = Discovery(settings.host, settings.port, keys, secret=secret, admin=settings.admin)
         site = Site(
             discovery=lambda: [self.discovery.url],
             keys=keys,
