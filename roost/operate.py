@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.live import Live
 
 from roost.parts import ADMIN_VARIABLE, DISCOVERY_URL, EXIT_FAILED, EXIT_USAGE, admin_token, separate
-from roost.render import printable
 from roost.replicas import Replicas, Reply
 from roost.status import merge, table
+from roost.streams import printable
 from wire.clock import SYSTEM_CLOCK
 from wire.errors import BadInput
 

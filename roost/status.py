@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from roost.render import printable
 from roost.replicas import Reply
+from roost.streams import printable
 
 KINDS = ("gateway", "lock", "master", "worker")
 NAME_CHARS = 8
