@@ -289,25 +289,31 @@ class Postgres(Service):
 
     def kill(self) -> None:
         self.freeze()  # so that no backend is added meanwhile
-        self._signal_backends(signal.SIGKILL)
+        backends = self._signal_backends(signal.SIGKILL)
         super().kill()
+        while any(state_of(backend) not in ("", "Z") for backend in backends):  # what they share must be free again
+            time.sleep(0.005)
 
     def freeze(self) -> None:
         super().freeze()
+        while self.is_running() and state_of(self.pid) != "T":
+            time.sleep(0.001)
         self._signal_backends(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self._signal_backends(signal.SIGCONT)
         super().thaw()
 
-    def _signal_backends(self, number: signal.Signals) -> None:
-        """Each is in a process group of its own, so it does not get what the server gets."""
-        assert self._process is not None
+    def _signal_backends(self, number: signal.Signals) -> list[int]:
+        """Each is in a process group of its own, so it does not get what the server gets. Who got it."""
+        signalled = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 parent = int((process / "stat").read_text().rpartition(") ")[2].split()[1])
-                if parent == self._process.pid:
+                if parent == self.pid:
                     os.kill(int(process.name), number)
+                    signalled.append(int(process.name))
+        return signalled
 
     def answers(self) -> bool:
         hello = b"\0\3\0\0user\0roost\0database\0postgres\0\0"
@@ -362,6 +368,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def state_of(pid: int) -> str:
+    """The letter of proc(5): T is stopped, Z has ended and was not waited for; "" for a process that is not there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def say(port: int, words: bytes) -> bytes:

@@ -156,7 +156,7 @@ class Lane:
             for taken in self.points.glob(f"{point}{STOPPED}*"):
                 pid = int(taken.name.rpartition(".")[2])
                 found = [each for kind in self._parts.values() for each in kind if each.child.pid == pid]
-                if found and _is_stopped(pid):
+                if found and services.state_of(pid) == "T":
                     return found[0]
             await asyncio.sleep(LOOK_S)
 
@@ -218,10 +218,6 @@ class Lane:
 def _port_of(discovery: Process) -> int:
     """Where it serves, from its first line."""
     return int(re.findall(r":(\d+)$", discovery.said)[0])
-
-
-def _is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
 
 
 def go_on(process: Process) -> None:
