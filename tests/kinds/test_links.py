@@ -9,9 +9,19 @@ import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from selectolax.lexbor import LexborHTMLParser
 
-from backend.kinds.crawl.links import MAX_LINK_CHARS, MAX_LINKS, MAX_REFERENCES, html_links, page_links
+from backend.kinds.crawl.links import (
+    MAX_LINK_CHARS,
+    MAX_LINKS,
+    MAX_REFERENCES,
+    Links,
+    canonical_link,
+    html_links,
+    page_links,
+)
+from backend.kinds.crawl.plain import MOST_BYTES, plain_tags
 from backend.kinds.crawl.tags import attribute, start_tags
 from backend.kinds.crawl.urls import join
 
@@ -301,3 +311,62 @@ def test_a_page_that_refreshes_to_another_links_to_it(content: str, target: str 
     html = f'<meta http-equiv=Refresh content="{quoted}"><meta name=refresh content="0; url=no"><a href=y>'
     expected = [] if target is None else [join(PAGE, target)]
     assert links(html) == [*expected, join(PAGE, "y")]
+
+
+# --- the short way that plain pages take -------------------------------------------------------------
+
+PLAIN_WORDS = [
+    *WORDS,
+    '<a href="8">',
+    '<A HREF="9" class="k">',
+    '<a b=c"d">',
+    '<img alt="<a href=10>">',
+    '<a href="11"y="z">',
+    '<a data-href="12" hreflang="de" href="13#f">',
+    '<a href="?a=1&amp;b">',
+    '<base href="b/">',
+    '<link rel="canonical" href="14">',
+    '<a rel="nofollow" href="15">',
+    '<meta name="robots" content="nofollow">',
+    '<meta http-equiv="refresh" content="0; url=16">',
+    "<template>",
+    "</template>",
+    "<!-- <a href=17> -->",
+    "<script>'<a href=18>'</script>",
+    "é",
+    "\0",
+]
+
+
+def by_every_tag(body: bytes) -> Links:
+    html = body.decode("utf-8", "replace")
+    return structs.replace(html_links(html, PAGE), canonical=canonical_link(html, PAGE))
+
+
+@given(st.lists(st.sampled_from(PLAIN_WORDS), max_size=12).map("".join))
+@settings(max_examples=1500, deadline=None)
+def test_the_short_way_finds_what_reading_every_tag_finds(html: str) -> None:
+    body = html.encode()
+    assert page_links(body, "text/html; charset=utf-8", PAGE) == by_every_tag(body)
+
+
+@pytest.mark.parametrize("folder", ["/usr/share/doc/postgresql-doc-15/html", "/usr/share/doc/sqlite3"])
+def test_on_a_real_site_the_short_way_is_the_usual_one_and_finds_the_same(folder: str) -> None:
+    pages = [page.read_bytes() for page in sorted(Path(folder).rglob("*.html"))]
+    assert sum(plain_tags(page) is not None for page in pages) > len(pages) * 0.6
+    for page in pages:
+        assert page_links(page, "text/html; charset=utf-8", PAGE) == by_every_tag(page)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        b"<a " * 80_000, b"<a href=" * 30_000, b'<a b="' * 40_000, b"<!--" * 60_000, b"<script" * 35_000,
+        b'="\'' * 80_000,
+        b"<title>" * 35_000, b"<a " + b"x " * 120_000 + b">", b'<a href="' + b"=" * 250_000, b"<img " * 50_000,
+    ],
+    ids=range(10),
+)  # fmt: skip
+def test_a_page_that_is_not_plain_says_so_in_time_that_grows_with_its_size(html: bytes) -> None:
+    assert len(html) <= MOST_BYTES
+    assert plain_tags(html) is None or html.startswith((b'="', b"<a x"))

@@ -69,6 +69,14 @@ _META_ATTRIBUTE = re.compile(rb"""([^\s/>=]++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\
 _CONTENT_CHARSET = re.compile(rb"""charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;"']+))""", re.I)
 
 
+_ASCII_BASED = re.compile("utf-8|iso8859-.*|koi8-.|mac-.*|cp(?:1[0-9]{3}|866|874)")
+
+
+def is_ascii_based(codec: str) -> bool:
+    """Bytes below 128 are ASCII wherever they stand, so that tags may be found before the page is decoded."""
+    return _ASCII_BASED.fullmatch(codec) is not None
+
+
 def codec_of(label: str) -> str | None:
     """The Python codec for an encoding label, or None when it is unknown."""
     label = _SHORT_ISO.sub("iso8859-", label.strip("\t\n\f\r ").lower().removeprefix("x-"))

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from msgspec import Struct, structs
 
-from backend.kinds.crawl.encoding import choose_codec, decode
-from backend.kinds.crawl.tags import HEAD, attribute, start_tags
+from backend.kinds.crawl.encoding import choose_codec, decode, is_ascii_based
+from backend.kinds.crawl.plain import PlainTag, plain_tags
+from backend.kinds.crawl.tags import HEAD, LINKING, attribute, decoded, start_tags
 from backend.kinds.crawl.urls import join, join_all
 
 MAX_LINKS = 10_000
@@ -25,6 +26,7 @@ _REFRESH_CONTENT = re.compile(
     r"""\s*+(?:\d[\d.]*+|\.[\d.]*+)(?:\s*+[;,]\s*+|\s++)(?>(?:url\s*+=\s*+)?)(?:"([^"]*+)|'([^']*+)|([^"'].*+))""",
     re.I | re.S | re.A,
 )
+_WITH_HREF = frozenset((b"a", b"area", b"link"))
 _SHORT_RAW_TEXT = re.compile(r"(<(script|style|title|textarea|iframe|noembed|noframes|xmp)\b[^<>]*+(?<=/))>")
 
 
@@ -45,20 +47,47 @@ class Links(Struct, frozen=True):
 def page_links(body: bytes, content_type: str, url: str) -> Links:
     """The links of the HTML or XHTML page `body` at `url`."""
     codec = choose_codec(body, content_type)
-    html = decode(body, codec)
-    if "xhtml" in content_type.lower():
-        html = _SHORT_RAW_TEXT.sub(r"\1></\2>", html)  # to an HTML parser <script/> would swallow the rest
-    links = html_links(html, url, codec)
-    canonical = canonical_link(html, url)
+    is_xhtml = "xhtml" in content_type.lower()
+    plain = plain_tags(body) if is_ascii_based(codec) and not is_xhtml else None
+    if plain is not None and not _says_more(plain):
+        hrefs = dict.fromkeys([href for name, _, href in plain if href is not None and name != b"link"])
+        references = dict.fromkeys([decoded(href.decode(codec, "replace")).partition("#")[0] for href in hrefs])
+        return _resolved(references, url, codec)
+    if plain is not None:
+        tags = [(name.decode().lower(), text.decode(codec, "replace")) for name, text, _ in plain]
+        links, canonical = _links_of(tags, True, url, codec), _canonical(tags, url)
+    else:
+        html = decode(body, codec)
+        if is_xhtml:
+            html = _SHORT_RAW_TEXT.sub(r"\1></\2>", html)  # to an HTML parser <script/> would swallow the rest
+        links, canonical = html_links(html, url, codec), canonical_link(html, url)
     return structs.replace(links, canonical=canonical) if canonical else links
+
+
+def _says_more(tags: list[PlainTag]) -> bool:
+    """There is more to these tags than the links that are written in the usual way, all of which are to be followed."""
+    if len(tags) > MAX_REFERENCES:
+        return True
+    unusual = b"".join([text for name, text, href in tags if href is None or name not in _WITH_HREF]).lower()
+    if b"href" in unusual or b"refresh" in unusual or b"robots" in unusual:
+        return True
+    said = b"".join([text for _, text, _ in tags]).lower()
+    return b"nofollow" in said or b"canonical" in said
 
 
 def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
     """The links of the text of a page at `url` that was read by `codec`."""
+    may_forbid = "ollow" in html or "OLLOW" in html  # as quick as it gets; few pages have it
+    return _links_of(start_tags(html), may_forbid, url, codec)
+
+
+def _links_of(tags: Iterable[tuple[str, str]], may_forbid: bool, url: str, codec: str) -> Links:
     base: str | None = None
-    is_followed, may_forbid = True, "ollow" in html or "OLLOW" in html  # as quick as it gets; few pages have it
+    is_followed = True
     references: dict[str, bool] = {}
-    for name, attributes in start_tags(html):
+    for name, attributes in tags:
+        if name not in LINKING.names:
+            continue
         if name == "meta":
             is_followed = is_followed and not _forbids_all(attributes)
             reference = _refresh(attributes)
@@ -89,10 +118,16 @@ def canonical_link(html: str, url: str) -> str:
     end = end if end >= 0 else len(html)
     if html.find("anonical", 0, end) < 0 and html.find("ANONICAL", 0, end) < 0:
         return ""
+    return _canonical(start_tags(html, HEAD), url)
+
+
+def _canonical(tags: Iterable[tuple[str, str]], url: str) -> str:
     base = ""
-    for name, attributes in start_tags(html, HEAD):
+    for name, attributes in tags:
         if name == "body":
             break
+        if name not in HEAD.names:
+            continue
         reference = attribute(attributes, "href")
         if reference is None:
             continue

@@ -95,7 +95,7 @@ def attribute(text: str, name: str) -> str | None:
     if found is None:
         return None
     value = found[1] or ""
-    return _decoded(value[1:-1] if value[:1] in ("'", '"') else value)
+    return decoded(value[1:-1] if value[:1] in ("'", '"') else value)
 
 
 @cache
@@ -122,7 +122,8 @@ def _script_end(html: str, position: int) -> int:
     return len(html)
 
 
-def _decoded(value: str) -> str:
+def decoded(value: str) -> str:
+    """An attribute's value as it is meant."""
     return _REFERENCE.sub(_referred, value).replace("\0", "\ufffd") if "&" in value or "\0" in value else value
 
 
