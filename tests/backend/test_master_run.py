@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.kinds.api import PlannedTask
-from backend.master.run import MOST_OUT, OVERDUE_FACTOR, TRUST_MARGIN_S, JobRun
+from backend.master.run import MOST_OUT, OVERDUE_FACTOR, JobRun
 from tests.system.steps import StepsPlan, StepsSpec
 from wire.messages.lock import Grant
 from wire.messages.outcome import Outcome
 from wire.messages.work import Task, TaskResult
 
-LEASE_S = 6.0
-TRUST_S = LEASE_S - TRUST_MARGIN_S
+LEASE_S, TRUST_S = 6.0, 5.0
 DEADLINE_S = 5.0
 
 

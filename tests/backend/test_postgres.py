@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -162,6 +163,42 @@ async def test_p11_a_job_that_ends_while_clients_come_and_go_leaves_nobody_untol
             (status,) = await stores[1].decide([Attach(who, 9, "g3", [name])])
             assert isinstance(status, Statuses)
             assert status.requests[0].state is RequestState.ENDED
+
+
+@asynccontextmanager
+async def meanwhile(sql: str, *values: object) -> AsyncIterator[None]:
+    """Somebody else's transaction has run this and has not ended."""
+    other = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
+    try:
+        async with other.transaction():
+            await other.execute(sql, *values)
+            yield
+    finally:
+        await other.close()
+
+
+async def test_p10_what_one_lock_server_counts_of_a_client_no_other_changes_meanwhile(
+    stores: list[PostgresStore],
+) -> None:
+    ask = Acquire("m1", b"n" * 16, 1, [offer(ANN)])
+    async with meanwhile("SELECT pg_advisory_xact_lock(client_lock($1))", ANN):
+        with pytest.raises(Unavailable):
+            await stores[0].decide([ask])
+        assert (await Desk(stores[1]).acquire(offer(BOB, run=b"bob"), slots=1)).grants
+    (acquired,) = await stores[0].decide([ask])
+    assert isinstance(acquired, Acquired)
+    assert len(acquired.grants) == 1
+
+
+async def test_p11_who_moves_a_request_waits_for_whoever_ends_its_job(stores: list[PostgresStore]) -> None:
+    (grant,) = (await Desk(stores[0]).acquire(offer(ANN), slots=1)).grants
+    attach = Attach(ANN, 5, "g2", ["r1"])
+    async with meanwhile("SELECT 1 FROM jobs WHERE id = $1 FOR UPDATE", grant.job):
+        with pytest.raises(Unavailable):
+            await stores[0].decide([attach])
+    (status,) = await stores[0].decide([attach])
+    assert isinstance(status, Statuses)
+    assert status.requests[0].state is RequestState.WAITING
 
 
 async def test_p14_one_of_the_writes_that_race_for_a_job_wins(

@@ -357,7 +357,11 @@ async def test_a_ticket_opens_the_door_once_and_is_reported(house: House) -> Non
     assert list(server.vitals().redeemed) == []
 
 
-@pytest.mark.parametrize("target", ["/", "/?ticket=", "/?ticket=x", ticket(gateway="other"), ticket(valid_s=-1)])
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/?ticket=", "/?ticket=x", ticket(gateway="other"), ticket(valid_s=-1)],
+    ids=["none", "empty", "no ticket", "foreign", "expired"],
+)
 async def test_without_a_good_ticket_nobody_gets_in(house: House, target: str) -> None:
     server = await house.serve(keyring=KEYS, require_ticket=True, incarnation="me")
     client = await house.connect(server)

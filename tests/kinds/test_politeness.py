@@ -205,7 +205,11 @@ async def test_retry_after_holds_back_the_whole_host_in_all_workers() -> None:
         assert (await visit(workers, site.url)).reason is None
 
 
-@pytest.mark.parametrize("text", ["86400", "9" * 5000, formatdate(SYSTEM_CLOCK.wall() + 9999, usegmt=True)])
+@pytest.mark.parametrize(
+    "text",
+    ["86400", "9" * 5000, formatdate(SYSTEM_CLOCK.wall() + 9999, usegmt=True)],
+    ids=["seconds", "absurd", "date"],
+)
 async def test_a_host_that_wants_hours_of_pause_is_not_asked_again(text: str) -> None:
     async with serve({"": error(429, Retry_After=text), "x": page()}) as site, runners() as workers:
         assert (await visit(workers, site.url)).reason == "status_429"
