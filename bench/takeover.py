@@ -1,8 +1,10 @@
 """``python -m bench takeover``: how long a job waits for another master after kill -9 of its own, what is done again.
 
-Several masters crawl slow sites, each job one of its own. One master after the other is killed and replaced. For each
-job that it held: the time until another held it by the store's own log, and until the site was asked for the next page.
-The log of the site tells which pages were fetched twice. Every crawl has to find all there is.
+Several masters crawl slow sites, each job one of its own. One master after the other is killed and replaced, once every
+job has finished a level since its last take-over: who loses two masters in a row may be what kills them, and waits for
+one that has nothing else to lose (P16). For each job that it held: the time until another held it by the store's own
+log, and until the site was asked for the next page. The log of the site tells which pages were fetched twice. Every
+crawl has to find all there is.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ LOOK_S = 0.1
 TAKEN_WITHIN_S = 60.0
 JOBS_OF = "SELECT coalesce(json_agg(id), '[]') FROM roost.jobs WHERE state = 'running' AND owner = '{owner}'"
 SPEC_OF = "SELECT encode(spec, 'hex') FROM roost.jobs WHERE id = {job}"
+TAKEN_COUNT = "SELECT count(*) FROM roost.jobs WHERE state = 'running' AND attempt > 0"
 STATE_OF = "SELECT state FROM roost.jobs WHERE id = {job}"
 TAKEN = """
 SELECT coalesce(json_agg(json_build_array(job, at, state)), '[]') FROM (
@@ -164,6 +167,8 @@ class Takeover:
 
     async def _round(self) -> None:
         """Kill the one with the most jobs, at any time between two beats; wait until others have them."""
+        while await self._sql(TAKEN_COUNT) != "0":  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
         await asyncio.sleep(random.uniform(0.0, 2.0))
         held = {name: json.loads(await self._sql(JOBS_OF.format(owner=name))) for name in self._masters}
         name = max(held, key=lambda each: len(held[each]))
