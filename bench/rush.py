@@ -2,9 +2,9 @@
 
 Discovery and three bare gateways, each a process; clients in as many load processes as they need, each client at an
 address of its own (`bench.seekers`: they do what the Python client does). First all clients come at one moment. Then
-one gateway is killed (-9), and its clients come back at one moment. Then discovery is killed while some clients come,
-and started again. Fails when the gateways are not even, somebody is refused too often or waits too long, or a connected
-client notices that discovery was away.
+one gateway is killed (-9), and its clients come back at one moment; then all gateways are killed, and started again.
+Last, discovery is killed while some clients come, and started again. Fails when the gateways are not even, somebody
+is refused too often or waits too long, or a connected client notices that discovery was away.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ EVEN, EVEN_AFTER_KILL = 1.02, 1.05
 """The largest gateway over the mean."""
 
 BACK_S = 15.0
+OUTAGE_S, ALL_BACK_S = 5.0, 45.0
+"""How long no gateway is there, beside the time of a start; and in how long after it all must be back."""
+
 REFUSALS = 2
 NEWCOMERS = 500
 AWAKE_S = INTERVAL_S + 0.5
@@ -57,9 +60,11 @@ def run(options: argparse.Namespace) -> Report:
     with clustered(options.gateways, options.replicas) as cluster, _throng(options.clients, cluster) as throng:
         _all_come(report, cluster, throng, options.clients)
         _one_is_killed(report, cluster, throng)
+        _all_are_killed(report, cluster, throng)
         _discovery_is_killed(report, cluster, throng)
     report.remarks += [
-        "s: from the moment until the last client is connected; largest: of the gateways, over their mean",
+        "s: from the moment until the last client is connected, or from when the gateways serve again where all were "
+        "killed; largest: of the gateways, over their mean",
         "refusals: tries that ended without a connection, whatever the reason, an answer too late among them",
     ]
     return report
@@ -190,6 +195,25 @@ def _one_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
     report.require(f"a gateway is killed: all connected again within {BACK_S:g} s", is_back)
     report.require(f"... no gateway more than {EVEN_AFTER_KILL - 1:.0%} over the mean", largest <= EVEN_AFTER_KILL)
     report.require(f"... no client refused more than {REFUSALS} times", figures.most_refused <= REFUSALS)
+
+
+def _all_are_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
+    """Nobody has room for a while, so the whole crowd is told when to come again."""
+    throng.mark()
+    lost = sum(cluster.held())
+    for gateway in cluster.gateways:
+        gateway.kill()
+    time.sleep(OUTAGE_S)
+    start_all(cluster.gateways)
+    served_s = time.monotonic()
+    took_s, figures = throng.wait(served_s, lost)
+    phase = f"all gateways killed, and started again: {lost:,} come back"
+    largest = _tell(report, phase, cluster, took_s, figures)
+    report.require(
+        f"all gateways are killed and started again: all connected {ALL_BACK_S:g} s later",
+        figures.connected == figures.present and took_s <= ALL_BACK_S,
+    )
+    report.require(f"... the largest gateway at most {EVEN - 1:.0%} over the mean", largest <= EVEN)
 
 
 def _discovery_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
