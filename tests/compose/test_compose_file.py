@@ -24,7 +24,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", EXAMPLE, re.M))
 DEFAULTS = dict(re.findall(r"^#(\w+)=(.*)$", EXAMPLE, re.M))
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
-FROM_ENVIRONMENT_ONLY = {"ROOST_KEYS", "ROOST_SECRET"}
+FROM_ENVIRONMENT_ONLY = {"ROOST_ADMIN_TOKEN", "ROOST_KEYS", "ROOST_SECRET"}
 REPLICAS = {"discovery": 2, "gateway": 3, "lock": 2, "master": 2, "worker": 3}
 ENGINES = {"rabbitmq", "redis", "postgres"}
 
