@@ -22,6 +22,15 @@ POSTGRESQL = _DOC / "postgresql-doc-15/html"
 SQLITE = _DOC / "sqlite3"
 """From the packages postgresql-doc-15 and sqlite3-doc (`tools/setup-tests`); their start pages are ``index.html``."""
 
+_MORE = Path(__file__).parent.parent / "build/more-sites/usr/share/doc"
+PYTHON = _MORE / "python3.11/html"
+APACHE = _MORE / "apache2-doc/manual/en"
+GIT = _MORE / "git/html"
+"""From python3.11-doc, apache2-doc and git-doc, which are only unpacked."""
+
+URL_TESTS = next(Path(__file__).parent.parent.glob("build/urls/**/urltestdata.json"), Path("urltestdata.json"))
+"""The URL standard's test data, unpacked by `tools/setup-tests`."""
+
 
 def level_sizes(folder: Path, depth: int = 2) -> tuple[int, ...]:
     """URLs in each level by `breadth_first`: they differ a little from one update of a package to the next."""

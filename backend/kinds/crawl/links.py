@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from backend.kinds.crawl.encoding import choose_codec, decode, is_ascii_based
 from backend.kinds.crawl.plain import PlainTag, plain_tags
 from backend.kinds.crawl.tags import HEAD, LINKING, attribute, decoded, start_tags
-from backend.kinds.crawl.urls import join, join_all
+from backend.kinds.crawl.urls import join, join_all, without_fragment
 
 MAX_LINKS = 10_000
 """Links listed per page: more than any page for people has, so that a page for crawlers costs little."""
@@ -51,7 +51,7 @@ def page_links(body: bytes, content_type: str, url: str) -> Links:
     plain = plain_tags(body) if is_ascii_based(codec) and not is_xhtml else None
     if plain is not None and not _says_more(plain):
         hrefs = dict.fromkeys([href for name, _, href in plain if href is not None and name != b"link"])
-        references = dict.fromkeys([decoded(href.decode(codec, "replace")).partition("#")[0] for href in hrefs])
+        references = dict.fromkeys([without_fragment(decoded(href.decode(codec, "replace"))) for href in hrefs])
         return _resolved(references, url, codec)
     if plain is not None:
         tags = [(name.decode().lower(), text.decode(codec, "replace")) for name, text, _ in plain]
@@ -96,7 +96,7 @@ def _links_of(tags: Iterable[tuple[str, str]], may_forbid: bool, url: str, codec
         if reference is None:
             continue
         if name != "base":
-            reference = reference.partition("#")[0]
+            reference = without_fragment(reference)
             forbids = may_forbid and _forbids(attributes)
             references[reference] = not forbids or references.get(reference, False)
             if len(references) > MAX_REFERENCES:
