@@ -27,7 +27,7 @@ $(DEV): $(ROOST)
 	@touch $@
 
 setup-tests: $(DEV)
-	@bash tools/setup-tests
+	@bash tools/setup-tests "$(BIN)/python"
 
 which-page:
 	@test -n "$(URL)" || { echo 'say which page: make crawl URL=https://example.org DEPTH=2' >&2; exit 2; }

@@ -31,6 +31,9 @@ GIT = _MORE / "git/html"
 URL_TESTS = next(Path(__file__).parent.parent.glob("build/urls/**/urltestdata.json"), Path("urltestdata.json"))
 """The URL standard's test data, unpacked by `tools/setup-tests`."""
 
+PROTEGO = Path(__file__).parent.parent / "build/protego/tests"
+"""Protego's own tests, and the robots.txt of 4,000 sites in ``test_data``; from its sources, by `tools/setup-tests`."""
+
 
 def level_sizes(folder: Path, depth: int = 2) -> tuple[int, ...]:
     """URLs in each level by `breadth_first`: they differ a little from one update of a package to the next."""

@@ -57,6 +57,9 @@ def allows(text: str | bytes, path: str, token: str = "roost") -> bool:
         ("User-agent: *\nDisallow: /a/*/c", ["/a/c"], ["/a/b/c", "/a/b/d/c?x"]),
         ("User-agent: *\nDisallow: /caf%C3%A9\nDisallow: /ツ", ["/cafe"], ["/caf%c3%a9", "/%E3%83%84"]),
         ("User-agent: *\nDisallow: /?q=", ["/", "/?p=1"], ["/?q=1"]),
+        ("User-agent: *Other*\nDisallow: /\nUser-agent: *\nDisallow: /a", ["/b"], ["/a"]),
+        ("User-agent roost\nDisallow: /a", ["/b"], ["/a"]),
+        ("User-agent: *\nDisallow: /a\nUser-agent names: see above\nAllow: /a/b", ["/a/b"], ["/a"]),
     ],
 )
 def test_rules_mean_what_the_standard_says(text: str, allowed: list[str], forbidden: list[str]) -> None:
@@ -104,9 +107,8 @@ def test_groups_of_others_change_nothing(text: str) -> None:
 
 
 def test_a_crawler_is_called_by_the_first_word_of_its_user_agent() -> None:
-    assert [product_token(text) for text in ("Roost/0.1 (x)", "My-Bot", "*", "", "0x")] == [
-        *("roost", "my-bot", "*", "", "")
-    ]
+    names = ("Roost/0.1 (x)", "My-Bot", "*", "", "0x")
+    assert [product_token(text) for text in names] == ["roost", "my-bot", "", "", ""]
 
 
 def test_what_comes_after_the_first_500_kib_is_not_read() -> None:

@@ -17,10 +17,11 @@ MOST_DELAY_S = 300.0
 """A longer crawl-delay counts as this one: a site that wants nobody says so with Disallow."""
 
 _LINE = re.compile(r"\r\n?|\n")
-_AGENT = re.compile(r"user[ -]?agent\s*:?\s*(.*)", re.I)
+_AGENT = re.compile(r"user[ -]?agent(?:\s*:|\s+(?!.*:(?:\s|$)))\s*(.*)", re.I)
+"""The colon may be missing, but not where another one stands as such: ``User-agent names: see above`` is nobody's."""
 _ASIDE = re.compile(r"(?:site-?maps?|host)\s*:", re.I)
 """Concerns no group, and ends none."""
-_TOKEN = re.compile(r"\*|[a-z_-]*", re.I)
+_TOKEN = re.compile(r"[a-z_-]*", re.I)
 
 
 def product_token(user_agent: str) -> str:
@@ -42,9 +43,8 @@ def our_rules(body: bytes, token: str) -> str:
             if not is_opening:
                 is_ours = is_general = False
             is_opening = True
-            name = product_token(agent[1])
-            is_general |= name == "*"
-            if name == token:
+            is_general |= agent[1] == "*"  # not *Other*, which some sites name with wildcards
+            if product_token(agent[1]) == token:
                 is_ours, named = True, named or {}
         elif line and not _ASIDE.match(line):
             is_opening = False
