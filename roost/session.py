@@ -5,7 +5,7 @@ A request lives in `Pending` from `submit` to its end, over any number of connec
             submit sent        accepted            result, expired, error
       NEW ─────────────▶ SENT ──────────▶ ACCEPTED ────────────────────▶ ended
        ▲                  │ ▲                │
-       └── link lost ─────┘ └──── unknown ───┘   (said again, marked `again`)
+       └── link lost ─────┘ └──── unknown ───┘   (both said again, marked `again`)
 
 After a reconnect what was accepted is resumed and what was not is submitted again: the same id with the same spec is
 the same request (P3), so nothing is doubled. Parts of a result are counted from 0 again on each connection (P29). A
@@ -14,7 +14,7 @@ result is acknowledged whenever it comes, and handed on once (I3): ids that ende
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -31,7 +31,11 @@ from wire.messages.client import MAX_IDS, Ack, Cancel, FromGateway, Hello, Limit
 from wire.messages.outcome import Outcome
 
 REPEATED_ACKS = 100
-"""Acknowledgements on a link that broke, said once more on the next: the last of them may have been lost with it."""
+"""The last so many acknowledgements are said again on the next links: they may have been lost with the one before."""
+
+ACK_REPEATS = 3
+"""On so many links. While the store is away a gateway keeps what it is told, and loses it when it dies: of 9,000
+requests of clients whose gateways were killed every ten seconds, two were never known to be acknowledged with one."""
 
 REMEMBERED_ENDS = 10_000
 """Ended requests whose repeats are known; a repeat comes within moments of its first."""
@@ -79,7 +83,8 @@ class Session:
         self._limits: Limits | None = None
         self._pending: dict[str, Pending] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
-        self._acked: deque[str] = deque(maxlen=REPEATED_ACKS)
+        self._acked: OrderedDict[str, int] = OrderedDict()
+        """Acknowledged requests, and on how many more links that is to be said."""
 
     @property
     def is_welcome(self) -> bool:
@@ -133,8 +138,8 @@ class Session:
         self._limits = None
         for pending in self._pending.values():
             pending.parts.clear()
-            if pending.stage is Stage.SENT:
-                pending.stage = Stage.NEW
+            if pending.stage is Stage.SENT:  # its offer may be on its way, and must not be answered past it
+                pending.stage, pending.again = Stage.NEW, True
 
     def forget_token(self) -> None:
         """The gateway refused the session: be a new client, for whom nothing is accepted yet."""
@@ -164,8 +169,7 @@ class Session:
     def _welcome(self, welcome: protocol.Welcome) -> list[Effect]:
         self.token, self._limits = welcome.session, welcome.limits
         effects: list[Effect] = [Welcomed(welcome.session)]
-        effects += [Send(Ack(request)) for request in self._acked]
-        self._acked.clear()
+        effects += self._acks_again()
         known = [p.id for p in self._pending.values() if p.stage is Stage.ACCEPTED or (p.is_cancelled and p.was_sent)]
         effects += [Send(Resume(known[first : first + MAX_IDS])) for first in range(0, len(known), MAX_IDS)]
         for pending in list(self._pending.values()):
@@ -173,6 +177,12 @@ class Session:
                 effects.append(Send(Cancel(pending.id)))
             elif pending.stage is Stage.NEW:
                 effects += self._say(pending)
+        return effects
+
+    def _acks_again(self) -> list[Effect]:
+        effects: list[Effect] = [Send(Ack(request)) for request in self._acked]
+        left = ((request, count - 1) for request, count in self._acked.items() if count > 1)
+        self._acked = OrderedDict(left)
         return effects
 
     def _say(self, pending: Pending) -> list[Effect]:
@@ -216,7 +226,9 @@ class Session:
             return self._on_damage(pending, message.parts)
         summary = b"" if message.summary is UNSET else bytes(message.summary)
         answer = Answer(message.outcome, tuple(pending.parts), summary, message.failure)
-        self._acked.append(pending.id)
+        self._acked[pending.id] = ACK_REPEATS
+        if len(self._acked) > REPEATED_ACKS:
+            self._acked.popitem(last=False)
         return [*self._end(pending, answer), Send(Ack(pending.id))]
 
     def _on_damage(self, pending: Pending, expected_count: int) -> list[Effect]:

@@ -60,11 +60,13 @@ class Account:
     moves: list[dict[str, Any]]
     parts: list[str]
 
-    def unsettled(self, requests: Iterable[str]) -> list[str]:
-        """Requests that are not acknowledged yet, and jobs that are not over."""
-        left = [f"request {each} is {self.requests.get(each, 'not stored')}" for each in requests
-                if self.requests.get(each) != "acked"]  # fmt: skip
-        return left + [f"job {job['id']} is {job['state']}" for job in self.jobs if job["state"] in LIVE]
+    def unsettled(self, requests: Iterable[str]) -> dict[str, str]:
+        """Requests that are not acknowledged yet, and jobs that are not over, each with what is to be said of it."""
+        states = {each: self.requests.get(each, "not stored") for each in requests}
+        left = {each: f"request {each} is {state}" for each, state in states.items() if state != "acked"}
+        return left | {
+            f"{job['id']}": f"job {job['id']} is {job['state']}" for job in self.jobs if job["state"] in LIVE
+        }
 
     def violations(self) -> list[str]:
         """What must never be: a token that went back, two outcomes, a part that is not of the run that ended."""

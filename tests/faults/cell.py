@@ -171,7 +171,7 @@ class Trial:
                     with suppress(subprocess.CalledProcessError):
                         postgres, database = self._lane.engines.postgres, self._lane.database
                         account = await asyncio.to_thread(audit.look, postgres, database, self._ids)
-                        left = account.unsettled(self._ids)
+                        left = list(account.unsettled(self._ids).values())
                         if not left:
                             return account
                     await asyncio.sleep(0.3)

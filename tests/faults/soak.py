@@ -12,7 +12,7 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
@@ -216,21 +216,23 @@ class Soak:
             tally.lost += witness.lost()
             tally.doubled += witness.doubled()
             tally.strayed += witness.strayed()
-        account = await self._settled([request for witness in witnesses for request in witness.asked])
+        asked = {request: witness for witness in witnesses for request in witness.asked}
+        account = await self._settled(asked)
         tally.wrong += account.violations()
         tally.takeovers = account.takeovers()
         self._lane.forget_dead(self._listen_to)
         for line in self._lane.complaints():
             self._listen_to(line)
 
-    async def _settled(self, requests: list[str]) -> audit.Account:
+    async def _settled(self, asked: Mapping[str, Witness]) -> audit.Account:
         """The store's account, when it has heard of every acknowledgement, or has not for long."""
         deadline = time.monotonic() + 60.0
         while True:
             with suppress(subprocess.CalledProcessError):
                 account = await asyncio.to_thread(audit.look, self._lane.engines.postgres, self._lane.database)
-                left = account.unsettled(requests)
+                left = account.unsettled(asked)
                 if not left or time.monotonic() > deadline:
-                    self.tally.wrong += left
+                    self.tally.wrong += left.values()
+                    self.tally.wrong += [asked[request].story(request) for request in left if request in asked]
                     return account
             await asyncio.sleep(1.0)

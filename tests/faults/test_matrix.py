@@ -117,7 +117,11 @@ def test_i4_tokens_that_go_back_second_outcomes_and_foreign_parts_are_seen() -> 
 def test_what_is_not_acknowledged_or_not_over_is_not_settled() -> None:
     job = {"id": 1, "state": "running", "token": 2}
     account = Account({"a": "acked", "b": "waiting"}, [job], [], [])
-    assert account.unsettled(["a", "b", "c"]) == ["request b is waiting", "request c is not stored", "job 1 is running"]
+    assert list(account.unsettled(["a", "b", "c"]).values()) == [
+        "request b is waiting",
+        "request c is not stored",
+        "job 1 is running",
+    ]
 
 
 def test_a_name_tells_point_victim_and_action() -> None:

@@ -159,6 +159,13 @@ class Witness:
             return all(_is_begun(part, level) for part, level in zip(end.parts, expected, strict=False))
         return end.outcome is Outcome.DONE and list(end.parts) == expected
 
+    def story(self, request: str) -> str:
+        """All that it heard of one request, and on which of its connections, for who has to find out."""
+        heard = [f"{each.kind.__name__} on {each.connection}" for each in self.log if each.request == request]
+        words = "cancelled, " if request in self.cancelled else ""
+        ends = [end.what for end in self.ends[request]]
+        return f"{request}: {words}{', '.join(heard)}; ended {ends}; it is on connection {self._route.count} now"
+
     # --- what it can say against the system ----------------------------------------------------------
 
     def lost(self) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from msgspec import Raw
 
 from roost.effects import Answer, Effect, Ended, Restart, Send
-from roost.session import Session
+from roost.session import ACK_REPEATS, Session
 from wire.messages import client as protocol
 from wire.messages.client import FromClient, FromGateway, Limits
 from wire.messages.outcome import Outcome
@@ -164,7 +164,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert self.session.unfinished() == []
         for request, answer in self.answers.items():
             job = self.service.jobs.get(request, Job([], is_acknowledged=True))
-            assert job.is_acknowledged or self.lost_acks[request] > 1 or request in self.cancelled
+            assert job.is_acknowledged or self.lost_acks[request] > ACK_REPEATS or request in self.cancelled
             assert list(answer.parts) == job.parts or request in self.cancelled
             assert answer.outcome is Outcome.DONE or request in self.cancelled
 

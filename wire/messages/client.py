@@ -33,7 +33,11 @@ class Hello(ClientMessage, tag="hello", frozen=True):
 
 
 class Submit(ClientMessage, tag="submit", frozen=True):
-    """Ask for a job. `stream` wants progress and levels; `again` repeats a request that was `unknown`."""
+    """Ask for a job. `stream` wants progress and levels.
+
+    `again` repeats a request that was `unknown`, or not answered before its connection broke. It may be stored already,
+    so that it is not answered from the cache, past the store, where its outcome would wait to be acknowledged.
+    """
 
     id: RequestId
     kind: Annotated[str, Meta(max_length=64)]
