@@ -1,9 +1,10 @@
 """What every component runs to be known: beats to each replica of discovery, and what comes back.
 
 Replicas share nothing, so each hears every beat and answers for itself; one that just started is whole
-again after one beat. One round takes one snapshot (P31) and sends it to all replicas at once; a replica that
-does not answer within the interval is left for the next round. Redeemed tickets are repeated to a replica
-until it acknowledged a beat that carried them, or until they would have expired anyway.
+again after one beat. One round takes one snapshot (P31) and sends it to all replicas at once; a replica that does not
+answer within the interval is left for a later round. Its beat is not taken back: while a crowd knocks, a connection
+waits its turn at discovery's door, and who gives up and comes again stands at the end. Redeemed tickets are repeated
+to a replica until it acknowledged a beat that carried them, or until they would have expired anyway.
 
 While no replica answers, the last answer stands: discovery away means that nobody new is found, not that
 anything stops.
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _INTERVAL_BOUNDS_S = (0.02, 60.0)
 _SHORTEST_WAIT_S = 0.5
+_PATIENCE_S = 10.0
+"""How long a beat is on its way before it is given up; 4,096 connections can stand at discovery's door."""
 _OUTAGES = (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError)
 
 
@@ -67,6 +70,8 @@ class _Replica:
         self.acknowledged = 0
         self.answer: BeatAnswer | None = None
         self.answers_now = False
+        self.asked: asyncio.Task[str | None] | None = None
+        """The last beat: why it did not count, or None. The next one waits for its end."""
 
 
 class Registrar:
@@ -137,7 +142,10 @@ class Registrar:
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            asked = [replica.asked for replica in self._replicas if replica.asked is not None]
+            for beat in asked:
+                beat.cancel()
+            await asyncio.gather(self._task, *asked, return_exceptions=True)
             self._task = None
         if self._session is not None:
             await self._session.close()
@@ -151,7 +159,8 @@ class Registrar:
         body = pack(ReservePlaces(self.incarnation, min(count, MAX_PLACES), is_leaving))
         for replica in sorted(self._replicas, key=lambda replica: not replica.answers_now):
             try:
-                return read_places(await self._post(replica.places_url, body)).places
+                patience_s = max(self._interval_s, _SHORTEST_WAIT_S)
+                return read_places(await self._post(replica.places_url, body, patience_s)).places
             except _OUTAGES as problem:
                 log.info("no places", extra={"action": "no_places", "reason": _reason(replica.places_url, problem)})
         return []
@@ -171,13 +180,28 @@ class Registrar:
         vitals = self._snapshot()
         self._sequence += 1
         self._note_redeemed(vitals.redeemed)
-        problems = await asyncio.gather(*(self._beat(replica, vitals, self._sequence) for replica in self._replicas))
-        self._tell_of_change(problems)
+        asked = [self._ask(replica, vitals) for replica in self._replicas]
+        await asyncio.wait(asked, timeout=max(self._interval_s, _SHORTEST_WAIT_S))
+        self._tell_of_change(
+            [self._outcome(replica, beat) for replica, beat in zip(self._replicas, asked, strict=True)]
+        )
         answers = [replica.answer for replica in self._replicas if replica.answers_now and replica.answer]
         if answers:
             low, high = _INTERVAL_BOUNDS_S
             self._interval_s = min(max(min(answer.interval_s for answer in answers), low), high)
             await self._obey([answer.directions for answer in answers])
+
+    def _ask(self, replica: _Replica, vitals: Vitals) -> asyncio.Task[str | None]:
+        """The beat that is on its way to the replica; a new one, when there is none."""
+        if replica.asked is None or replica.asked.done():
+            replica.asked = asyncio.create_task(self._beat(replica, vitals, self._sequence))
+        return replica.asked
+
+    def _outcome(self, replica: _Replica, beat: asyncio.Task[str | None]) -> str | None:
+        if beat.done():
+            return beat.result()
+        replica.answers_now = False
+        return f"{replica.beat_url}: no answer yet"
 
     async def _obey(self, asked: Sequence[Directions]) -> None:
         """Follow an operator's order of any replica; how many clients to give away the first alone says.
@@ -205,7 +229,7 @@ class Registrar:
         """Send one beat to one replica; why it did not count, or None."""
         body = pack(self._make_beat(replica, vitals, sequence))
         try:
-            answer = read_beat_answer(await self._post(replica.beat_url, body))
+            answer = read_beat_answer(await self._post(replica.beat_url, body, _PATIENCE_S))
         except _OUTAGES as problem:
             replica.answers_now = False
             return _reason(replica.beat_url, problem)
@@ -214,11 +238,11 @@ class Registrar:
         replica.answers_now = True
         return None
 
-    async def _post(self, url: str, body: bytes) -> bytes:
+    async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:
         """The answer of one replica. Raises one of `_OUTAGES`."""
         if self._session is None:
             raise Unavailable("discovery", "the registrar does not run")
-        timeout = aiohttp.ClientTimeout(total=max(self._interval_s, _SHORTEST_WAIT_S))
+        timeout = aiohttp.ClientTimeout(total=patience_s)
         async with self._session.post(url, data=body, timeout=timeout) as response:
             if response.status != 200:
                 raise Unavailable("discovery", f"the answer was {response.status}")

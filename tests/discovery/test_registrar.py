@@ -46,6 +46,7 @@ class RecordingReplica:
         self.beats: list[Beat] = []
         self.answers = True
         self.locks: list[str] = []
+        self.delay_s = 0.0
         self._runner = web.AppRunner(web.Application(), access_log=None, shutdown_timeout=0.1)
 
     async def start(self) -> str:
@@ -60,6 +61,7 @@ class RecordingReplica:
     async def _take(self, request: web.Request) -> web.Response:
         beat = read_beat(await request.read())
         self.beats.append(beat)
+        await asyncio.sleep(self.delay_s)
         if not self.answers:
             return web.Response(status=500)
         return web.Response(body=pack(BeatAnswer(beat.sequence, INTERVAL_S, self.locks, workers=["w"])))
@@ -178,6 +180,26 @@ async def test_p31_lock_servers_are_kept_while_discovery_is_away(replicas: list[
     await until(lambda: not registrar.is_known())
     assert registrar.locks() == ["http://a", "http://b"]
     await registrar.stop()
+
+
+async def test_a_beat_that_waits_at_a_crowded_door_keeps_its_place_and_others_are_not_held_up(
+    replicas: list[RecordingReplica],
+) -> None:
+    """A replica that takes longer than the interval hears of it in the end; the other has heard of every round."""
+    slow, quick = replicas
+    slow.delay_s = 3.0
+    registrar = make_registrar([await slow.start(), await quick.start()], lambda: Vitals(1, 0))
+    await registrar.start()
+    try:
+        assert registrar.is_known()
+        slow.locks = ["http://lock"]
+        await until(lambda: registrar.locks() == ["http://lock"])
+        assert len(slow.beats) <= 2
+        assert len(quick.beats) > len(slow.beats) + 1
+        slow.delay_s = 0.0
+        await until(lambda: len(slow.beats) > 10)
+    finally:
+        await registrar.stop()
 
 
 async def test_a_wrong_secret_leaves_the_component_unknown_and_says_why(
