@@ -30,10 +30,11 @@ setup-tests: $(DEV)
 	@bash tools/setup-tests "$(BIN)/python"
 
 which-page:
-	@test -n "$(URL)" || { echo 'say which page: make crawl URL=https://example.org DEPTH=2' >&2; exit 2; }
+	@test -n "$$PAGE" || { echo 'say which page: make crawl URL=https://example.org DEPTH=2' >&2; exit 2; }
 
+crawl: export PAGE = $(value URL)
 crawl: which-page $(ROOST) ## make crawl URL=https://example.org DEPTH=2 ARGS="--format json"
-	@$(BIN)/roost crawl "$(URL)" --depth $(DEPTH) $(ARGS)
+	@$(BIN)/roost crawl "$$PAGE" --depth $(DEPTH) $(ARGS)
 
 up: $(ROOST) ## the whole system in one process
 	@$(BIN)/roost up $(ARGS)

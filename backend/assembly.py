@@ -29,6 +29,7 @@ from wire.errors import Misuse
 from wire.internal import NO_SECRET, InternalSecret
 from wire.messages.moves import Directions, Place
 from wire.messages.registry import ComponentKind
+from wire.public_url import checked_public_url
 from wire.service import Hooks, Part
 from wire.tokens import Keyring
 
@@ -108,8 +109,9 @@ class Registration:
 def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Part]:
     """A lock server on host and port; others reach it at `public_url`, by default where it listens.
 
-    Raises Misuse when it listens on every address and so has none to tell.
+    Raises Misuse when it listens on every address and so has none to tell, or for a URL that is none.
     """
+    checked_public_url(public_url, "http", "https")
     if not public_url and host in EVERY_ADDRESS:
         raise Misuse(f"the lock server listens on {host}: say how others reach it (--public-url http://NAME:PORT)")
     server = LockServer(site.engines.store(), site.secret, host, port, site.clock)
@@ -157,8 +159,9 @@ def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Par
 def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticket: bool) -> tuple[list[Part], Server]:
     """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens.
 
-    Raises Misuse when it listens on every address and so has none to tell.
+    Raises Misuse when it listens on every address and so has none to tell, or for a URL that is none.
     """
+    checked_public_url(public_url, "ws", "wss")
     if not public_url and settings.host in EVERY_ADDRESS:
         raise Misuse(f"the gateway listens on {settings.host}: say how clients reach it (--public-url ws://NAME:PORT)")
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()

@@ -8,9 +8,9 @@ from wire.codec import to_json
 
 
 def in_json(value: object, status: int = 200) -> web.Response:
-    """A value as JSON."""
+    """A value as JSON, one line."""
     headers = {"Cache-Control": "no-store"}
-    return web.Response(body=to_json(value), status=status, content_type="application/json", headers=headers)
+    return web.Response(body=to_json(value) + b"\n", status=status, content_type="application/json", headers=headers)
 
 
 def refuse(status: int, code: str, message: str, retry_after_s: int | None = None) -> web.Response:

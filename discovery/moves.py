@@ -128,6 +128,10 @@ class Moves:
             known = ", ".join(self._addresses()) or "none"
             return refuse(404, "not_found", f"no gateway {order.gateway} is known; there are: {known}")
         beat = gateway.beat
+        has_others = bool(set(self._table.addresses(ComponentKind.GATEWAY)) - {beat.address})
+        if beat.load and not (order.undo or order.force or has_others):
+            advice = "they would have nowhere to go: start another, or ask with force (roost drain --force)"
+            return refuse(409, "last_gateway", f"no other gateway takes clients, {advice}")
         self._orders = {name: (other, until) for name, (other, until) in self._orders.items() if until > now}
         self._orders[beat.incarnation] = order, now + ORDER_S
         is_done = beat.draining is not order.undo

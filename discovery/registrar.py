@@ -244,6 +244,8 @@ class Registrar:
             raise Unavailable("discovery", "the registrar does not run")
         timeout = aiohttp.ClientTimeout(total=patience_s)
         async with self._session.post(url, data=body, timeout=timeout) as response:
+            if response.status == 401:
+                raise Unavailable("discovery", "it refuses us: set ROOST_SECRET to what discovery was started with")
             if response.status != 200:
                 raise Unavailable("discovery", f"the answer was {response.status}")
             return await response.read()

@@ -21,6 +21,7 @@ from wire.clock import SYSTEM_CLOCK
 from wire.errors import Misuse
 from wire.internal import InternalSecret
 from wire.messages.registry import ComponentKind
+from wire.public_url import checked_public_url
 from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
@@ -61,6 +62,7 @@ def serve(options: Options) -> int:
 
 
 def _server(options: Options) -> tuple[Server, Registrar | None]:
+    checked_public_url(options.public_url, "ws", "wss")
     keyring = Keyring.from_text(options.keys) if options.keys else None
     app = load_application(options.app)
     bearer = None

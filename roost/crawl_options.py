@@ -35,7 +35,7 @@ Depth = Annotated[
         min=0,
         max=MAX_DEPTH,
         envvar="ROOST_DEPTH",
-        help="How many links away to list.",
+        help="How many links away to list; the last level is listed, not fetched.",
         rich_help_panel=_FOLLOWED,
     ),
 ]
@@ -107,7 +107,8 @@ Detail = Annotated[
     typer.Option(
         "--detail",
         envvar="ROOST_DETAIL",
-        help="Tell of each page its status, the page that links to it, its type, size, time and canonical URL.",
+        help="Tell of each fetched page its status, the page that links to it, type, size, time, where it redirects "
+        "and its canonical URL.",
         rich_help_panel=_WRITTEN,
     ),
 ]
@@ -190,7 +191,7 @@ Output = Annotated[
         "-o",
         metavar="FILE",
         envvar="ROOST_OUTPUT",
-        help="Write to a file, whole or not at all.",
+        help="Write to a file, whole or not at all; - is standard output.",
         rich_help_panel=_WRITTEN,
     ),
 ]

@@ -103,9 +103,9 @@ def _tree(result: CrawlResult) -> Iterator[str]:
 
 
 def _note(row: Row) -> str:
+    page, on = row.page, f"linked from {row.parent}" if row.page is not None and row.parent else ""
     if row.outcome:
-        return f"  [{row.outcome}: {row.reason}]"
-    page = row.page
+        return f"  [{row.outcome}: {row.reason}{f', {on}' if on else ''}]"
     if page is None:
         return ""
     said = (
@@ -114,6 +114,7 @@ def _note(row: Row) -> str:
         f"{page.bytes:,} bytes" if page.bytes is not None else "",
         f"{page.time_s:.3f} s" if page.time_s is not None else "",
         f"landed at {page.landed}" if page.landed else "",
+        on,
         f"nothing extracted: {page.trouble}" if page.trouble else "",
         f"canonical {page.canonical}" if page.canonical not in ("", row.url) else "",
     )

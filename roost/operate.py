@@ -57,8 +57,8 @@ def status(
     replies = asyncio.run(replicas.components())
     console = Console(width=None if sys.stdout.isatty() else WIDE_COLUMNS, highlight=False)
     try:
-        if watch and not as_json:
-            with Live(table(replies), console=console, auto_refresh=False, screen=sys.stdout.isatty()) as live:
+        if watch and not as_json and sys.stdout.isatty():
+            with Live(table(replies), console=console, auto_refresh=False, screen=True) as live:
                 while True:
                     asyncio.run(SYSTEM_CLOCK.sleep(WATCH_S))
                     live.update(table(asyncio.run(replicas.components())), refresh=True)
@@ -86,6 +86,9 @@ def drain(
         typer.Option(min=0, max=3600, envvar="ROOST_WINDOW_S", help="Seconds over which its clients are sent away."),
     ] = 30.0,
     undo: Annotated[bool, typer.Option("--undo", help="Let it take clients again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when its clients have nowhere to go: no other gateway takes them.")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Return when it is empty.")] = True,
 ) -> None:
     """Move a gateway's clients to others, and let nobody in: before its machine is taken away, say.
@@ -94,14 +97,14 @@ def drain(
     back with --undo. Needs ROOST_ADMIN_TOKEN.
     """
     replicas = _replicas(server)
-    body = {"gateway": gateway, "window_s": window_s, "undo": undo}
+    body = {"gateway": gateway, "window_s": window_s, "undo": undo, "force": force}
     replies = _order(replicas, "v1/drain", body)
     found = next(reply.body for reply in replies if reply.body is not None)
     name, load = printable(str(found["gateway"])), int(found["load"])
     if undo:
-        typer.echo(f"{name} takes clients again")
+        typer.echo(f"{name} takes clients again, from its next beat on")
         return
-    typer.echo(f"{name} sends its {load:,} clients away within {window_s:g} s")
+    typer.echo(f"{name} sends its {load:,} client(s) away within {window_s:g} s")
     if wait and not asyncio.run(_until_empty(replicas, str(found["incarnation"]), window_s + SLACK_S)):
         typer.echo(f"Error: {name} is not empty yet: look at roost status", err=True)
         raise typer.Exit(EXIT_FAILED)

@@ -175,7 +175,7 @@ def up(
         kept = f"kept in {data}" if data else "in memory, gone with this process; --data DIR keeps them"
         typer.echo(f"Roost {VERSION} is up.")
         typer.echo(f"  clients ask   {system.url}")
-        typer.echo(f"  gateway       ws://{system.gateway.addresses[0]}")
+        typer.echo(f"  gateway       {public_url or f'ws://{system.gateway.addresses[0]}'}")
         typer.echo(f"  jobs, results {kept}")
         typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}")
         typer.echo("Ctrl-C here ends it.")
@@ -387,5 +387,5 @@ def _advice(problem: Exception) -> str:
         return problem.strerror
     place = problem.strerror.partition(": ")[0]
     if problem.errno == errno.EADDRINUSE:
-        return f"{place}: a program does already; end it, or choose another port with --port or --gateway-port"
+        return f"{place}: a program does already; end it, or choose another port (--port, or what --help names for the gateway's)"
     return f"{place}: {os.strerror(problem.errno or 0).lower()}"

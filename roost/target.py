@@ -32,7 +32,7 @@ class Target:
                 raise CannotWrite("standard output is closed: name a file with --output")
             return
         with _translated(str(path)):
-            self._path = Path(os.path.realpath(path))
+            self._path = path if _is_special(path) else Path(os.path.realpath(path))
             _check(self._path)
 
     def write(self, pieces: Iterable[bytes]) -> None:

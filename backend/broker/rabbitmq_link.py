@@ -151,7 +151,7 @@ class Link:
         return await self._connect_to(last)
 
     async def _connect_to(self, url: URL) -> None:
-        with translated():
+        with translated(f"{BROKER} at {url.host}:{url.port or 5672}"):
             self._connection = await aio_pika.connect(url, timeout=CONNECT_S)
         self._lost.clear()
         self._connection.close_callbacks.add(self._on_close)

@@ -101,7 +101,7 @@ async def test_a_gateway_is_told_to_leave_by_its_address_or_incarnation_until_it
         ({"gateway": "g" * 600}, "gateway"),
         ({"gateway": "g1", "window_s": -1}, "window_s"),
         ({"gateway": "g1", "window_s": 1e9}, "window_s"),
-        ({"gateway": "g1", "force": True}, "force"),
+        ({"gateway": "g1", "hurry": True}, "hurry"),
     ],
 )
 async def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(
@@ -124,7 +124,7 @@ async def test_a_drain_asked_of_one_replica_is_known_to_all_and_so_is_its_end(fa
     await gateway.registrar.start()
     for undo in (False, True):
         async with aiohttp.ClientSession(fast[undo].url) as http:
-            await order(http, "/v1/drain", gateway="ws://g1:9001", undo=undo)
+            await order(http, "/v1/drain", gateway="ws://g1:9001", undo=undo, force=True)
         for replica in fast:
             await until_listed(replica.url, lambda found, undo=undo: found[0]["draining"] is not undo)  # type: ignore[misc]
     assert gateway.orders() == [True, False]

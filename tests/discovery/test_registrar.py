@@ -210,7 +210,7 @@ async def test_a_wrong_secret_leaves_the_component_unknown_and_says_why(
     assert not registrar.is_known()
     await registrar.stop()
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "401" in str(vars(record)["reason"])
+    assert "set ROOST_SECRET" in str(vars(record)["reason"])
 
 
 async def test_a_snapshot_that_fails_now_and_then_does_not_end_the_beats(

@@ -85,7 +85,7 @@ def test_with_detail_a_tree_says_what_came_of_each_page() -> None:
     assert text(DETAILED, Format.TREE).splitlines()[1:6] == [
         "  https://a.example/  [200, text/html, 1,234 bytes, 0.500 s]",
         "level 1: 3",
-        "    https://a.example/b  [failed: status_404]",
+        "    https://a.example/b  [failed: status_404, linked from https://a.example/]",
         "    https://c.example/  [skipped: scope]",
         "    https://a.example/d  [200, text/css, landed at https://a.example/e]",
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -97,7 +99,7 @@ async def test_a_server_that_can_be_none_is_a_usage_error(site: Site, command: t
 
 async def test_drain_waits_until_the_gateway_is_empty(site: Site) -> None:
     await site.beat(make_beat("g1", load=2))
-    draining = asyncio.create_task(site.roost("drain", "ws://g1:9001", "--window-s", "3"))
+    draining = asyncio.create_task(site.roost("drain", "ws://g1:9001", "--window-s", "3", "--force"))
     sequence = 1
     while True:
         sequence += 1
@@ -111,11 +113,34 @@ async def test_drain_waits_until_the_gateway_is_empty(site: Site) -> None:
     done = await draining
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
-        "ws://g1:9001 sends its 2 clients away within 3 s", "ws://g1:9001 is empty",
+        "ws://g1:9001 sends its 2 client(s) away within 3 s", "ws://g1:9001 is empty",
     ]  # fmt: skip
     done = await site.roost("drain", "g1:9001", "--undo")
-    assert done.stdout == "ws://g1:9001 takes clients again\n"
+    assert done.stdout == "ws://g1:9001 takes clients again, from its next beat on\n"
     assert (await site.beat(make_beat("g1", sequence + 3, draining=True))).directions.leave is False
+
+
+async def test_the_last_gateway_is_drained_only_by_force(site: Site) -> None:
+    await site.beat(make_beat("g1", load=2))
+    done = await site.roost("drain", "g1")
+    assert (done.exit_code, "nowhere to go: start another" in done.stderr) == (1, True)
+    await site.beat(make_beat("g2", draining=True))
+    assert (await site.roost("drain", "g1")).exit_code == 1
+    await site.beat(make_beat("g2", 2))
+    assert (await site.roost("drain", "g1", "--no-wait")).exit_code == 0
+
+
+async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> None:
+    await site.beat(make_beat("g1"))
+    command = [sys.executable, "-m", "roost", "status", "--server", site.url, "--watch"]
+    watching = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert watching.stdout is not None
+    tables = 0
+    while tables < 2:
+        tables += (await watching.stdout.readline()).startswith(b"part ")
+    watching.send_signal(signal.SIGINT)
+    await watching.communicate()
+    assert watching.returncode in (0, -signal.SIGINT)
 
 
 async def test_rebalance_says_how_many_are_to_move(site: Site) -> None:

@@ -53,12 +53,14 @@ class Directions(Struct, array_like=True, frozen=True):
 class DrainOrder(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/drain, JSON: the gateway of this address or incarnation shall send its clients to others.
 
-    They have `window_s` for that. With `undo` it takes clients again.
+    They have `window_s` for that. With `undo` it takes clients again. The last gateway that takes clients sends its own
+    away only with `force`: they would have nowhere to go.
     """
 
     gateway: Annotated[str, Meta(min_length=1, max_length=512)]
     window_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     undo: bool = False
+    force: bool = False
 
 
 read_reserve_places: Unpacker[ReservePlaces] = Unpacker(ReservePlaces, "request for places")

@@ -46,11 +46,10 @@ class CrawlOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "networks", parse_networks(self.allow_private))
+        if not _is_header(self.contact):
+            raise BadInput(ErrorCode.BAD_SPEC, "write the contact in printable ASCII")
         if not product_token(self.user_agent) or not _is_header(self.introduction):
-            raise BadInput(
-                ErrorCode.BAD_SPEC,
-                "write the user agent in printable ASCII, as in MyCrawler/1.0, and a contact in the same letters",
-            )
+            raise BadInput(ErrorCode.BAD_SPEC, "write the user agent in printable ASCII, as in MyCrawler/1.0")
         if not (min(self.page_timeout_s, self.page_bytes, self.at_once_per_host) > 0 and self.redirects >= 0):
             advice = "page time, bytes and requests at once must be positive, redirects not negative"
             raise BadInput(ErrorCode.BAD_SPEC, advice)

@@ -44,7 +44,10 @@ LEFT_ALONE = frozenset(map(str, Skipped))
 _STATUS = "status_"
 
 _ADVICE: dict[str, tuple[ErrorCode, str]] = {
-    Skipped.ROBOTS: (ErrorCode.GAVE_UP, "the site's robots.txt forbids it, or could not be read: start elsewhere"),
+    Skipped.ROBOTS: (
+        ErrorCode.GAVE_UP,
+        "its robots.txt forbids it, or answers with an error: start elsewhere, or --ignore-robots on a site of yours",
+    ),
     Failed.UNRESOLVED: (ErrorCode.UNREACHABLE, "the host name does not resolve: check its spelling"),
     Failed.UNREACHABLE: (ErrorCode.UNREACHABLE, "nothing answers there: check host and port, and whether it is up"),
     Failed.REFUSED_ADDRESS: (

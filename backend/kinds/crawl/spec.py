@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
@@ -95,6 +96,10 @@ def checked_select(select: Mapping[str, str]) -> dict[str, str]:
         raise BadInput(ErrorCode.BAD_SPEC, str(problem)) from problem
 
 
+MAX_PORT = 65535
+_PORT = re.compile(r"\s*https?://[^/?#]*:(\d{5,})(?:[/?#]|\s*$)", re.I)
+
+
 def start_url(text: str) -> str:
     """The URL that a crawl starts at, serialised. Raises BadInput `bad_url`."""
     if "\0" in text:
@@ -102,6 +107,9 @@ def start_url(text: str) -> str:
     try:
         url = URL(text)
     except ValueError:  # UnicodeError is one: a lone surrogate cannot be part of a URL
+        port = _PORT.match(text)
+        if port and int(port[1][:9]) > MAX_PORT:
+            raise _bad_url(f"use a port of at most {MAX_PORT}") from None
         raise _bad_url("write a whole web address, such as https://example.org/page") from None
     if url.protocol not in ("http:", "https:"):
         raise _bad_url(f"start the URL with http:// or https://, not {url.protocol[:20]}")
