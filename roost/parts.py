@@ -387,5 +387,5 @@ def _advice(problem: Exception) -> str:
         return problem.strerror
     place = problem.strerror.partition(": ")[0]
     if problem.errno == errno.EADDRINUSE:
-        return f"{place}: a program does already; end it, or choose another port (--port, or what --help names for the gateway's)"
+        return f"{place}: a program does already; end it, or choose another port: --port, for a gateway --gateway-port"
     return f"{place}: {os.strerror(problem.errno or 0).lower()}"
