@@ -128,8 +128,7 @@ class Moves:
             known = ", ".join(self._addresses()) or "none"
             return refuse(404, "not_found", f"no gateway {order.gateway} is known; there are: {known}")
         beat = gateway.beat
-        has_others = bool(set(self._table.addresses(ComponentKind.GATEWAY)) - {beat.address})
-        if beat.load and not (order.undo or order.force or has_others):
+        if beat.load and not (order.undo or order.force or self._has_others(gateway, now)):
             advice = "they would have nowhere to go: start another, or ask with force (roost drain --force)"
             return refuse(409, "last_gateway", f"no other gateway takes clients, {advice}")
         self._orders = {name: (other, until) for name, (other, until) in self._orders.items() if until > now}
@@ -143,6 +142,12 @@ class Moves:
             return refused
         self._table.expire(self._clock.monotonic())
         return in_json({"to_move": self._balance.ask(self._table.gateways())})
+
+    def _has_others(self, gateway: Component, now: float) -> bool:
+        """Whether another gateway takes clients, and has not been told to leave either."""
+        leaving = {name for name, (order, until) in self._orders.items() if until > now and not order.undo}
+        others = (other.beat for other in self._table.gateways() if other is not gateway)
+        return any(not beat.draining and beat.incarnation not in leaving for beat in others)
 
     def _addresses(self) -> list[str]:
         return sorted(gateway.beat.address for gateway in self._table.gateways())

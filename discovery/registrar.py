@@ -136,8 +136,12 @@ class Registrar:
     async def drain(self) -> None:
         """Tell every replica at once that nobody new is to be sent here; beats go on."""
         self._draining = self._is_ending = True
-        if self._session is not None:
-            await self._beat_round()
+        if self._session is None:
+            return
+        was_asked = any(replica.asked is not None and not replica.asked.done() for replica in self._replicas)
+        await self._beat_round()
+        if was_asked:
+            await self._beat_round()  # what was on its way before had not said so
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -159,8 +163,7 @@ class Registrar:
         body = pack(ReservePlaces(self.incarnation, min(count, MAX_PLACES), is_leaving))
         for replica in sorted(self._replicas, key=lambda replica: not replica.answers_now):
             try:
-                patience_s = max(self._interval_s, _SHORTEST_WAIT_S)
-                return read_places(await self._post(replica.places_url, body, patience_s)).places
+                return read_places(await self._post(replica.places_url, body, self._round_s)).places
             except _OUTAGES as problem:
                 log.info("no places", extra={"action": "no_places", "reason": _reason(replica.places_url, problem)})
         return []
@@ -181,7 +184,7 @@ class Registrar:
         self._sequence += 1
         self._note_redeemed(vitals.redeemed)
         asked = [self._ask(replica, vitals) for replica in self._replicas]
-        await asyncio.wait(asked, timeout=max(self._interval_s, _SHORTEST_WAIT_S))
+        await asyncio.wait(asked, timeout=self._round_s)
         self._tell_of_change(
             [self._outcome(replica, beat) for replica, beat in zip(self._replicas, asked, strict=True)]
         )
@@ -190,6 +193,10 @@ class Registrar:
             low, high = _INTERVAL_BOUNDS_S
             self._interval_s = min(max(min(answer.interval_s for answer in answers), low), high)
             await self._obey([answer.directions for answer in answers])
+
+    @property
+    def _round_s(self) -> float:
+        return max(self._interval_s, _SHORTEST_WAIT_S)
 
     def _ask(self, replica: _Replica, vitals: Vitals) -> asyncio.Task[str | None]:
         """The beat that is on its way to the replica; a new one, when there is none."""

@@ -6,6 +6,9 @@ from urllib.parse import urlsplit
 
 from wire.errors import Misuse
 
+MAX_CHARS = 512
+"""Discovery takes no longer address."""
+
 
 def checked_public_url(url: str, *schemes: str) -> str:
     """The same; empty stands for where the part listens. Raises Misuse unless it is SCHEME://HOST[:PORT]."""
@@ -17,7 +20,13 @@ def checked_public_url(url: str, *schemes: str) -> str:
         has_place = bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise Misuse(advice) from None
-    is_plain = url.isascii() and url.isprintable() and " " not in url
-    if parts.scheme not in schemes or not has_place or not is_plain or parts.query or parts.fragment:
+    is_plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_CHARS
+    if (
+        not url.startswith(tuple(f"{scheme}://" for scheme in schemes))
+        or not has_place
+        or not is_plain
+        or parts.query
+        or parts.fragment
+    ):
         raise Misuse(advice)
     return url

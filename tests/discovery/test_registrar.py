@@ -202,6 +202,20 @@ async def test_a_beat_that_waits_at_a_crowded_door_keeps_its_place_and_others_ar
         await registrar.stop()
 
 
+async def test_a_drain_is_told_although_a_beat_from_before_is_on_its_way(replicas: list[RecordingReplica]) -> None:
+    replica = replicas[0]
+    replica.delay_s = 0.2
+    registrar = make_registrar([await replica.start()], lambda: Vitals(1, 0))
+    await registrar.start()
+    try:
+        count = len(replica.beats)
+        await until(lambda: len(replica.beats) > count)
+        await registrar.drain()
+        assert replica.beats[-1].draining
+    finally:
+        await registrar.stop()
+
+
 async def test_a_wrong_secret_leaves_the_component_unknown_and_says_why(
     discovery: Discovery, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -106,6 +106,10 @@ def test_groups_of_others_change_nothing(text: str) -> None:
     assert our_rules(f"{ours}User-agent: x\n{others}".encode(), "roost") == "Disallow: /a"
 
 
+def test_half_a_million_blanks_after_user_agent_are_read_once() -> None:
+    assert our_rules(b"User-agent" + b" " * 500_000 + b"x: y\nDisallow: /", "roost") == ""
+
+
 def test_a_crawler_is_called_by_the_first_word_of_its_user_agent() -> None:
     names = ("Roost/0.1 (x)", "My-Bot", "*", "", "0x")
     assert [product_token(text) for text in names] == ["roost", "my-bot", "", "", ""]

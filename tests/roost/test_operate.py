@@ -126,8 +126,9 @@ async def test_the_last_gateway_is_drained_only_by_force(site: Site) -> None:
     assert (done.exit_code, "nowhere to go: start another" in done.stderr) == (1, True)
     await site.beat(make_beat("g2", draining=True))
     assert (await site.roost("drain", "g1")).exit_code == 1
-    await site.beat(make_beat("g2", 2))
+    await site.beat(make_beat("g2", 2, load=1))
     assert (await site.roost("drain", "g1", "--no-wait")).exit_code == 0
+    assert (await site.roost("drain", "g2")).exit_code == 1  # g1 has been told to leave
 
 
 async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> None:
