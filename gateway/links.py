@@ -17,10 +17,11 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from gateway import frames, memory
 from gateway.api import Application, Frame, Message, Peer, Request
+from gateway.batch import Frames
 from gateway.counters import Counters
 from gateway.deflate import Deflater
 from gateway.frames import BINARY_HEADS, Parser, encode
@@ -60,6 +61,7 @@ class Links:
         self.poller = poller
         self.transport = transport
         self._write = transport.write
+        self._write_frames = transport.write_frames
         transport.on_stuck = self._stuck
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
@@ -160,18 +162,12 @@ class Links:
         if gathered:
             self.write_each(gathered.items())
 
-    def write_each(self, frames: Iterable[tuple[int, bytes]]) -> None:
+    def write_each(self, frames: Frames) -> None:
         """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
-        write, total = self._write, 0
-        for fd, data in frames:
-            try:
-                sent = write(fd, data)
-            except OSError:
-                sent = 0
-            total += sent
-            if sent < len(data):
-                self.write(fd, data[sent:])
+        total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
+        for fd, rest in unsent:
+            self.write(fd, rest)
 
     def post(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""

@@ -10,11 +10,7 @@ from typing import Any
 from gateway.admission import Rate
 from gateway.api import Message, Peer
 from gateway.frames import (
-    BINARY,
-    CUT,
     MAX_CONTROL_BYTES,
-    REPEAT,
-    TEXT,
     Event,
     Kind,
     Parser,
@@ -24,7 +20,7 @@ from gateway.frames import (
     single,
 )
 from gateway.links import Links
-from gateway.poller import READ, WRITE, Ready
+from gateway.poller import WRITE, Ready
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FREE, GONE, GREETING, LINGERING, OPEN, WINDOW_SHIFT
 from gateway.wheel import ticks
@@ -62,7 +58,9 @@ class Talk:
         self._links = links
         slots = links.slots
         self._state, self._flags, self._generation = slots.state, slots.flags, slots.generation
-        self._heard, self._active = slots.heard, slots.active
+        self._heard = slots.heard
+        self._cells = slots.state, slots.heard, slots.active
+        self._read_messages = links.transport.read_messages
         self._read = links.transport.read
         self._first_read_bytes = links.transport.first_read_bytes
         self._on_message = links.app.on_message
@@ -76,73 +74,59 @@ class Talk:
         links.on_free += [self._messages.forget, self._pings.forget]
         links.on_trim += [self._messages.trim, self._pings.trim]
 
-    def serve(self, ready: Iterable[Ready]) -> None:
-        """Read each of these descriptors once and act on it; answers are sent when all have had their turn.
-
-        A read that is exactly one small, plain message takes a path without calls of our own, or with as few as can
-        be: what `frames.single` does is written out here, and a handle that the application has not kept serves again.
-        """
-        links, now = self._links, self._links.wheel.now
-        states, generations, heard, active = self._state, self._generation, self._heard, self._active
-        read, size, parsers, on_message = self._read, self._first_read_bytes, links.parsers, self._on_message
-        int_of, limit = int.from_bytes, self._quick_bytes
-        peer: Any = None
-        bytes_in = messages_in = 0
+    def serve(self, ready: list[Ready]) -> None:
+        """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
+        links = self._links
         links.gather()
-        for fd, events in ready:
-            try:
-                if events != READ or states[fd] != OPEN or (parsers and fd in parsers):
-                    self._on_unusual(fd, events)
-                    continue
-                try:
-                    data = read(fd, size)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    data = b""
-                length = len(data) - 6
-                if not 0 < length <= limit:
-                    if not length and is_empty_pong(data):  # the answer to a ping of ours
-                        heard[fd] = now
-                        bytes_in += 6
-                    else:
-                        self._hear(fd, data)
-                    continue
-                frame = int_of(data, "little")
-                start = frame & 0xFFFFFFFFFFFF
-                head = start & 0xFFFF
-                is_binary = head == BINARY[length]
-                if not is_binary and head != TEXT[length]:
-                    self._hear(fd, data)
-                    continue
-                mask = (start >> 16) * REPEAT[length]
-                payload = (frame >> 48 ^ (mask & CUT[length] if length % 4 else mask)).to_bytes(length, "little")
-                message = payload if is_binary else payload.decode()
-                bytes_in += length + 6
-                messages_in += 1
-                heard[fd] = active[fd] = now
-                if getrefcount(peer) != _LONE:
-                    peer = Peer(links, 0, 0)
-                peer.fd, peer.generation = fd, generations[fd]
-                try:
-                    on_message(peer, message)
-                except Exception:
-                    links.fail(fd)
-            except UnicodeDecodeError:
-                self._hear(fd, data)
-            except Exception:  # a bug of ours; without an end the descriptor would be reported again for ever
-                log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
-                links.drop(fd)
-        links.counters.bytes_in += bytes_in
-        links.counters.messages_in += messages_in
+        try:
+            messages, others, byte_count = self._read_messages(
+                ready, self._first_read_bytes, self._quick_bytes, self._cells, links.parsers, links.wheel.now
+            )
+        except Exception:  # no memory, or a bug of ours: nobody knows what was read of whom
+            self._give_up(fd for fd, _ in ready)
+        else:
+            links.counters.bytes_in += byte_count
+            links.counters.messages_in += len(messages)
+            self._tell(messages)
+            for fd, what in others:
+                self._serve_other(fd, what)
         links.release()
 
-    def _on_unusual(self, fd: int, events: int) -> None:
-        """A descriptor that has room again, that is not open, or that is in the middle of a message."""
-        if events & WRITE:
-            self._links.on_writable(fd)
-        if events & ~WRITE:
-            self.on_readable(fd)
+    def _tell(self, messages: Iterable[tuple[int, Message]]) -> None:
+        """Give the application each message; a handle that it has not kept serves again."""
+        links, on_message, states, generations = self._links, self._on_message, self._state, self._generation
+        peer: Any = None
+        for fd, message in messages:
+            if states[fd] != OPEN:  # what another message has led to
+                continue
+            if getrefcount(peer) != _LONE:
+                peer = Peer(links, 0, 0)
+            peer.fd, peer.generation = fd, generations[fd]
+            try:
+                on_message(peer, message)
+            except Exception:
+                links.fail(fd)
+
+    def _serve_other(self, fd: int, what: bytes | int) -> None:
+        """Act on bytes that are not just one message, or on the events of a descriptor that was not read."""
+        try:
+            if isinstance(what, bytes):
+                if self._state[fd] not in (FREE, GONE):
+                    self._hear(fd, what)
+                return
+            if what & WRITE:
+                self._links.on_writable(fd)
+            if what & ~WRITE:
+                self.on_readable(fd)
+        except Exception:  # a bug of ours
+            self._give_up((fd,))
+
+    def _give_up(self, fds: Iterable[int]) -> None:
+        """Without an end, these would be reported again for ever. To be called while an exception is handled."""
+        fds = list(fds)
+        log.exception("connection failed", extra={"action": "connection_failed", "fds": fds})
+        for fd in fds:
+            self._links.drop(fd)
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""

@@ -13,7 +13,9 @@ import errno
 import os
 import ssl
 from collections.abc import Callable
+from functools import partial
 
+from gateway.batch import ReadMessages, WriteFrames, read_messages_by, write_frames_by
 from gateway.transport import Plain
 from wire.errors import Misuse
 
@@ -80,6 +82,8 @@ class Tls:
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._sessions: dict[int, _Session] = {}
         self.on_stuck: Callable[[int], None] = lambda fd: None
+        self.read_messages: ReadMessages = partial(read_messages_by, self.read)
+        self.write_frames: WriteFrames = partial(write_frames_by, self.write)
         self.reload()
 
     def reload(self) -> None:

@@ -7,6 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway import batch
+from gateway.batch import ReadMessages, WriteFrames
+
 
 class Transport(Protocol):
     """Non-blocking input and output by descriptor. All raise OSError; no room or no data is BlockingIOError."""
@@ -21,6 +24,11 @@ class Transport(Protocol):
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Hand bytes to the kernel; how many it took."""
+
+    read_messages: ReadMessages
+    """Many reads in one call (`gateway.batch`)."""
+    write_frames: WriteFrames
+    """Many writes in one call."""
 
     def shut(self, fd: int) -> None:
         """End our side of the stream; input still comes."""
@@ -40,6 +48,8 @@ class Plain:
 
     read = staticmethod(os.read)
     write = staticmethod(os.write)
+    read_messages = staticmethod(batch.read_messages)
+    write_frames = staticmethod(batch.write_frames)
     close = staticmethod(os.close)
 
     @staticmethod

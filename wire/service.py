@@ -20,6 +20,8 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from wire.listener import bind
+
 log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
@@ -155,14 +157,18 @@ def add_admin_routes(app: web.Application, is_ready: Callable[[], bool]) -> None
 
 
 async def serve(runner: web.AppRunner, host: str, port: int, backlog: int = 128) -> int:
-    """Start `runner` on host and port (0 picks one); the port it got. Raises OSError."""
+    """Start `runner` on host and port (0 picks one); the port it got. Raises OSError.
+
+    The sockets are bound here: the event loop would start four threads to look an address up, and with a second thread
+    every system call of the process takes longer.
+    """
     await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=backlog, reuse_address=True)
     try:
-        await site.start()
-    except OSError as problem:
+        for listening in bind(host, port, backlog):
+            await web.SockSite(runner, listening, backlog=backlog).start()
+    except OSError:
         await runner.cleanup()
-        raise OSError(problem.errno, f"cannot listen on {host}:{port}: {problem.strerror}") from problem
+        raise
     return int(runner.addresses[0][1])
 
 

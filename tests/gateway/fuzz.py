@@ -17,7 +17,7 @@ from gateway.api import Application, Message, Peer
 from gateway.counters import Counters
 from gateway.door import Door
 from gateway.links import Links
-from gateway.poller import Poller
+from gateway.poller import READ, Poller
 from gateway.settings import Settings
 from gateway.slots import FREE
 from gateway.talk import Talk
@@ -115,12 +115,12 @@ class Fuzz:
         with theirs:
             for piece in pieces:
                 os.write(theirs.fileno(), piece)
-                self._talk.on_readable(fd)
+                self._talk.serve([(fd, READ)])
                 links.settle()
                 if links.slots.state[fd] == FREE:
                     break
         if links.slots.state[fd] != FREE:
-            self._talk.on_readable(fd)  # the end of the stream, or what was left unread
+            self._talk.serve([(fd, READ)])  # the end of the stream, or what was left unread
             links.drop(fd)
             links.settle()
         assert links.slots.state[fd] == FREE

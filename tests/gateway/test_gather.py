@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from gateway.api import Message, Peer
+from gateway.batch import Frames
 from gateway.frames import encode
 from gateway.poller import READ
 from tests.gateway.bytes_of import frame, text
@@ -29,8 +30,14 @@ async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house
     client = await house.open(server)
     before = server.counters.bytes_out
     written: list[bytes] = []
-    really = server.links._write
-    server.links._write = lambda fd, data: written.append(bytes(data)) or really(fd, data)  # type: ignore[func-returns-value]
+    really = server.links._write_frames
+
+    def write_frames(frames: Frames) -> tuple[int, list[tuple[int, bytes]]]:
+        pairs = list(frames)
+        written.extend(data for _, data in pairs)
+        return really(pairs)
+
+    server.links._write_frames = write_frames
     await client.write(b"".join(text(f"message {number}") for number in range(30)))
     assert [await client.hear() for _ in range(30)] == [f"message {number}" for number in range(30)]
     assert len(written) == 1

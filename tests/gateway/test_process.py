@@ -74,6 +74,11 @@ async def test_the_echo_example_runs_and_a_signal_sends_its_clients_away(number:
         assert await ending == 0
 
 
+async def test_it_has_one_thread() -> None:
+    async with running() as gateway:
+        assert len(os.listdir(f"/proc/{gateway.process.pid}/task")) == 1
+
+
 async def test_it_says_where_it_listens_and_what_its_capacity_comes_from() -> None:
     async with running() as gateway:
         assert gateway.lines[0].startswith("gateway ")

@@ -1,0 +1,10 @@
+from gateway.batch import Cells, Found, Frames
+from gateway.frames import Parser
+from gateway.poller import Ready
+
+OPEN: int
+
+def read_messages(
+    ready: list[Ready], size: int, limit: int, cells: Cells, parsers: dict[int, Parser], now: int, /
+) -> Found: ...
+def write_frames(frames: Frames, /) -> tuple[int, list[tuple[int, bytes]]]: ...
