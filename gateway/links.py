@@ -115,7 +115,7 @@ class Links:
             data = frame.deflated[bits]
         self.counters.messages_out += 1
         self._active[fd] = self.wheel.now
-        return self.write(fd, data)
+        return self.post(fd, data)
 
     def _deflate(self, message: Message, bits: int) -> bytes:
         return frames.encode_deflated(message, lambda payload: self._deflater.deflate(payload, bits))

@@ -80,7 +80,7 @@ class Server:
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters.pause)
-        self._broadcast = Broadcast()
+        self._broadcast = Broadcast(self.links)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # The lifecycle.
