@@ -9,17 +9,18 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #define MAX_READ_BYTES 4096
-#define MAX_SMALL_BYTES 125 /* payload of a frame whose length is in its second byte (RFC 6455 section 5.2) */
-#define HEAD_BYTES 6        /* of such a frame, its masking key included */
-#define OPEN 2              /* gateway.slots.OPEN; compared when the module is loaded */
+#define OPEN 2 /* gateway.slots.OPEN; compared when the module is loaded */
 
-enum { TEXT = 0x81, BINARY = 0x82, PONG = 0x8A, MASKED = 0x80 };
+/* The first two bytes of a frame (RFC 6455 section 5.2). */
+enum { TEXT = 0x81, BINARY = 0x82, PONG = 0x8A };
+enum { MASKED = 0x80, MAX_SHORT_BYTES = 125, TWO_BYTES_FOLLOW = 126 };
 
 /* What one call of read_messages works on; all but the lists of findings is borrowed from its arguments. */
 typedef struct {
@@ -29,33 +30,48 @@ typedef struct {
     Py_ssize_t byte_count;
 } Batch;
 
-static void unmask(unsigned char *to, const unsigned char *frame, Py_ssize_t length)
+/* Take the masking key off a payload; the key stands before it. */
+static void unmask(unsigned char *to, const unsigned char *payload, Py_ssize_t length)
 {
-    const unsigned char *key = frame + 2, *from = frame + HEAD_BYTES;
+    const unsigned char *key = payload - 4;
     uint32_t half;
     memcpy(&half, key, sizeof half);
     const uint64_t mask = (uint64_t)half << 32 | half;
     Py_ssize_t at = 0;
     for (uint64_t word; at + 8 <= length; at += 8) {
-        memcpy(&word, from + at, sizeof word);
+        memcpy(&word, payload + at, sizeof word);
         word ^= mask;
         memcpy(to + at, &word, sizeof word);
     }
     for (; at < length; at++)
-        to[at] = from[at] ^ key[at % 4];
+        to[at] = payload[at] ^ key[at % 4];
 }
 
-/* The message of a whole frame with so much payload. NULL without an error set: the text is not UTF-8. */
-static PyObject *message_of(const unsigned char *frame, Py_ssize_t length)
+/* Length of the payload, when these bytes are exactly one whole, plain data frame; otherwise -1. */
+static Py_ssize_t single_bytes(const unsigned char *frame, Py_ssize_t count)
 {
+    if (count < 6 || (frame[0] != TEXT && frame[0] != BINARY))
+        return -1;
+    if (count - 6 <= MAX_SHORT_BYTES)
+        return frame[1] == (MASKED | (count - 6)) ? count - 6 : -1;
+    const Py_ssize_t length = count - 8;
+    if (length <= MAX_SHORT_BYTES || frame[1] != (MASKED | TWO_BYTES_FOLLOW))
+        return -1;
+    return length == (frame[2] << 8 | frame[3]) ? length : -1;
+}
+
+/* The message of such a frame. NULL without an error set: the text is not UTF-8. */
+static PyObject *message_of(const unsigned char *frame, Py_ssize_t count, Py_ssize_t length)
+{
+    const unsigned char *payload = frame + count - length;
     if (frame[0] == BINARY) {
         PyObject *message = PyBytes_FromStringAndSize(NULL, length);
         if (message)
-            unmask((unsigned char *)PyBytes_AS_STRING(message), frame, length);
+            unmask((unsigned char *)PyBytes_AS_STRING(message), payload, length);
         return message;
     }
-    unsigned char text[MAX_SMALL_BYTES];
-    unmask(text, frame, length);
+    unsigned char text[MAX_READ_BYTES];
+    unmask(text, payload, length);
     PyObject *message = PyUnicode_DecodeUTF8((const char *)text, length, NULL);
     if (!message && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
         PyErr_Clear();
@@ -98,14 +114,13 @@ static int is_at_rest(const Batch *batch, long fd, PyObject *number)
 /* Act on what a read gave. */
 static int take(Batch *batch, long fd, PyObject *number, const unsigned char *data, Py_ssize_t count)
 {
-    const Py_ssize_t length = count - HEAD_BYTES;
-    if (length == 0 && data[0] == PONG && data[1] == MASKED) {
+    if (count == 6 && data[0] == PONG && data[1] == MASKED) {
         batch->byte_count += count;
         return set_cell(batch->heard, fd, batch->now);
     }
-    const int is_data = length > 0 && (data[0] == TEXT || data[0] == BINARY);
-    if (is_data && length <= batch->limit && data[1] == (MASKED | length)) {
-        PyObject *message = message_of(data, length);
+    const Py_ssize_t length = single_bytes(data, count);
+    if (length >= 0 && length <= batch->limit) {
+        PyObject *message = message_of(data, count, length);
         if (message) {
             batch->byte_count += count;
             const int failed = append(batch->messages, number, message);
@@ -146,13 +161,16 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
                           &batch.state, &PyList_Type, &batch.heard, &PyList_Type, &batch.active, &PyDict_Type,
                           &batch.parsers, &PyLong_Type, &batch.now))
         return NULL;
-    if (batch.size <= 0 || batch.size > MAX_READ_BYTES || batch.limit > MAX_SMALL_BYTES)
-        return PyErr_Format(PyExc_ValueError, "size is 1 to %d, limit at most %d", MAX_READ_BYTES, MAX_SMALL_BYTES);
+    if (batch.size <= 0 || batch.size > MAX_READ_BYTES)
+        return PyErr_Format(PyExc_ValueError, "size is 1 to %d", MAX_READ_BYTES);
     batch.messages = PyList_New(0);
     batch.others = PyList_New(0);
     int failed = !batch.messages || !batch.others;
-    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(ready); at++)
-        failed = read_one(&batch, PyList_GET_ITEM(ready, at));
+    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(ready); at++) {
+        PyObject *entry = Py_NewRef(PyList_GET_ITEM(ready, at)); /* what is allocated may run a collection */
+        failed = read_one(&batch, entry);
+        Py_DECREF(entry);
+    }
     PyObject *found = failed ? NULL : Py_BuildValue("(OOn)", batch.messages, batch.others, batch.byte_count);
     Py_XDECREF(batch.messages);
     Py_XDECREF(batch.others);
@@ -170,6 +188,10 @@ static Py_ssize_t write_one(PyObject *pair, PyObject *unsent)
     const long fd = PyLong_AsLong(number);
     if (PyErr_Occurred())
         return -1;
+    if (fd < 0 || fd > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "frames: no such descriptor");
+        return -1;
+    }
     const Py_ssize_t size = PyBytes_GET_SIZE(frame);
     const ssize_t taken = send((int)fd, PyBytes_AS_STRING(frame), (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     const Py_ssize_t sent = taken < 0 ? 0 : taken;
@@ -203,7 +225,7 @@ static PyMethodDef methods[] = {
 
 static int fill(PyObject *module)
 {
-    return PyModule_AddIntConstant(module, "OPEN", OPEN);
+    return PyModule_AddIntMacro(module, OPEN) || PyModule_AddIntMacro(module, MAX_READ_BYTES) ? -1 : 0;
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0, NULL}};

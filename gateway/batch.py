@@ -12,6 +12,7 @@ all. The kernel's ways are long, and each of them pushes ours out of the process
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -21,6 +22,8 @@ from gateway.api import Message
 from gateway.frames import Parser, is_empty_pong, single
 from gateway.poller import READ, Ready
 from gateway.slots import OPEN
+
+log = logging.getLogger(__name__)
 
 Cells = tuple[list[int], list[int], list[int]]
 """Of `Slots`: state, heard, active."""
@@ -58,25 +61,28 @@ def read_messages_by(
 ) -> Found:
     """Read up to `size` bytes once from each open connection that is ready and not in the middle of a message.
 
-    A read that is exactly one small, plain message of at most `limit` bytes (125 or less) comes out as that, and its
-    connection was heard and active in tick `now`; one that is exactly an empty pong, the answer to a ping of ours,
-    counts as heard and does not come out. Everything else comes out as it is.
+    A read that is exactly one plain message of at most `limit` bytes comes out as that, and its connection was heard
+    and active in tick `now`; one that is exactly an empty pong, the answer to a ping of ours, counts as heard and does
+    not come out. Everything else comes out as it is.
     """
     state, heard, active = cells
     messages: list[tuple[int, Message]] = []
     others: list[tuple[int, bytes | int]] = []
     byte_count = 0
     for fd, events in ready:
-        if events != READ or fd >= len(state) or state[fd] != OPEN or (parsers and fd in parsers):
+        if events != READ or not 0 <= fd < len(state) or state[fd] != OPEN or (parsers and fd in parsers):
             others.append((fd, events))
             continue
         try:
             data = read(fd, size)
-        except BlockingIOError:
+        except (BlockingIOError, InterruptedError):
             continue
         except OSError:
             data = b""
-        message = single(data) if 6 < len(data) <= limit + 6 else None
+        except Exception:  # a bug of ours ends one connection
+            log.exception("reading failed", extra={"action": "connection_failed", "fd": fd})
+            data = b""
+        message = single(data, limit)
         if message is not None:
             heard[fd] = active[fd] = now
             byte_count += len(data)
@@ -90,7 +96,10 @@ def read_messages_by(
 
 
 def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> tuple[int, list[tuple[int, bytes]]]:
-    """Write each once. How many bytes were taken, and those of which something was not, with what was not."""
+    """Write each once. How many bytes were taken, and those of which something was not, with what was not.
+
+    A descriptor comes once: what it did not take is for the caller to keep, and nothing may follow it before.
+    """
     total, unsent = 0, []
     for fd, data in frames:
         try:
@@ -106,6 +115,8 @@ def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> tuple
 read_messages: ReadMessages = partial(read_messages_by, os.read)
 write_frames: WriteFrames = partial(write_frames_by, os.write)
 is_compiled = False
+MAX_READ_BYTES = 4096
+"""The most that the compiled one reads of a connection."""
 
 if not os.environ.get("ROOST_NO_EXTENSIONS"):
     try:
@@ -113,5 +124,5 @@ if not os.environ.get("ROOST_NO_EXTENSIONS"):
     except ImportError:
         pass
     else:
-        assert _batch.OPEN == OPEN
+        assert (_batch.OPEN, _batch.MAX_READ_BYTES) == (OPEN, MAX_READ_BYTES)
         read_messages, write_frames, is_compiled = _batch.read_messages, _batch.write_frames, True

@@ -20,7 +20,7 @@ from gateway.handshake import (
     refusal_bytes,
 )
 from gateway.keepalive import Rhythm, judge
-from gateway.links import Links
+from gateway.links import RAISED, Links
 from gateway.proxy import BadProxyHeader, read_header
 from gateway.settings import Settings
 from gateway.slots import CROWDED, GREETING, OPEN, TURNED_AWAY, WINDOW_SHIFT
@@ -221,7 +221,7 @@ class Door:
             return None
         try:
             return self._links.app.admit(self._request(fd, opening))
-        except Exception:
+        except RAISED:
             self._links.counters.application_errors += 1
             log.exception("the application failed", extra={"action": "application_failed"})
             return Refusal(500, "the application failed")

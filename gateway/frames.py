@@ -108,23 +108,35 @@ TEXT, BINARY = ([first | (0x80 + size) << 8 for size in range(MAX_CONTROL_BYTES 
 """The first two bytes of a plain masked frame of so many bytes (little-endian)."""
 
 
-def single(data: bytes) -> str | bytes | None:
-    """The message, when `data` is exactly one small, whole, plain data frame; None when it is anything else.
+def single(data: bytes, limit: int) -> str | bytes | None:
+    """The message, when `data` is exactly one whole, plain data frame of at most `limit` bytes; None when it is not.
 
     Most reads are just this, and so it comes first.
     """
     size = len(data) - 6
     if not 0 <= size <= MAX_CONTROL_BYTES:
-        return None
+        return _single_longer(data, limit)
     frame = int.from_bytes(data, "little")
     start = frame & 0xFFFFFFFFFFFF
     head = start & 0xFFFF
-    if head != BINARY[size] and head != TEXT[size]:
+    if size > limit or (head != BINARY[size] and head != TEXT[size]):
         return None
     mask = (start >> 16) * REPEAT[size]
     payload = (frame >> 48 ^ (mask & CUT[size] if size % 4 else mask)).to_bytes(size, "little")
-    if head & 0xFF == 0x82:
-        return payload
+    return payload if head & 0xFF == 0x82 else _text(payload)
+
+
+def _single_longer(data: bytes, limit: int) -> str | bytes | None:
+    """The same for a frame whose length is in two bytes of its own."""
+    size = len(data) - 8
+    if not MAX_CONTROL_BYTES < size <= limit or data[1] != 0xFE or data[2] << 8 | data[3] != size:
+        return None
+    if data[0] == 0x82:
+        return unmask(data[8:], data[4:8])
+    return _text(unmask(data[8:], data[4:8])) if data[0] == 0x81 else None
+
+
+def _text(payload: bytes) -> str | None:
     try:
         return payload.decode()
     except UnicodeDecodeError:

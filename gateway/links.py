@@ -44,6 +44,9 @@ READ_PAUSE_BYTES = 64 * 1024
 GATHER_BYTES = 16 * 1024
 """A message as long as this, or after so much, waits for no other."""
 
+RAISED = (Exception, asyncio.CancelledError)
+"""What an application may raise at the cost of one connection; the latter by asking a task that was cancelled."""
+
 _ENDINGS_A_TURN = 512
 
 
@@ -374,7 +377,7 @@ class Links:
     def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
         try:
             self.app.on_close(Peer(self, fd, generation), code, reason)
-        except Exception:
+        except RAISED:
             self._note_failure()
 
     def call(self, fd: int, callback: object, *args: object) -> None:
@@ -382,7 +385,7 @@ class Links:
         assert callable(callback)
         try:
             callback(Peer(self, fd, self.slots.generation[fd]), *args)
-        except Exception:
+        except RAISED:
             self.fail(fd)
 
     def fail(self, fd: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.batch import is_compiled
 from gateway.server import Server
 
 _TOTALS = {
@@ -27,7 +28,7 @@ _TOTALS = {
 
 
 class GatewayCollector(Collector):
-    """Reads one server's counters. The last two figures show that an idle connection owns no object and no task."""
+    """Reads one server's counters. Two figures show that an idle connection owns no object and no task."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -43,6 +44,7 @@ class GatewayCollector(Collector):
             "python_blocks", "Memory blocks of Python objects; an object has at least one", sys.getallocatedblocks()
         )
         yield _gauge("tasks", "asyncio tasks", len(asyncio.all_tasks()))
+        yield _gauge("compiled", "1 where what every message passes is compiled (gateway/_batch.c)", is_compiled)
 
     def _totals(self) -> Iterator[Metric]:
         counters = self._server.counters

@@ -10,7 +10,6 @@ from typing import Any
 from gateway.admission import Rate
 from gateway.api import Message, Peer
 from gateway.frames import (
-    MAX_CONTROL_BYTES,
     Event,
     Kind,
     Parser,
@@ -19,7 +18,7 @@ from gateway.frames import (
     pong_bytes,
     single,
 )
-from gateway.links import Links
+from gateway.links import RAISED, Links
 from gateway.poller import WRITE, Ready
 from gateway.settings import Settings
 from gateway.slots import CLOSING, FREE, GONE, GREETING, LINGERING, OPEN, WINDOW_SHIFT
@@ -65,8 +64,8 @@ class Talk:
         self._first_read_bytes = links.transport.first_read_bytes
         self._on_message = links.app.on_message
         self._max_message_bytes = settings.max_message_bytes
-        self._is_single_allowed = settings.max_message_bytes >= MAX_CONTROL_BYTES
-        self._quick_bytes = MAX_CONTROL_BYTES if self._is_single_allowed and not settings.max_messages_per_s else -1
+        self._quick_bytes = -1 if settings.max_messages_per_s else settings.max_message_bytes
+        """Messages up to this size need no other look than that of `read_messages`."""
         self._max_fragments = settings.max_fragments
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
@@ -76,36 +75,50 @@ class Talk:
 
     def serve(self, ready: list[Ready]) -> None:
         """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
+        self._links.gather()
+        try:
+            self._serve(ready)
+        finally:
+            self._links.release()
+
+    def _serve(self, ready: list[Ready]) -> None:
         links = self._links
-        links.gather()
         try:
             messages, others, byte_count = self._read_messages(
                 ready, self._first_read_bytes, self._quick_bytes, self._cells, links.parsers, links.wheel.now
             )
         except Exception:  # no memory, or a bug of ours: nobody knows what was read of whom
-            self._give_up(fd for fd, _ in ready)
-        else:
-            links.counters.bytes_in += byte_count
-            links.counters.messages_in += len(messages)
-            self._tell(messages)
-            for fd, what in others:
-                self._serve_other(fd, what)
-        links.release()
+            self._give_up([fd for fd, _ in ready])
+            return
+        links.counters.bytes_in += byte_count
+        self._tell(messages)
+        for fd, what in others:
+            self._serve_other(fd, what)
 
     def _tell(self, messages: Iterable[tuple[int, Message]]) -> None:
         """Give the application each message; a handle that it has not kept serves again."""
         links, on_message, states, generations = self._links, self._on_message, self._state, self._generation
         peer: Any = None
+        count = 0
         for fd, message in messages:
             if states[fd] != OPEN:  # what another message has led to
                 continue
+            count += 1
             if getrefcount(peer) != _LONE:
                 peer = Peer(links, 0, 0)
             peer.fd, peer.generation = fd, generations[fd]
             try:
                 on_message(peer, message)
-            except Exception:
-                links.fail(fd)
+            except RAISED:
+                self._fail(fd)
+        links.counters.messages_in += count
+
+    def _fail(self, fd: int) -> None:
+        """The application raised. Whatever comes of that, the others that were read with this one have their turn."""
+        try:
+            self._links.fail(fd)
+        except Exception:
+            self._give_up([fd])
 
     def _serve_other(self, fd: int, what: bytes | int) -> None:
         """Act on bytes that are not just one message, or on the events of a descriptor that was not read."""
@@ -119,14 +132,16 @@ class Talk:
             if what & ~WRITE:
                 self.on_readable(fd)
         except Exception:  # a bug of ours
-            self._give_up((fd,))
+            self._give_up([fd])
 
-    def _give_up(self, fds: Iterable[int]) -> None:
+    def _give_up(self, fds: list[int]) -> None:
         """Without an end, these would be reported again for ever. To be called while an exception is handled."""
-        fds = list(fds)
         log.exception("connection failed", extra={"action": "connection_failed", "fds": fds})
         for fd in fds:
-            self._links.drop(fd)
+            try:
+                self._links.drop(fd)
+            except Exception:
+                log.exception("connection not dropped", extra={"action": "connection_failed", "fd": fd})
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
@@ -167,8 +182,8 @@ class Talk:
         """Act on bytes that came from the peer."""
         parser = self._links.parsers.get(fd)
         if parser is None:
-            if self._is_single_allowed and self._state[fd] == OPEN:
-                message = single(data)
+            if self._state[fd] == OPEN:
+                message = single(data, self._max_message_bytes)
                 if message is not None:
                     self._message(fd, message)
                     return
@@ -226,7 +241,7 @@ class Talk:
         links = self._links
         try:
             self._on_message(Peer(links, fd, self._generation[fd]), message)
-        except Exception:
+        except RAISED:
             links.fail(fd)
 
     def _ping(self, fd: int, payload: bytes) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import _batch
-from gateway.batch import Found, ReadMessages, WriteFrames, read_messages_by, write_frames_by
+from gateway.batch import MAX_READ_BYTES, Found, ReadMessages, WriteFrames, read_messages_by, write_frames_by
 from gateway.frames import Parser, is_empty_pong, single
 from gateway.poller import READ, WRITE
 from gateway.slots import GONE, OPEN, STATES
@@ -43,7 +43,7 @@ class Crowd:
         self.state, self.heard, self.active = [OPEN] * cells, [1] * cells, [1] * cells
         self.parsers: dict[int, Parser] = {}
 
-    def hear(self, read: ReadMessages, size: int = 448, limit: int = 125, events: int = READ) -> Found:
+    def hear(self, read: ReadMessages, size: int = MAX_READ_BYTES, limit: int = 2000, events: int = READ) -> Found:
         ready = [(fd, events) for fd in self.fds]
         return read(ready, size, limit, (self.state, self.heard, self.active), self.parsers, NOW)
 
@@ -67,7 +67,7 @@ def write(request: pytest.FixtureRequest) -> WriteFrames:
     return WRITERS[request.param]
 
 
-def heard_of(stack: ExitStack, read: ReadMessages, data: bytes, limit: int = 125) -> tuple[Any, tuple[int, int]]:
+def heard_of(stack: ExitStack, read: ReadMessages, data: bytes, limit: int = 2000) -> tuple[Any, tuple[int, int]]:
     """What one connection's bytes are found to be, a message or what else, and its ticks."""
     crowd = Crowd(stack, 1)
     crowd.theirs[0].send(data)
@@ -78,8 +78,8 @@ def heard_of(stack: ExitStack, read: ReadMessages, data: bytes, limit: int = 125
     return (found[0][1] if found else None), crowd.ticks()[0]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 9, 31, 32, 33, 124, 125])
-def test_a_small_message_comes_out_unmasked(stack: ExitStack, read: ReadMessages, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 7, 8, 9, 31, 32, 33, 124, 125, 126, 127, 255, 256, 2000])
+def test_a_whole_message_comes_out_unmasked(stack: ExitStack, read: ReadMessages, size: int) -> None:
     payload = os.urandom(size)
     assert heard_of(stack, read, frame(2, payload)) == (payload, (NOW, NOW))
     words = ("é" * size)[: size // 2] + "x" * (size % 2)
@@ -95,9 +95,12 @@ def test_an_empty_pong_is_heard_and_asks_for_nothing(stack: ExitStack, read: Rea
     [
         frame(10, b"x"),
         frame(9, b""),
-        frame(2, b""),
-        frame(1, b""),
-        frame(2, bytes(126)),
+        frame(2, bytes(2001)),
+        b"\x82\xfe\x00\x7d" + bytes(4 + 125),
+        b"\x82\xfe\x00\x80" + bytes(4 + 127),
+        b"\x81\xff" + (126).to_bytes(8, "big") + bytes(4 + 126),
+        b"\x82\x7e\x00\x80" + bytes(128 + 4),
+        frame(1, b"\xff" * 130),
         frame(2, b"abc", fin=False),
         frame(2, b"abc", rsv=4),
         frame(1, b"\xff"),
@@ -108,10 +111,11 @@ def test_an_empty_pong_is_heard_and_asks_for_nothing(stack: ExitStack, read: Rea
         b"\x82",
         close(1000, "bye"),
         frame(2, b"abc") * 40,
+        frame(2, bytes(5000)),
     ],
 )
 def test_anything_else_comes_out_as_it_is(stack: ExitStack, read: ReadMessages, data: bytes) -> None:
-    assert heard_of(stack, read, data) == (data[:448], (1, 1))
+    assert heard_of(stack, read, data) == (data[:MAX_READ_BYTES], (1, 1))
 
 
 def test_a_message_over_the_limit_comes_out_as_it_is(stack: ExitStack, read: ReadMessages) -> None:
@@ -153,19 +157,22 @@ def test_who_is_not_open_or_in_the_middle_of_a_message_or_unusually_ready_is_not
 
 def test_a_descriptor_without_a_cell_is_not_read(stack: ExitStack, read: ReadMessages) -> None:
     crowd = Crowd(stack, 1)
-    for cells in (crowd.state, crowd.heard, crowd.active):
-        del cells[crowd.fds[0] :]
+    cells = crowd.state, crowd.heard, crowd.active
+    assert read([(-1, READ)], MAX_READ_BYTES, 2000, cells, {}, NOW) == ([], [(-1, READ)], 0)
+    for some in cells:
+        del some[crowd.fds[0] :]
     assert crowd.hear(read) == ([], [(crowd.fds[0], READ)], 0)
 
 
 parts = st.one_of(
     st.binary(max_size=140),
-    st.builds(frame, st.sampled_from((1, 2, 9, 10)), st.binary(max_size=130)),
+    st.builds(frame, st.sampled_from((1, 2, 9, 10)), st.binary(max_size=300)),
+    st.builds(lambda size: frame(2, bytes(size)), st.integers(120, 5000)),
     st.builds(text, st.text(max_size=60)),
 )
 
 
-@given(st.lists(st.lists(parts, max_size=3).map(b"".join), min_size=1, max_size=5), st.integers(-1, 125))
+@given(st.lists(st.lists(parts, max_size=3).map(b"".join), min_size=1, max_size=5), st.integers(-1, 5000))
 def test_compiled_and_python_find_the_same(inputs: Sequence[bytes], limit: int) -> None:
     results = []
     for read in READERS.values():
@@ -180,12 +187,28 @@ def test_compiled_and_python_find_the_same(inputs: Sequence[bytes], limit: int) 
             )
     assert results[0] == results[1]
     for number, message in results[1][0]:
-        assert message == single(inputs[number])
-        assert type(message) is type(single(inputs[number]))
+        assert message == single(inputs[number], limit)
+        assert type(message) is type(single(inputs[number], limit))
     for _, what in results[1][1]:
         assert isinstance(what, bytes)
         assert not is_empty_pong(what)
-        assert len(what) - 6 > limit or not single(what)
+        assert single(what, limit) is None
+
+
+def test_python_a_bug_in_a_transport_ends_one_connection(stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
+    crowd = Crowd(stack, 3)
+    for theirs in crowd.theirs:
+        theirs.send(text("hello"))
+
+    def read(fd: int, size: int) -> bytes:
+        if fd == crowd.fds[1]:
+            raise RuntimeError("a bug of ours")
+        return os.read(fd, size)
+
+    messages, others, _ = crowd.hear(partial(read_messages_by, read))
+    assert messages == [(crowd.fds[0], "hello"), (crowd.fds[2], "hello")]
+    assert others == [(crowd.fds[1], b"")]
+    assert [record.getMessage() for record in caplog.records] == ["reading failed"]
 
 
 def test_frames_are_written_whole_and_what_does_not_fit_comes_back(stack: ExitStack, write: WriteFrames) -> None:
@@ -220,18 +243,20 @@ def test_frames_are_written_whole_and_what_does_not_fit_comes_back(stack: ExitSt
         lambda: _batch.write_frames([1]),  # type: ignore[list-item]
         lambda: _batch.write_frames([(1, "text")]),  # type: ignore[list-item]
         lambda: _batch.write_frames([("1", b"")]),  # type: ignore[list-item]
+        lambda: _batch.write_frames([(1 << 32, b"")]),
+        lambda: _batch.write_frames([(-1, b"")]),
         lambda: _batch.write_frames(1 / 0 for _ in "1"),  # type: ignore[misc]
     ],
 )
 def test_compiled_wrong_arguments_are_refused(wrong: Callable[[], object]) -> None:
-    with pytest.raises((TypeError, ZeroDivisionError)):
+    with pytest.raises((TypeError, ZeroDivisionError, OverflowError)):
         wrong()
 
 
-@pytest.mark.parametrize(("size", "limit"), [(0, 125), (-1, 125), (1 << 20, 125), (448, 126)])
-def test_compiled_sizes_beyond_its_buffers_are_refused(stack: ExitStack, size: int, limit: int) -> None:
+@pytest.mark.parametrize("size", [0, -1, MAX_READ_BYTES + 1])
+def test_compiled_sizes_beyond_its_buffers_are_refused(stack: ExitStack, size: int) -> None:
     with pytest.raises(ValueError, match="size is 1 to"):
-        Crowd(stack, 1).hear(_batch.read_messages, size=size, limit=limit)
+        Crowd(stack, 1).hear(_batch.read_messages, size=size)
 
 
 def test_compiled_nothing_is_kept(stack: ExitStack) -> None:

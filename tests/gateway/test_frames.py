@@ -93,12 +93,12 @@ def test_limits_do_not_depend_on_the_split(case: tuple[bytes, list[bytes]], max_
     assert receive(pieces, max_bytes, max_fragments) == receive([stream], max_bytes, max_fragments)
 
 
-@given(st.one_of(whole_messages, odd_frames, st.binary(max_size=140)))
-def test_what_the_shortest_path_takes_the_byte_path_takes_too(data: bytes) -> None:
-    message = single(data)
+@given(st.one_of(whole_messages, odd_frames, st.binary(max_size=140)), st.integers(-1, 300))
+def test_what_the_shortest_path_takes_the_byte_path_takes_too(data: bytes, limit: int) -> None:
+    message = single(data, limit)
     if message is not None:
         kind = Kind.TEXT if isinstance(message, str) else Kind.BINARY
-        assert plain(data, 125) == ([(kind, message)], len(data))
+        assert plain(data, limit) == ([(kind, message)], len(data))
 
 
 @given(st.one_of(whole_messages, odd_frames, st.binary(max_size=8)))
@@ -114,10 +114,15 @@ def test_an_empty_pong_passes_for_one() -> None:
 
 
 def test_a_small_frame_takes_the_shortest_path() -> None:
-    assert single(text("hé")) == "hé"
-    assert single(frame(2, bytes(125))) == bytes(125)
-    assert single(text("")) == ""
-    assert single(text("a") + text("b")) is None
+    assert single(text("hé"), 3) == "hé"
+    assert single(text("hé"), 2) is None
+    assert single(text(""), 0) == ""
+    assert single(text("a") + text("b"), 100) is None
+    for size in (125, 126, 127, 1000, 0xFFFF):
+        assert single(frame(2, bytes(size)), size) == bytes(size)
+        assert single(text("x" * size), size) == "x" * size
+        assert single(frame(2, bytes(size)), size - 1) is None
+    assert single(frame(2, bytes(0x10000)), 0x10000) is None
 
 
 @given(st.one_of(st.text(), st.binary()))

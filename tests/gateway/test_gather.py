@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import Any
+
+import pytest
 
 from gateway.api import Message, Peer
 from gateway.batch import Frames
@@ -160,3 +163,45 @@ async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(ho
     for number in (0, 2, 4):
         assert kept[f"from {number}"].send(f"to {number}")
         assert await clients[number].hear() == f"to {number}"
+
+
+@pytest.mark.parametrize("problem", [ValueError, asyncio.CancelledError])
+@pytest.mark.parametrize("is_drop_broken", [False, True])
+async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read_of_them(
+    house: House, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_drop_broken: bool
+) -> None:
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        if message == "fails":
+            raise problem
+        peer.send(message)
+
+    server = await house.serve(Answering(answer))
+    clients = [await house.open(server) for _ in range(4)]
+    turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
+    if is_drop_broken:
+        say_goodbye = server.links.say_goodbye
+        monkeypatch.setattr(server.links, "say_goodbye", lambda *args: 1 // (say_goodbye(*args) or 0))
+        monkeypatch.setattr(server.links, "drop", lambda fd: 1 // 0)
+    for client, message in zip(
+        clients, (text("first"), text("fails"), text("a") + text("b"), text("last")), strict=True
+    ):
+        client.raw.send(message)
+    server._talk.serve(turn)
+    monkeypatch.undo()
+    assert [await clients[0].hear(), await clients[2].hear(), await clients[2].hear()] == ["first", "a", "b"]
+    assert await clients[3].hear() == "last"
+    assert (await clients[1].closed())[0] == APPLICATION_ERROR.number
+
+
+async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await house.serve()
+    clients = [await house.open(server) for _ in range(3)]
+    turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
+    with monkeypatch.context() as broken:
+        broken.setattr(server._talk, "_read_messages", lambda *_: 1 // 0)
+        server._talk.serve(turn[:2])
+    assert await clients[0].read_all() == await clients[1].read_all() == b""
+    await clients[2].say("still here")
+    assert await clients[2].hear() == "still here"
