@@ -69,7 +69,9 @@ class Links:
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
         self._gathered: dict[int, bytes] | None = None
-        """Between `gather` and `release`, what small messages wait; only of open connections."""
+        """Between `gather` and `release`, what waits to be written; of a connection that is GONE meanwhile, too."""
+        self._last: list[int] = []
+        """Those to be ended when it is."""
         self.parsers: dict[int, Parser] = {}
         self.opening: tuple[int, Callable[[], Request]] | None = None
         """The connection whose `on_open` runs, and what makes its request."""
@@ -164,13 +166,16 @@ class Links:
         gathered, self._gathered = self._gathered, None
         if gathered:
             self.write_each(gathered.items())
+        while self._last:
+            self._end_when_sent(self._last.pop())
 
     def write_each(self, frames: Frames) -> None:
         """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
         total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
         for fd, rest in unsent:
-            self.write(fd, rest)
+            if self._state[fd] != GONE:
+                self.write(fd, rest)
 
     def post(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
@@ -284,6 +289,12 @@ class Links:
         if self.slots.state[fd] == OPEN:
             self._leave(fd, CLOSING, code, reason)
             self._write_last(fd, frames.close_bytes(code, reason))
+        if self._gathered is not None:
+            self._last.append(fd)
+        else:
+            self._end_when_sent(fd)
+
+    def _end_when_sent(self, fd: int) -> None:
         if fd in self.outboxes:
             self.finish(fd)
         else:
@@ -293,13 +304,15 @@ class Links:
         """Write a close frame; it has a place even in a full outbox."""
         outbox = self.outboxes.get(fd)
         if outbox is None:
-            self.write(fd, data)
+            self.post(fd, data)
         else:
             outbox.put(self._gathered.pop(fd, b"") + data if self._gathered else data, self.wheel.now)
             self._watch(fd, outbox)
 
     def finish(self, fd: int) -> None:
         """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
+        if self._gathered and fd in self._gathered and not self.write(fd, b""):
+            return
         if fd in self.outboxes:
             self.slots.state[fd] = CLOSING
             self.slots.flags[fd] |= FINISH
@@ -320,9 +333,6 @@ class Links:
             return
         if state == OPEN:
             self._leave(fd, GONE, LOST, "")
-            if self._gathered and fd in self._gathered:
-                with contextlib.suppress(OSError):
-                    self._write(fd, self._gathered.pop(fd))
         self.slots.state[fd] = GONE
         self.poller.remove(fd)
         self.wheel.remove(fd)

@@ -7,6 +7,8 @@ from wire.clock import Clock
 from wire.errors import TokenError
 from wire.tokens import Keyring
 
+_MISSING = Refusal(403, "a ticket is needed: ask discovery for one"), "ticket_missing"
+
 
 class TicketBooth:
     """Checks and redeems tickets; with `required`, nobody gets in without one.
@@ -26,8 +28,7 @@ class TicketBooth:
     def check(self, text: str | None) -> tuple[Refusal, str] | None:
         """Why a client with this ticket may not enter, in an answer and in a word for metrics; None when it may."""
         if text is None:
-            missing = Refusal(403, "a ticket is needed: ask discovery for one"), "ticket_missing"
-            return missing if self._required else None
+            return _MISSING if self._required else None
         if self._keyring is None:
             return None
         try:
