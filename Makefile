@@ -18,7 +18,7 @@ help: ## list what can be made
 
 setup: $(DEV) ## virtual environment with the pinned dependencies, those of development too
 
-$(ROOST): pyproject.toml constraints.txt gateway/_batch.c
+$(ROOST): pyproject.toml constraints.txt gateway/_batch.c gateway/_head.c
 	@bash tools/setup-python "$(PYTHON)" "$(VENV)" .
 	@touch $@
 

@@ -19,7 +19,7 @@ from bench import processes, servers
 from bench.load import MAX_BYTES
 from bench.report import Report
 from bench.rounds import Row, take_turns
-from gateway.batch import is_compiled
+from gateway.compiled import is_compiled
 
 WARM_UP_S = 0.5
 DEFAULT = (servers.OURS, *servers.PEERS)

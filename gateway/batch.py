@@ -1,10 +1,8 @@
 """Many small reads, and many small writes, in one call: what a turn of the poller does for all who are ready.
 
 The two loops that every message passes are functions here, each of them twice: in Python, for any transport, and
-compiled (`_batch.c`), for plain TCP. They behave alike; a property test says so. The compiled ones have no step that is
-a trip through the interpreter, and keep its lock for the whole of a batch. Where no C compiler was at hand they are
-missing, and ``ROOST_NO_EXTENSIONS=1`` leaves them alone: then an echo takes more processor time, and nothing else is
-different.
+compiled (`_batch.c`), for plain TCP. The compiled ones have no step that is a trip through the interpreter, and keep
+its lock for the whole of a batch.
 
 What is read and answered in one turn is done in three sweeps: read all, then let the application have all, then write
 all. The kernel's ways are long, and each of them pushes ours out of the processor's cache.
@@ -19,6 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.api import Message
+from gateway.compiled import is_compiled
 from gateway.frames import Parser, is_empty_pong, single
 from gateway.poller import READ, Ready
 from gateway.slots import OPEN
@@ -114,15 +113,11 @@ def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> tuple
 
 read_messages: ReadMessages = partial(read_messages_by, os.read)
 write_frames: WriteFrames = partial(write_frames_by, os.write)
-is_compiled = False
 MAX_READ_BYTES = 4096
 """The most that the compiled one reads of a connection."""
 
-if not os.environ.get("ROOST_NO_EXTENSIONS"):
-    try:
-        from gateway import _batch
-    except ImportError:
-        pass
-    else:
-        assert (_batch.OPEN, _batch.MAX_READ_BYTES) == (OPEN, MAX_READ_BYTES)
-        read_messages, write_frames, is_compiled = _batch.read_messages, _batch.write_frames, True
+if is_compiled:
+    from gateway import _batch
+
+    assert (_batch.OPEN, _batch.MAX_READ_BYTES) == (OPEN, MAX_READ_BYTES)
+    read_messages, write_frames = _batch.read_messages, _batch.write_frames

@@ -168,8 +168,8 @@ def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[
         first = data[at]
         kind = _PLAIN.get(first) or (_DEFLATED.get(first) if deflated else None)
         if first == _CLOSE_FRAME:
-            closed = _plain_close(data, at)
-            return ([*events, closed], size) if closed else (events, at)
+            closed = plain_close(data[at:])
+            return ([*events, (_CLOSE, closed)], size) if closed else (events, at)
         length = data[at + 1] - 0x80
         start = at + 6
         if length == 126 and start + 2 <= size:
@@ -195,17 +195,22 @@ def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[
     return events, at
 
 
-def _plain_close(data: bytes, at: int) -> Event | None:
-    """The event of the close frame at `at`, when it is whole and right; None when it takes more to judge it."""
-    length = data[at + 1] - 0x80
-    body = unmask(data[at + 6 : at + 6 + length], data[at + 2 : at + 6]) if 0 <= length <= MAX_CONTROL_BYTES else b"?"
+def plain_close(data: bytes) -> tuple[int, str] | None:
+    """Code and reason of the close frame that `data` begins with; None when it is none, not whole or not right.
+
+    Code 1005 stands for none.
+    """
+    if len(data) < 6 or data[0] != _CLOSE_FRAME:
+        return None
+    length = data[1] - 0x80
+    body = unmask(data[6 : 6 + length], data[2:6]) if 0 <= length <= MAX_CONTROL_BYTES else b"?"
     if len(body) != length:
         return None
     if not body:
-        return _CLOSE, (1005, "")
+        return 1005, ""
     code = int.from_bytes(body[:2], "big")
     try:
-        return (_CLOSE, (code, body[2:].decode())) if length >= 2 and code in _CLOSE_CODES else None
+        return (code, body[2:].decode()) if length >= 2 and code in _CLOSE_CODES else None
     except UnicodeDecodeError:
         return None
 

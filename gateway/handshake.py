@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError
 
 from gateway.api import Refusal, Request
+from gateway.compiled import is_compiled
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _HEALTH = re.compile(rb"GET /health(?:\?[!-~]*)? HTTP/1\.[01]\r?\n")
@@ -72,6 +73,21 @@ _BODY = frozenset((b"content-length", b"transfer-encoding"))
 
 def read_plain(head: bytes) -> Opening | None:
     """The same for a request that is plainly right; None when it takes more to judge it."""
+    found = read_head(head)
+    if found is None:
+        return None
+    target, key, fields = found
+    return Opening(
+        target=target,
+        key=key,
+        subprotocols=_listed(fields.get(b"sec-websocket-protocol")),
+        extensions=_listed(fields.get(b"sec-websocket-extensions")),
+        fields=fields,
+    )
+
+
+def read_head_in_python(head: bytes) -> Head | None:
+    """Target, key and fields of a request that is plainly right."""
     found = _PLAIN(head)
     if found is None:
         return None
@@ -88,13 +104,16 @@ def read_plain(head: bytes) -> Opening | None:
         return None
     if not is_upgrade or len(host) > 63 or b"xn--" in host.lower() or not _PLAIN_HOST(host) or not _PLAIN_KEY(key):
         return None
-    return Opening(
-        target=found[1].decode("ascii"),
-        key=key,
-        subprotocols=_listed(fields.get(b"sec-websocket-protocol")),
-        extensions=_listed(fields.get(b"sec-websocket-extensions")),
-        fields=fields,
-    )
+    return found[1].decode("ascii"), key, fields
+
+
+Head = tuple[str, bytes, dict[bytes, bytes]]
+
+read_head: Callable[[bytes], Head | None] = read_head_in_python
+if is_compiled:
+    from gateway import _head
+
+    read_head = _head.read_head
 
 
 def _listed(value: bytes | None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gateway.batch import is_compiled
+from gateway.compiled import is_compiled
 from gateway.server import Server
 
 _TOTALS = {
@@ -44,7 +44,7 @@ class GatewayCollector(Collector):
             "python_blocks", "Memory blocks of Python objects; an object has at least one", sys.getallocatedblocks()
         )
         yield _gauge("tasks", "asyncio tasks", len(asyncio.all_tasks()))
-        yield _gauge("compiled", "1 where what every message passes is compiled (gateway/_batch.c)", is_compiled)
+        yield _gauge("compiled", "1 where what every message and connection passes is compiled", is_compiled)
 
     def _totals(self) -> Iterator[Metric]:
         counters = self._server.counters

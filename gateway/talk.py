@@ -15,6 +15,7 @@ from gateway.frames import (
     Parser,
     is_empty_pong,
     plain,
+    plain_close,
     pong_bytes,
     single,
 )
@@ -70,8 +71,10 @@ class Talk:
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
         self._pings = Rate(settings.max_pings_per_s, BURST_S)
-        links.on_free += [self._messages.forget, self._pings.forget]
-        links.on_trim += [self._messages.trim, self._pings.trim]
+        for rate in (self._messages, self._pings):
+            if rate.per_s:
+                links.on_free.append(rate.forget)
+                links.on_trim.append(rate.trim)
 
     def serve(self, ready: list[Ready]) -> None:
         """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
@@ -168,7 +171,11 @@ class Talk:
         links.counters.bytes_in += len(data)
         if self._state[fd] != LINGERING:
             self._heard[fd] = links.wheel.now
-            if fd in links.parsers or not is_empty_pong(data):
+            if fd in links.parsers:
+                self.receive(fd, data)
+            elif (closed := plain_close(data)) is not None:
+                links.answer_goodbye(fd, *closed)
+            elif not is_empty_pong(data):
                 self.receive(fd, data)
 
     def _read_on(self, fd: int, data: bytes) -> bytes:

@@ -58,7 +58,7 @@ def _resolve(hosts: str, port: int) -> list[tuple[int, str]]:
 def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool) -> socket.socket:
     listening = socket.create_server(address, family=family, backlog=backlog, reuse_port=shared)
     listening.setblocking(False)
-    # Accepted sockets inherit both. The second spares a packet: the ACK of a request waits for the answer, which follows.
+    # Accepted sockets inherit both. The second spares a packet: a request's ACK waits for the answer, which follows.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
     return listening

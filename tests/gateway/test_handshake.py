@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 from wsproto.events import Request as UpgradeRequest
 
+from gateway import _head
 from gateway.api import Refusal
 from gateway.handshake import (
     Opening,
@@ -17,6 +19,7 @@ from gateway.handshake import (
     head_end,
     is_health_check,
     judge,
+    read_head_in_python,
     read_opening,
     read_plain,
     refusal_bytes,
@@ -159,6 +162,63 @@ def test_what_the_byte_path_takes_wsproto_takes_and_sees_the_same(head: bytes) -
         judged = judge(head)
         assert isinstance(judged, Opening)
         assert opening == judged
+
+
+@given(heads())
+def test_compiled_and_python_read_the_same(head: bytes) -> None:
+    assert _head.read_head(head) == read_head_in_python(head)
+
+
+def test_compiled_and_python_read_the_same_whatever_byte_is_replaced_left_out_or_put_in() -> None:
+    for at in range(len(HEAD) + 1):
+        heads = [HEAD[:at], HEAD[at:], HEAD[:at] + HEAD[at + 1 :]]
+        for byte in range(256):
+            heads += [HEAD[:at] + bytes((byte,)) + HEAD[at + gap :] for gap in (0, 1)]
+        for head in heads:
+            assert _head.read_head(head) == read_head_in_python(head), head
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (b"Host", host)
+            for host in (b"a", b"a.b-c:80", b"a.", b".a", b"a:", b":80", b"a:80x", b"-", b"x" * 63, b"x" * 64)
+        ),
+        *((b"Host", host) for host in (b"xn--a", b"a.XN--b", b"xn-", b"a_b", b"a..b")),
+        *(
+            (b"Connection", value)
+            for value in (b"upgrade", b"a,UPGRADE ,b", b",", b"upgraded", b"a  , upgrade", b"up grade")
+        ),
+        *((b"Upgrade", value) for value in (b"WEBSOCKET", b"websocket, x", b"websockets")),
+        *((b"Sec-WebSocket-Version", value) for value in (b"13 ", b"13, 8", b"013", b"1")),
+        *((b"X", value) for value in (b"a b", b"a  ", b" a", b"a\tb", b"\xe9", b"")),
+        *(
+            (name, b"1")
+            for name in (b"Content-Length", b"TRANSFER-ENCODING", b"HOST", b"X-", b"-", b"X Y", b"X_Y", b"")
+        ),
+    ],
+)
+def test_compiled_and_python_judge_alike(name: bytes, value: bytes) -> None:
+    replaced = re.sub(rb"(?im)^%b: .*\r\n" % re.escape(name), lambda _: name + b": " + value + b"\r\n", HEAD)
+    added = HEAD[:-2] + name + b": " + value + b"\r\n\r\n"
+    for head in (replaced, added):
+        assert _head.read_head(head) == read_head_in_python(head)
+
+
+def test_compiled_only_bytes_are_read() -> None:
+    with pytest.raises(TypeError):
+        _head.read_head(HEAD.decode())  # type: ignore[arg-type]
+
+
+def test_compiled_keeps_nothing() -> None:
+    heads = [HEAD, HEAD[:-2], HEAD.replace(b"Origin", b"Host"), b"GET / HTTP/1.1\r\n\r\n", b""]
+    for head in heads:
+        _head.read_head(head)
+    before = sys.getallocatedblocks()
+    for head in heads * 1000:
+        _head.read_head(head)
+    assert abs(sys.getallocatedblocks() - before) < 50
 
 
 def test_the_ordinary_request_takes_the_byte_path() -> None:

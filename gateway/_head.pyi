@@ -1,0 +1,3 @@
+from gateway.handshake import Head
+
+def read_head(head: bytes, /) -> Head | None: ...
