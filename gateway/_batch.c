@@ -177,7 +177,7 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
     return found;
 }
 
-/* Send one (fd, frame); what the kernel did not take is appended to `unsent`. How many bytes it took; -1 is an error. */
+/* Send one (fd, frame), and note in `unsent` when the kernel did not take all. How many bytes it took; -1 is an error. */
 static Py_ssize_t write_one(PyObject *pair, PyObject *unsent)
 {
     if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(pair, 1))) {
@@ -197,8 +197,10 @@ static Py_ssize_t write_one(PyObject *pair, PyObject *unsent)
     const Py_ssize_t sent = taken < 0 ? 0 : taken;
     if (sent == size)
         return sent;
-    PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, size - sent);
-    return append(unsent, number, rest) ? -1 : sent;
+    PyObject *note = Py_BuildValue("(OOn)", number, frame, sent);
+    const int failed = note ? PyList_Append(unsent, note) : -1;
+    Py_XDECREF(note);
+    return failed ? -1 : sent;
 }
 
 static PyObject *write_frames(PyObject *module, PyObject *frames)

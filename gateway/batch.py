@@ -43,10 +43,14 @@ class ReadMessages(Protocol):
     ) -> Found: ...
 
 
+Written = tuple[int, list[tuple[int, bytes, int]]]
+"""How many bytes were taken. Those of which something was not: descriptor, frames, and how much of them was."""
+
+
 class WriteFrames(Protocol):
     """`write_frames_by` for one transport."""
 
-    def __call__(self, frames: Frames, /) -> tuple[int, list[tuple[int, bytes]]]: ...
+    def __call__(self, frames: Frames, /) -> Written: ...
 
 
 def read_messages_by(
@@ -94,8 +98,8 @@ def read_messages_by(
     return messages, others, byte_count
 
 
-def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> tuple[int, list[tuple[int, bytes]]]:
-    """Write each once. How many bytes were taken, and those of which something was not, with what was not.
+def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> Written:
+    """Write each once.
 
     A descriptor comes once: what it did not take is for the caller to keep, and nothing may follow it before.
     """
@@ -107,7 +111,7 @@ def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> tuple
             sent = 0
         total += sent
         if sent < len(data):
-            unsent.append((fd, data[sent:]))
+            unsent.append((fd, data, sent))
     return total, unsent
 
 

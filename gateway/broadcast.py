@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,6 +11,8 @@ from itertools import islice
 from gateway.api import Frame, Peer
 from gateway.links import Links
 from wire.errors import Misuse
+
+log = logging.getLogger(__name__)
 
 SLICE_COUNT = 500
 """Peers served in one turn: 2 to 3 ms, most of them system calls."""
@@ -39,10 +42,15 @@ class Broadcast:
         frame, peers = self._waiting[0]
         sent = 0
         self._links.gather()
-        for peer in islice(peers, SLICE_COUNT):
-            peer.send_frame(frame)
-            sent += 1
-        self._links.release()
+        try:
+            for peer in islice(peers, SLICE_COUNT):
+                peer.send_frame(frame)
+                sent += 1
+        except Exception:  # something among them is no peer: the broadcasts after this one are not its hostages
+            log.exception("a broadcast failed", extra={"action": "broadcast_failed"})
+            sent = 0
+        finally:
+            self._links.release()
         if sent < SLICE_COUNT:
             self._waiting.popleft()
         if self._waiting:

@@ -25,7 +25,7 @@ from gateway.proxy import BadProxyHeader, read_header
 from gateway.settings import Settings
 from gateway.slots import CROWDED, GREETING, OPEN, TURNED_AWAY, WINDOW_SHIFT
 from gateway.tickets import TicketBooth
-from gateway.transport import peer_address
+from gateway.transport import acknowledge, peer_address
 from gateway.wheel import ticks
 from wire.addresses import Proxies
 
@@ -141,6 +141,7 @@ class Door:
                 return
             if found is None:
                 self._heads[fd] = data
+                acknowledge(fd)
                 return
             self._named[fd], size = found
             data, seen = data[size:], 0
@@ -153,6 +154,7 @@ class Door:
             self.refuse(fd, Refusal(431, f"the request has more than {limit} bytes of headers"), "too_big")
         elif end < 0:
             self._heads[fd] = data
+            acknowledge(fd)
         elif is_health_check(data[:end]):
             self._links.write(fd, HEALTH_ANSWER)
             self._finish(fd)

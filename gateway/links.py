@@ -164,18 +164,24 @@ class Links:
     def release(self) -> None:
         """Write what was gathered."""
         gathered, self._gathered = self._gathered, None
-        if gathered:
-            self.write_each(gathered.items())
-        while self._last:
-            self._end_when_sent(self._last.pop())
+        last, self._last = self._last, []
+        try:
+            if gathered:
+                self.write_each(gathered.items())
+        finally:
+            for fd in last:
+                self._end_when_sent(fd)
 
     def write_each(self, frames: Frames) -> None:
         """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
         total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
-        for fd, rest in unsent:
-            if self._state[fd] != GONE:
-                self.write(fd, rest)
+        for fd, data, sent in unsent:
+            if self._state[fd] == GONE:
+                continue
+            outbox = self._begin_outbox(fd, data, sent)
+            if outbox.byte_count > self._max_outbox_bytes and self._state[fd] == OPEN:
+                self.too_slow(fd)
 
     def post(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
@@ -216,7 +222,7 @@ class Links:
 
     def _stuck(self, fd: int) -> None:
         """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
-        if fd not in self.outboxes:
+        if fd not in self.outboxes and self._state[fd] != GONE:
             self._begin_outbox(fd, b"", 0)
 
     def _put(self, fd: int, outbox: Outbox, data: bytes) -> bool:

@@ -91,7 +91,9 @@ class Server:
         self.links.start(loop)
         self._app.start(self)
         settings = self.settings
-        sockets = self._sockets or bind(settings.host, settings.port, settings.backlog, shared=settings.shared_port)
+        sockets = self._sockets or bind(
+            settings.host, settings.port, settings.backlog, shared=settings.shared_port, quiet_acks=True
+        )
         self._broadcast.start(loop)
         self._poller.start(loop, self._talk.serve)
         self.ticker.start(loop)

@@ -28,17 +28,19 @@ TICK_S = 0.1
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def bind(host: str, port: int, backlog: int, *, shared: bool = False) -> list[socket.socket]:
+def bind(host: str, port: int, backlog: int, *, shared: bool = False, quiet_acks: bool = False) -> list[socket.socket]:
     """Listening sockets on every address of `host`, all on one port. Raises OSError with the reason.
 
-    `host` may be several with commas between them; port 0 picks one. `shared`: other processes may listen there, too,
-    and the kernel deals connections out by a hash of both addresses.
+    `host` may be several with commas between them, and nothing is every address of the machine; port 0 picks one.
+    `shared`: other processes may listen there, too, and the kernel deals connections out by a hash of both addresses.
+    `quiet_acks`: what a client sends is acknowledged with the answer to it. That spares a packet where a request comes
+    in one piece; one that does not must be acknowledged by whoever reads it (`transport.acknowledge` in the gateway).
     """
     sockets: list[socket.socket] = []
     try:
         for family, address in _resolve(host, port):
             chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_listen(family, (address, chosen), backlog, shared))
+            sockets.append(_listen(family, (address, chosen), backlog, shared, quiet_acks))
     except OSError as problem:
         for opened in sockets:
             opened.close()
@@ -50,17 +52,18 @@ def _resolve(hosts: str, port: int) -> list[tuple[int, str]]:
     """Family and address of every host named, each once, in order."""
     found = {}
     for host in hosts.split(","):
-        for family, _, _, _, address in socket.getaddrinfo(host.strip(), port, type=socket.SOCK_STREAM):
+        names = socket.getaddrinfo(host.strip() or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in names:
             found[int(family), str(address[0])] = True
     return list(found)
 
 
-def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool) -> socket.socket:
+def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool, quiet_acks: bool) -> socket.socket:
     listening = socket.create_server(address, family=family, backlog=backlog, reuse_port=shared)
     listening.setblocking(False)
-    # Accepted sockets inherit both. The second spares a packet: a request's ACK waits for the answer, which follows.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it, and the next one
+    if quiet_acks:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
     return listening
 
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -163,11 +164,15 @@ async def serve(runner: web.AppRunner, host: str, port: int, backlog: int = 128)
     every system call of the process takes longer.
     """
     await runner.setup()
+    sockets: list[socket.socket] = []
     try:
-        for listening in bind(host, port, backlog):
+        sockets = bind(host, port, backlog)
+        for listening in sockets:
             await web.SockSite(runner, listening, backlog=backlog).start()
-    except OSError:
+    except BaseException:
         await runner.cleanup()
+        for listening in sockets:
+            listening.close()
         raise
     return int(runner.addresses[0][1])
 

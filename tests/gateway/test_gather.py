@@ -7,14 +7,15 @@ import socket
 from typing import Any
 
 import pytest
+from wsproto.events import BytesMessage, CloseConnection
 
 from gateway.api import Message, Peer
-from gateway.batch import Frames
+from gateway.batch import Frames, Written
 from gateway.frames import encode
 from gateway.poller import READ
 from tests.gateway.bytes_of import frame, text
-from tests.gateway.harness import House, Recorder, until
-from wire.codes import APPLICATION_ERROR, NORMAL
+from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
+from wire.codes import APPLICATION_ERROR, NORMAL, SLOW
 
 
 class Answering(Recorder):
@@ -35,7 +36,7 @@ async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house
     written: list[bytes] = []
     really = server.links._write_frames
 
-    def write_frames(frames: Frames) -> tuple[int, list[tuple[int, bytes]]]:
+    def write_frames(frames: Frames) -> Written:
         pairs = list(frames)
         written.extend(data for _, data in pairs)
         return really(pairs)
@@ -205,3 +206,61 @@ async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
     assert await clients[0].read_all() == await clients[1].read_all() == b""
     await clients[2].say("still here")
     assert await clients[2].hear() == "still here"
+
+
+@pytest.mark.parametrize("way", ["send", "send_frame", "broadcast"])
+@pytest.mark.parametrize("limit", [{"max_outbox_bytes": 100_000}, {"max_outbox_age_s": 1.0}])
+async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_come_back(
+    house: House, way: str, limit: dict[str, Any]
+) -> None:
+    """What the kernel took of a frame at the end of a turn is part of it: a close frame inside would be lost."""
+    clock = TickClock()
+    large = bytes(15_000)
+
+    def answer(app: Recorder, peer: Peer, message: Message) -> None:
+        assert app.gateway is not None
+        slow, frame = app.peers[0], app.gateway.encode(large)
+        if way == "broadcast":
+            app.gateway.broadcast(frame, [slow])
+        else:
+            slow.send(large) if way == "send" else slow.send_frame(frame)
+        peer.send("next")
+
+    server = await house.serve(Answering(answer), clock=clock, **limit)
+    slow, speaker = await house.open(server, receive_buffer=4096), await house.open(server)
+    while not server.links.outboxes or ("max_outbox_bytes" in limit and not server.counters.slow_closes):
+        await speaker.say("go")
+        assert await speaker.hear() == "next"
+    while not server.counters.slow_closes:
+        await pass_time(server, clock, 0.5)
+    while isinstance(event := await slow.event(), BytesMessage):
+        assert set(event.data) == {0}
+    assert isinstance(event, CloseConnection)
+    assert event.code == SLOW.number
+
+
+async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: House) -> None:
+    """Over TLS a write may leave bytes inside the transport, which says so: of a peer that is gone, nobody waits."""
+    server = await house.serve()
+    client = await house.open(server)
+    fd = next(server.peers()).fd
+    server.links.gather()
+    server.links.post(fd, encode("last words"))
+    server.links.drop(fd)
+    server.links._stuck(fd)
+    server.links.release()
+    assert not server.links.outboxes
+    assert await client.hear() == "last words"
+    assert await client.read() == b""
+
+
+async def test_a_broadcast_that_fails_takes_no_other_with_it(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    server = await house.serve()
+    client = await house.open(server)
+    peer = next(server.peers())
+    server.broadcast(server.encode("one"), [peer, None, peer])  # type: ignore[list-item]
+    server.broadcast(server.encode("two"), [peer])
+    assert [await client.hear(), await client.hear()] == ["one", "two"]
+    peer.send("three")
+    assert await client.hear() == "three"
+    assert [record.getMessage() for record in caplog.records] == ["a broadcast failed"]

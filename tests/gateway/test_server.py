@@ -263,6 +263,22 @@ async def test_a_bug_of_ours_costs_one_connection(
     assert [record.getMessage() for record in caplog.records] == ["connection failed"]
 
 
+async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_its_answer(house: House) -> None:
+    """A client that writes it in pieces and has not set TCP_NODELAY sends the next piece when this one has its ACK."""
+    server = await house.serve()
+    whole, cut = await house.connect(server), await house.connect(server)
+    await whole.write(whole.upgrade_bytes())
+    await whole.read()
+    await cut.write(cut.upgrade_bytes()[:20])
+    await until(lambda: len(server._door._heads) == 1)
+    fds = {"whole": next(server.peers()).fd, "cut": next(iter(server._door._heads))}
+    found = {}
+    for name, fd in fds.items():
+        with socket.socket(fileno=os.dup(fd)) as theirs:
+            found[name] = theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+    assert found == {"whole": 0, "cut": 1}
+
+
 async def refusal_of(client: Client) -> tuple[int, dict[str, str]]:
     head = (await client.read_all()).partition(b"\r\n\r\n")[0].decode().split("\r\n")
     return int(head[0].split()[1]), dict(line.split(": ", 1) for line in head[1:])
