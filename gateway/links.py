@@ -7,8 +7,7 @@ An end has three steps, so that the last words arrive and the application is tol
 3. `drop` takes the socket out of the poller and has the slot freed (GONE).
 
 The peer, or a deadline, may take a connection from any state straight to the last step. What an application must
-hear and what must be freed goes through one queue that is worked off in a turn of its own: `on_close` is therefore
-never called from inside another callback, and always before the descriptor's number can come back.
+hear and what must be freed goes through one queue (`gateway.endings`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from gateway import frames, memory
@@ -24,6 +22,7 @@ from gateway.api import Application, Frame, Message, Peer, Request
 from gateway.batch import Frames
 from gateway.counters import Counters
 from gateway.deflate import Deflater
+from gateway.endings import Endings
 from gateway.frames import BINARY_HEADS, Parser, encode
 from gateway.outbox import Outbox
 from gateway.poller import Poller
@@ -46,8 +45,6 @@ GATHER_BYTES = 16 * 1024
 
 RAISED = (Exception, asyncio.CancelledError)
 """What an application may raise at the cost of one connection; the latter by asking a task that was cancelled."""
-
-_ENDINGS_A_TURN = 512
 
 
 class Links:
@@ -85,11 +82,14 @@ class Links:
         self._compress_from_bytes = settings.compress_from_bytes
         self._small_bytes = min(settings.compress_from_bytes, len(BINARY_HEADS))
         self._close_ticks = ticks(settings.close_s)
-        self._endings: deque[tuple[int, int, int, str] | int] = deque()
+        self._endings = Endings(self._tell, self._free)
+        self.settle = self._endings.settle
+        """Tell and free now what waits for it."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._endings.start(loop)
 
     # What a Peer can do.
 
@@ -344,7 +344,7 @@ class Links:
         self.wheel.remove(fd)
         self.outboxes.pop(fd, None)
         self.parsers.pop(fd, None)
-        self._end(fd)
+        self._endings.add(fd)
 
     def _leave(self, fd: int, state: int, code: int, reason: str) -> None:
         assert self.slots.state[fd] == OPEN
@@ -352,28 +352,14 @@ class Links:
         self.slots.active[fd] = self.wheel.now
         self.counters.open_now -= 1
         self.counters.closed[code] += 1
-        self._end((fd, self.slots.generation[fd], code, reason))
+        self._endings.add((fd, self.slots.generation[fd], code, reason))
 
-    def _end(self, ending: tuple[int, int, int, str] | int) -> None:
-        if not self._endings and self._loop is not None:
-            self._loop.call_soon(self.settle)
-        self._endings.append(ending)
-
-    def settle(self) -> None:
-        """Tell the application of ends, and free slots, in the order in which they came."""
-        for _ in range(min(len(self._endings), _ENDINGS_A_TURN)):
-            ending = self._endings[0]
-            if isinstance(ending, int):
-                for forget in self.on_free:
-                    forget(ending)
-                self.slots.free(ending)
-                with contextlib.suppress(OSError):
-                    self.transport.close(ending)
-            else:
-                self._tell(*ending)
-            self._endings.popleft()
-        if self._endings and self._loop is not None:
-            self._loop.call_soon(self.settle)
+    def _free(self, fd: int) -> None:
+        for forget in self.on_free:
+            forget(fd)
+        self.slots.free(fd)
+        with contextlib.suppress(OSError):
+            self.transport.close(fd)
 
     def tidy(self) -> None:
         """Now and then: give memory back when a crowd has left.
