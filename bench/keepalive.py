@@ -16,6 +16,7 @@ from bench import crowds, gateways, processes
 from bench.report import Report
 from bench.rounds import Row, medians
 from bench.servers import ROOT, Server
+from gateway.wheel import TICK_S
 
 BARE, OURS = "bare loop", "roost"
 DEFAULT_PERIOD_S = 25.0
@@ -96,7 +97,7 @@ def _rounds(kept: list[_Kept], options: argparse.Namespace) -> dict[str, list[Ro
 
 @contextmanager
 def _bare(period_s: float) -> Iterator[Server]:
-    command = [sys.executable, str(ROOT / "bench/peers/bare_pings.py"), str(period_s)]
+    command = [sys.executable, str(ROOT / "bench/peers/bare_pings.py"), str(period_s), str(TICK_S)]
     with processes.running(command, processes.SERVER_CPUS) as process:
         yield Server(BARE, process.pid, int(processes.said(process).split()[1]))
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from gateway.wheel import TICK_S
 from wire.clock import Clock
 
-MAX_STEP = 10
+MAX_STEP = round(1 / TICK_S)
 """Ticks that the wheel goes on at once. A longer gap means that this process stood still, and what peers sent
 meanwhile lies unread: the wheel's time stands still for the rest of the gap, or the living would be taken for dead."""
 
-_LAG_WINDOW = 10
+_LAG_WINDOW = round(1 / TICK_S)
 _ROUNDING_S = 0.001
 """uvloop cuts timers to whole milliseconds; one that wakes too early would wake again and again."""
 

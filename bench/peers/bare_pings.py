@@ -1,7 +1,7 @@
-"""The least that keeping connections alive can cost: ``python bare_pings.py PERIOD_S``.
+"""The least that keeping connections alive can cost: ``python bare_pings.py PERIOD_S TICK_S``.
 
-One epoll loop that opens connections, sends each a ping once a period, a tenth of a second's worth at a time, and reads
-what comes back without looking at it. There is no deadline, no limit, no parser, no application, no metric.
+One epoll loop that opens connections, sends each a ping once a period, a tick's worth at a time, and reads what comes
+back without looking at it. There is no deadline, no limit, no parser, no application, no metric.
 """
 
 import base64
@@ -16,7 +16,6 @@ import time
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PING = b"\x89\x00"
-TICK_S = 0.1
 KEY = re.compile(rb"\r\nSec-WebSocket-Key: *([^\r]+)\r\n", re.IGNORECASE)
 
 
@@ -29,14 +28,14 @@ def main() -> None:
     epoll = select.epoll()
     epoll.register(listening.fileno(), select.EPOLLIN)
     print("listening", listening.getsockname()[1], flush=True)
-    ticks = round(float(sys.argv[1]) / TICK_S)
-    serve(listening, epoll, [[] for _ in range(ticks)])
+    period_s, tick_s = map(float, sys.argv[1:])
+    serve(listening, epoll, [[] for _ in range(round(period_s / tick_s))], tick_s)
 
 
-def serve(listening: socket.socket, epoll: select.epoll, ring: list[list[int]]) -> None:
+def serve(listening: socket.socket, epoll: select.epoll, ring: list[list[int]], tick_s: float) -> None:
     accepting, greeting, tick = listening.fileno(), set[int](), 0
     poll, read, write, clock = epoll.poll, os.read, os.write, time.monotonic
-    next_tick = clock() + TICK_S
+    next_tick = clock() + tick_s
     while True:
         for fd, _ in poll(max(next_tick - clock(), 0), 256):
             if fd == accepting:
@@ -52,7 +51,7 @@ def serve(listening: socket.socket, epoll: select.epoll, ring: list[list[int]]) 
                 ring[fd % len(ring)].remove(fd)
                 os.close(fd)
         if clock() >= next_tick:
-            next_tick += TICK_S
+            next_tick += tick_s
             tick = (tick + 1) % len(ring)
             for fd in ring[tick]:
                 write(fd, PING)

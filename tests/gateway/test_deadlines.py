@@ -7,6 +7,7 @@ from wsproto.events import Ping
 
 from gateway.deadlines import TIDY_S
 from gateway.server import Server
+from gateway.wheel import TICK_S
 from tests.gateway.bytes_of import text
 from tests.gateway.harness import Client, House, Recorder, TickClock, pass_time, until
 from wire.codes import IDLE, NO_PONG, SLOW
@@ -21,7 +22,7 @@ async def answer_next_ping(server: Server, clock: TickClock, client: Client) -> 
     """Let time pass up to the next ping, and answer it; the seconds it took."""
     pings, since = server.counters.pings, clock.now_s
     while server.counters.pings == pings:
-        await pass_time(server, clock, 0.1)
+        await pass_time(server, clock, TICK_S)
     ping = await client.event()
     assert isinstance(ping, Ping)
     before = server.counters.bytes_in
