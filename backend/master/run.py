@@ -101,9 +101,9 @@ class JobRun:
         )
 
     def unsent(self, task: Task, now: float) -> None:
-        """Publishing failed: give it out again at the next look."""
+        """Publishing failed, or nobody knows: give it out again at the next look, unless it has been answered since."""
         work = self._out.get(task.task)
-        if work is not None:
+        if work is not None and work.state is TaskState.OUT:
             work.due, work.sent = now, work.sent - 1
 
     def take(self, result: TaskResult, now: float) -> None:

@@ -202,6 +202,17 @@ def test_in_any_order_of_answers_each_task_is_folded_once(
     assert plan.home == dict.fromkeys(range(levels * width), 1)
 
 
+def test_a_task_whose_publishing_fails_after_it_was_answered_is_given_out_once() -> None:
+    """A confirm may be lost with the task delivered, and "later" said to it, before the master hears of the former."""
+    run, _ = make()
+    (task,) = run.release(100.0)
+    run.take(result(task, later_s=0.1), 100.0)
+    run.look(101.0)  # it waits for its turn, as while the lease is not trusted
+    run.unsent(task, 101.0)
+    run.look(101.0)
+    assert len(run.release(101.0)) == 1
+
+
 def test_p21_what_no_worker_survived_is_given_out_alone_once() -> None:
     run, plan = make(now=0.0)
     (task,) = run.release(0.0)
