@@ -65,6 +65,9 @@ def read_opening(head: bytes) -> Opening | Refusal:
     return read_plain(head) or judge(head)
 
 
+Head = tuple[str, bytes, dict[bytes, bytes]]
+"""Target, Sec-WebSocket-Key, and all fields, their names in lower case."""
+
 _PLAIN = re.compile(rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n)+)\r\n").fullmatch
 _PLAIN_HOST = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]+)?").fullmatch
 _PLAIN_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==").fullmatch
@@ -87,7 +90,7 @@ def read_plain(head: bytes) -> Opening | None:
 
 
 def read_head_in_python(head: bytes) -> Head | None:
-    """Target, key and fields of a request that is plainly right."""
+    """What counts of a request that is plainly right; None when it takes more to judge it."""
     found = _PLAIN(head)
     if found is None:
         return None
@@ -106,8 +109,6 @@ def read_head_in_python(head: bytes) -> Head | None:
         return None
     return found[1].decode("ascii"), key, fields
 
-
-Head = tuple[str, bytes, dict[bytes, bytes]]
 
 read_head: Callable[[bytes], Head | None] = read_head_in_python
 if is_compiled:
