@@ -8,6 +8,7 @@ from functools import cache
 
 from redis import Redis as Client
 
+from tests.ports import elsewhere_if_taken
 from tests.services import LOOPBACK, RABBITMQ_BIN, RabbitMq, Redis, Service, need, say
 
 SENTINELS = 3
@@ -118,10 +119,10 @@ class WatchedRedis:
 def rabbit_cluster() -> RabbitCluster:
     """The run's cluster of RabbitMQ."""
     need((RABBITMQ_BIN / "rabbitmq-server").exists(), "rabbitmq-server")
-    return RabbitCluster()
+    return elsewhere_if_taken(RabbitCluster)
 
 
 def watched_redis() -> WatchedRedis:
     """A new one: a test that kills the master leaves nothing that another could use."""
     need(shutil.which("redis-server") is not None, "redis-server")
-    return WatchedRedis()
+    return elsewhere_if_taken(WatchedRedis)

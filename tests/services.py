@@ -12,7 +12,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,13 @@ from typing import TypeVar
 
 import pytest
 
+from tests.ports import IN_USE, PortTaken, elsewhere_if_taken
+from tests.ports import LOOPBACK as LOOPBACK
+from tests.ports import free_port as free_port
+from tests.ports import say as say
+
 START_S = 90.0
 """RabbitMQ needs 5 to 10 s on a quiet machine."""
-LOOPBACK = "127.0.0.1"
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 POSTGRESQL = Path("/usr/lib/postgresql")
 
@@ -65,6 +68,7 @@ class Service:
         self.port = free_port()
         self._name, self._user = name, user
         self._process: subprocess.Popen[bytes] | None = None
+        self._spawned: list[subprocess.Popen[bytes]] = []
 
     def command(self) -> list[str]:
         """What to run."""
@@ -88,15 +92,19 @@ class Service:
         self._process = self.spawn(self.command())
 
     def wait_until_it_serves(self) -> None:
-        """Fail when it does not."""
+        """Fail when it does not. Raises PortTaken when another server listens at its port."""
         assert self._process is not None
         deadline = time.monotonic() + START_S
         while True:
+            has_ended = self._process.poll() is not None
             with contextlib.suppress(OSError):
-                if self.answers():
+                if not has_ended and self.answers():
                     return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{self._name} did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
+            if has_ended or time.monotonic() > deadline:
+                said = self.log.read_text(errors="replace")[-2000:]
+                if IN_USE.search(said):
+                    raise PortTaken(f"{self._name} did not start, because its port is taken:\n{said}")
+                pytest.fail(f"{self._name} did not start:\n{said}")
             time.sleep(0.05)
 
     def is_launched(self) -> bool:
@@ -155,7 +163,16 @@ class Service:
                 extra_groups=None if self._user is None else [],
             )
         warden().tell("group", process.pid)
+        self._spawned.append(process)
         return process
+
+    def abandon(self) -> None:
+        """End everything that was spawned; for a service that is not to be started again."""
+        for process in self._spawned:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            warden().tell("ended", process.pid)
 
     @property
     def log(self) -> Path:
@@ -350,10 +367,18 @@ def postgres() -> Postgres:
 
 
 def started(make: Callable[[], S]) -> S:
-    """A new one that serves."""
-    service = make()
-    service.start()
-    return service
+    """Return a new service that serves; it is made anew when it lost its port before it could listen."""
+
+    def start() -> S:
+        service = make()
+        try:
+            service.start()
+        except PortTaken:
+            service.abandon()
+            raise
+        return service
+
+    return elsewhere_if_taken(start)
 
 
 def need(is_there: bool, package: str) -> None:
@@ -363,23 +388,9 @@ def need(is_there: bool, package: str) -> None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(text)
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
 def state_of(pid: int) -> str:
     """The letter of proc(5): T is stopped, Z has ended and was not waited for; "" for a process that is not there."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def say(port: int, words: bytes) -> bytes:
-    """The beginning of the answer to these first words. Raises OSError when nobody answers."""
-    with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
-        connection.sendall(words)
-        return connection.recv(100)

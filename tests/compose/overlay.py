@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import secrets
 from pathlib import Path
 
 from tests import services
 from tests.compose import crowd, pages
+from tests.compose.engine import ROOT
 
 CLIENTS = 20
 SITES = "sites"
@@ -18,12 +20,21 @@ ENGINES = ("rabbitmq", "redis", "postgres")
 DISCOVERY_PORTS = ("DISCOVERY_1_PORT", "DISCOVERY_2_PORT")
 GATEWAY_PORTS = ("GATEWAY_1_PORT", "GATEWAY_2_PORT", "GATEWAY_3_PORT")
 MOST_DESCRIPTORS = 65536
+REQUIRED = re.compile(r"\$\{(\w+):\?")
+"""A variable without a default, as the compose file uses it."""
+KEYS = "ROOST_KEYS"
 
 
-def variables(name: str) -> dict[str, str]:
-    """What the project's .env says: new secrets, free ports, no more descriptors than this machine permits."""
-    made = {"ROOST_KEYS": f"smoke:{secrets.token_hex(32)}"}
-    made |= {secret: secrets.token_hex(32) for secret in ("ROOST_SECRET", *(f"{e.upper()}_PASSWORD" for e in ENGINES))}
+def required(compose_file: str) -> set[str]:
+    """Return the variables without which compose refuses this file. All of them are secrets."""
+    return {*REQUIRED.findall(compose_file)}
+
+
+def variables(name: str, compose_file: str | None = None) -> dict[str, str]:
+    """Return what the project's .env says: new secrets, free ports, no more descriptors than this machine permits."""
+    text = (ROOT / "docker-compose.yml").read_text() if compose_file is None else compose_file
+    made = {secret: secrets.token_hex(32) for secret in sorted(required(text))}
+    made[KEYS] = f"smoke:{made[KEYS]}"
     made |= {port: str(services.free_port()) for port in (*DISCOVERY_PORTS, *GATEWAY_PORTS)}
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     made["ROOST_NOFILE"] = str(MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, MOST_DESCRIPTORS))

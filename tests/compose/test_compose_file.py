@@ -14,6 +14,7 @@ import yaml
 from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
 from roost.commands import app
+from tests.compose import overlay
 from wire.tokens import Keyring
 
 ROOT = Path(__file__).parent.parent.parent
@@ -76,6 +77,17 @@ def test_a_secret_has_no_default_and_its_absence_is_told() -> None:
     uses = VARIABLE.findall(COMPOSE)
     assert {name for name, how, _ in uses if how != ":-"} == {*SETTINGS}
     assert {(how, told) for name, how, told in uses if name in SETTINGS} == {(":?", "copy .env.example to .env")}
+
+
+def test_the_smoke_run_gives_everything_that_the_file_requires() -> None:
+    given = overlay.variables("test")
+    assert {name for name, how, _ in VARIABLE.findall(COMPOSE) if how == ":?"} <= {*given}
+    assert {*given} <= {name for name, _, _ in VARIABLE.findall(COMPOSE)}
+    filled = VARIABLE.sub(lambda found: given.get(found[1], found[3]), COMPOSE)
+    assert not yaml.safe_load(filled)["services"].keys() - SERVICES.keys()
+    Keyring.from_text(given["ROOST_KEYS"])
+    more = "environment: {A: ${ROOST_KEYS:?x}, B: ${A_NEW_SECRET:?x}, C: ${OPTIONAL:-1}}"
+    assert overlay.variables("test", more)["A_NEW_SECRET"]
 
 
 def test_the_example_shows_each_default_as_it_is() -> None:

@@ -6,13 +6,13 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 
 import aiohttp
 
 from gateway.prefork import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Child
 from tests.gateway.harness import PATIENCE_S
+from tests.ports import free_port
 
 ECHO = ("--app", "gateway.examples.echo:Echo", "--no-discovery")
 
@@ -98,9 +98,7 @@ async def test_each_process_serves_a_dead_one_comes_back_and_one_signal_ends_all
 
 
 async def test_processes_can_share_one_port() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     family = await start("--processes", "2", "--port", str(port), "--shared-port")
     try:
         assert await family.ports(2) == [port, port]
