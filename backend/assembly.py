@@ -22,10 +22,13 @@ from backend.store.port import StoreLimits
 from backend.wiring import Engines
 from backend.worker.worker import Worker, WorkerSettings
 from discovery.registrar import Registrar, Vitals, new_incarnation
+from gateway.bearer import Bearer
 from gateway.server import Server
 from gateway.settings import Settings
 from wire.clock import SYSTEM_CLOCK, Clock
 from wire.errors import Misuse
+from wire.guards import exposure
+from wire.hosts import first_place, is_everywhere
 from wire.internal import NO_SECRET, InternalSecret
 from wire.messages.moves import Directions, Place
 from wire.messages.registry import ComponentKind
@@ -33,7 +36,6 @@ from wire.public_url import checked_public_url
 from wire.service import Hooks, Part
 from wire.tokens import Keyring
 
-EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104  compared with, not bound to
 SESSION_SLACK_S = 3600.0
 """A session is valid for so much longer than a result is kept (P1)."""
 
@@ -109,17 +111,18 @@ class Registration:
 def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Part]:
     """A lock server on host and port; others reach it at `public_url`, by default where it listens.
 
-    Raises Misuse when it listens on every address and so has none to tell, or for a URL that is none.
+    Raises Misuse when it listens on every address and so has none to tell, when it listens beyond loopback without the
+    shared secret, and for a URL that is none.
     """
     checked_public_url(public_url, "http", "https")
-    if not public_url and host in EVERY_ADDRESS:
-        raise Misuse(f"the lock server listens on {host}: say how others reach it (--public-url http://NAME:PORT)")
+    advice = "say how others reach it (--public-url http://NAME:PORT)"
+    _check_place(f"the lock server listens on {host}: {advice}", host, public_url, site.secret)
     server = LockServer(site.engines.store(), site.secret, host, port, site.clock)
     known = Registration(
         site,
         ComponentKind.LOCK,
         new_incarnation(),
-        lambda: public_url or f"http://{host}:{server.port}",
+        lambda: public_url or f"http://{first_place(host, server.port)}",
         lambda: Vitals(capacity=1, load=0, counters={"decided": server.decided_count}),
     )
     return [server, known]
@@ -156,14 +159,35 @@ def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Par
     return [*_connections(broker, cache), worker, known]
 
 
-def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticket: bool) -> tuple[list[Part], Server]:
+def check_gateway_place(settings: Settings, public_url: str, secret: InternalSecret) -> None:
+    """Raise Misuse when a gateway would listen on every address and so have none to tell, when it would listen beyond
+    loopback without the shared secret, and for a URL that is none."""
+    checked_public_url(public_url, "ws", "wss")
+    advice = f"say how clients reach it (--public-url {_scheme(settings)}://NAME:PORT)"
+    _check_place(f"the gateway listens on {settings.host}: {advice}", settings.host, public_url, secret)
+
+
+def _check_place(nowhere_to_go: str, host: str, public_url: str, secret: InternalSecret) -> None:
+    problems = exposure(secret, host)
+    if not public_url and is_everywhere(host):
+        problems.insert(0, nowhere_to_go)
+    if problems:
+        raise Misuse("; ".join(problems))
+
+
+def _scheme(settings: Settings) -> str:
+    return "wss" if settings.tls_cert else "ws"
+
+
+def gateway_parts(
+    site: Site, settings: Settings, public_url: str, require_ticket: bool, bearer: Bearer | None = None
+) -> tuple[list[Part], Server]:
     """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens.
 
-    Raises Misuse when it listens on every address and so has none to tell, or for a URL that is none.
+    With `require_ticket` nobody gets in without a ticket of discovery, with `bearer` nobody without a token that it
+    accepts. Raises Misuse as `check_gateway_place` does, and for settings that cannot be used.
     """
-    checked_public_url(public_url, "ws", "wss")
-    if not public_url and settings.host in EVERY_ADDRESS:
-        raise Misuse(f"the gateway listens on {settings.host}: say how clients reach it (--public-url ws://NAME:PORT)")
+    check_gateway_place(settings, public_url, site.secret)
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
     ingress_settings = IngressSettings(
         name,
@@ -176,7 +200,7 @@ def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticke
         site,
         ComponentKind.GATEWAY,
         name,
-        lambda: public_url or f"ws://{settings.host}:{server.port}",
+        lambda: public_url or f"{_scheme(settings)}://{first_place(settings.host, server.port)}",
         lambda: server.vitals(),
         lambda directions: server.follow(directions),
     )
@@ -189,6 +213,7 @@ def gateway_parts(site: Site, settings: Settings, public_url: str, require_ticke
         incarnation=name,
         keyring=site.keys,
         require_ticket=require_ticket,
+        bearer=bearer,
         places=known.reserve,
     )
     background = Hooks(start=ingress.requests.start, stop=ingress.requests.stop)

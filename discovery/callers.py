@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wire.addresses import Proxies, is_loopback, site_of
+from wire.addresses import Proxies, check_proxies, is_loopback, site_of
 from wire.errors import Misuse
 
 MAX_UNUSED_TICKETS = 1000
@@ -26,7 +26,10 @@ MAX_REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
-    """Whose tickets are counted; `max_unused_tickets` 0 is no limit. Raises Misuse for proxies that are no networks."""
+    """Whose tickets are counted; `max_unused_tickets` 0 is no limit.
+
+    Raises Misuse for proxies that are no networks, and for a setting that would have no effect.
+    """
 
     max_unused_tickets: int = MAX_UNUSED_TICKETS
     count_loopback: bool = False
@@ -35,10 +38,9 @@ class CallerLimits:
     def __post_init__(self) -> None:
         if self.max_unused_tickets < 0:
             raise Misuse(f"max_unused_tickets is {self.max_unused_tickets}: it must not be negative")
-        try:
-            Proxies(self.trusted_proxies)
-        except ValueError as problem:
-            raise Misuse(f"trusted_proxies: {problem}") from problem
+        check_proxies(self.trusted_proxies)
+        if self.count_loopback and not self.max_unused_tickets:
+            raise Misuse("count_loopback has no effect while max_unused_tickets is 0, which is no limit")
 
 
 class Callers:

@@ -9,8 +9,8 @@
 ``POST /v1/drain``, ``/v1/rebalance``   what operators ask for; they need the admin token
 ``GET /health /ready /metrics``
 
-Any page may ask the GET routes (CORS); they carry nothing secret but tickets, which are for whoever asks. Whatever is
-refused is answered with JSON ``{code, message}``.
+Any page may read the GET routes (CORS), or only pages of the allowed origins; they carry nothing secret but tickets,
+which are for whoever asks. Whatever is refused is answered with JSON ``{code, message}``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from prometheus_client import Counter
 from discovery.answers import in_json, refuse
 from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
 from discovery.callers import CallerLimits, Callers
+from discovery.cors import ANY_PAGE, share_reads
 from discovery.crowd import Crowd, Want
 from discovery.doorway import Doorway
 from discovery.labels import are_labels
@@ -35,8 +36,10 @@ from wire.clock import SYSTEM_CLOCK, Clock
 from wire.codec import pack
 from wire.codes import ErrorCode
 from wire.errors import BadInput
+from wire.hosts import nearest_place
 from wire.internal import NO_ADMIN, NO_SECRET, AdminToken, InternalSecret
 from wire.messages.registry import Assignment, BeatAnswer, Choice, ComponentKind
+from wire.origins import AllowedOrigins
 from wire.service import add_admin_routes
 from wire.tokens import Keyring, Ticket
 
@@ -79,7 +82,7 @@ def add_plain_root(app: web.Application) -> None:
 
 
 class Discovery:
-    """One replica. `secret` guards beats, `admin` what operators ask for.
+    """One replica. `secret` guards beats, `admin` what operators ask for; pages of `origins` may read what it answers.
 
     `keyring` signs tickets and must be one that the gateways accept.
 
@@ -97,6 +100,7 @@ class Discovery:
         interval_s: float = INTERVAL_S,
         ticket_s: int = TICKET_S,
         limits: CallerLimits = CallerLimits(),  # noqa: B008  frozen
+        origins: AllowedOrigins = ANY_PAGE,
         add_pages: Callable[[web.Application], None] = add_plain_root,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -104,7 +108,7 @@ class Discovery:
         self._keyring, self._clock = keyring, clock
         self._secret, self._admin = secret, admin
         self._interval_s, self._ticket_s = interval_s, ticket_s
-        self._add_pages = add_pages
+        self._add_pages, self._origins = add_pages, origins
         self._chance = random.SystemRandom()
         self._born = clock.monotonic()
         self._table = Table(self._born, interval_s, ticket_s)
@@ -116,14 +120,14 @@ class Discovery:
 
     @property
     def url(self) -> str:
-        """Base URL, once started; by loopback where it listens on every address."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        """Base URL for this machine, once started: by loopback where it listens on every address."""
+        return f"http://{nearest_place(self._host, self._port)}"
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
         doorway = self._doorway = Doorway(self._clock)
-        app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=[doorway.stay, answer_in_json])
+        middlewares = [doorway.stay, share_reads(self._origins), answer_in_json]
+        app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=middlewares)
         app.router.add_post("/v1/beat", self._take_beat)
         app.router.add_get("/v1/gateway", self._assign)
         app.router.add_get("/v1/components", self._list_components)
@@ -244,22 +248,17 @@ def describe(component: Component, now: float) -> dict[str, object]:
 
 @web.middleware
 async def answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever goes wrong into ``{code, message}``, and let any page read the GET routes."""
-    response: web.StreamResponse
+    """Turn whatever goes wrong into ``{code, message}``."""
     try:
-        response = await handler(request)
+        return await handler(request)
     except BadInput as problem:
-        response = refuse(400, problem.code, problem.message)
+        return refuse(400, problem.code, problem.message)
     except web.HTTPRequestEntityTooLarge:
-        response = refuse(413, ErrorCode.TOO_BIG, f"the body is over {MAX_BEAT_BYTES} bytes")
+        return refuse(413, ErrorCode.TOO_BIG, f"the body is over {MAX_BEAT_BYTES} bytes")
     except web.HTTPException as problem:
         if problem.status < 400:
             raise
-        response = refuse(problem.status, problem.reason.lower().replace(" ", "_"), f"{request.method} {request.path}")
+        return refuse(problem.status, problem.reason.lower().replace(" ", "_"), f"{request.method} {request.path}")
     except Exception:
         log.exception("request failed", extra={"action": "request_failed", "path": request.path})
-        response = refuse(500, ErrorCode.INTERNAL, "discovery failed on this request")
-    if request.method in ("GET", "HEAD") and not response.prepared:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
-    return response
+        return refuse(500, ErrorCode.INTERNAL, "discovery failed on this request")

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from prometheus_client import REGISTRY
 
 from discovery.registrar import Registrar
 from gateway import kernel
-from gateway.bearer import Bearer
+from gateway.hangup import Hangup
 from gateway.metrics import GatewayCollector
 from gateway.moves import nowhere
 from gateway.options import Options, load_application, of_process, parse
 from gateway.prefork import Family
+from gateway.processes import END_MARGIN_S
 from gateway.server import Server
 from wire.clock import SYSTEM_CLOCK
 from wire.errors import Misuse
 from wire.internal import InternalSecret
 from wire.messages.registry import ComponentKind
-from wire.public_url import checked_public_url
 from wire.service import AdminHttp, Part, Stack, run
 from wire.telemetry import set_up_logging
 from wire.tokens import Keyring
 from wire.version import VERSION
-
-END_MARGIN_S = 3.0
-"""What a process gets to end in beyond its drain window, before it is killed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,12 +57,8 @@ def serve(options: Options) -> int:
 
 
 def _server(options: Options) -> tuple[Server, Registrar | None]:
-    checked_public_url(options.public_url, "ws", "wss")
     keyring = Keyring.from_text(options.keys) if options.keys else None
     app = load_application(options.app)
-    bearer = None
-    if options.jwt_key:
-        bearer = Bearer(options.jwt_key, options.jwt_algorithms, options.jwt_audience, SYSTEM_CLOCK)
     registrar = None
     if options.discovery:
         registrar = Registrar(
@@ -85,8 +76,8 @@ def _server(options: Options) -> tuple[Server, Registrar | None]:
         options.settings,
         incarnation=registrar.incarnation if registrar else "",
         keyring=keyring,
-        require_ticket=options.require_ticket,
-        bearer=bearer,
+        require_ticket=options.access.require_ticket,
+        bearer=options.access.bearer(SYSTEM_CLOCK),
         places=registrar.reserve if registrar else nowhere,
     )
     return server, registrar
@@ -103,22 +94,6 @@ def _stack(server: Server, registrar: Registrar | None, options: Options) -> tup
         parts.append(registrar)
     stack = Stack(parts, drain_s=options.settings.drain_s + 1)
     return stack, admin
-
-
-class Hangup:
-    """A part that calls `reload` on SIGHUP."""
-
-    def __init__(self, reload: Callable[[], None]) -> None:
-        self._reload = reload
-
-    async def start(self) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-
-    async def drain(self) -> None:
-        """Nothing to let go of."""
-
-    async def stop(self) -> None:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
 
 def _announce(server: Server, admin: AdminHttp | None) -> None:

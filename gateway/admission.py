@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from gateway.api import Refusal
 from gateway.wheel import TICK_S
 from wire.addresses import is_loopback
+from wire.origins import AllowedOrigins
 
 _GROWTH = 1024
 
@@ -151,18 +152,14 @@ class Addresses:
 
 
 class Origins:
-    """The browser pages that may connect, by exact origin (RFC 6454); empty or ``*`` is any.
-
-    Only browsers send an origin, and only they need this: it keeps foreign pages from using their visitors' rights.
-    """
+    """The browser pages that may connect (`wire.origins`). Raises Misuse for what is no origin."""
 
     def __init__(self, allowed: str) -> None:
-        listed = {origin.strip().lower() for origin in allowed.split(",") if origin.strip()}
-        self._allowed = frozenset() if "*" in listed else frozenset(origin.encode() for origin in listed)
+        self._allowed = AllowedOrigins(allowed)
 
     def check(self, fields: Mapping[bytes, bytes]) -> Refusal | None:
         """Why a request with these header fields is refused."""
         origin = fields.get(b"origin")
-        if not self._allowed or origin is None or origin.lower() in self._allowed:
+        if origin is None or self._allowed.admits(origin.decode("latin-1")):
             return None
         return Refusal(403, "pages of this origin may not connect here")

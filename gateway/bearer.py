@@ -24,7 +24,7 @@ _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 class Bearer:
     """Checks tokens signed with `key` (a shared secret, or a public key in PEM) by one of `algorithms`.
 
-    Raises Misuse when PyJWT, or what the algorithm needs, is not there.
+    Raises Misuse when PyJWT, or what an algorithm needs, is not there, and for a key that an algorithm cannot use.
     """
 
     def __init__(self, key: str, algorithms: Sequence[str], audience: str, clock: Clock) -> None:
@@ -32,9 +32,15 @@ class Bearer:
             import jwt
         except ImportError as problem:
             raise Misuse("JWT needs PyJWT: pip install pyjwt") from problem
-        missing = [name for name in algorithms if name == "none" or name not in jwt.algorithms.get_default_algorithms()]
+        known = jwt.algorithms.get_default_algorithms()
+        missing = [name for name in algorithms if name == "none" or name not in known]
         if missing or not algorithms:
             raise Misuse(f"no such JWT algorithm here: {', '.join(missing) or 'none named'}")
+        for name in algorithms:
+            try:
+                known[name].prepare_key(key)
+            except Exception as problem:  # of PyJWT, cryptography or Python, as the algorithm has it
+                raise Misuse(f"the JWT key cannot be used with {name}: {problem}") from problem
         self._jwt: Any = jwt
         self._key, self._algorithms, self._audience = key, list(algorithms), audience or None
         self._clock = clock

@@ -10,9 +10,14 @@ from importlib import import_module
 from typing import Any
 
 from discovery.labels import read_labels
+from gateway.access import Access
 from gateway.api import Application
-from gateway.settings import Settings
+from gateway.processes import check_processes, port_of, public_url_of, settings_of
+from gateway.settings import LIMITS, SECURITY, Settings
 from wire.errors import Misuse
+from wire.guards import refuse_exposed
+from wire.internal import InternalSecret
+from wire.variables import read_switch, variable
 
 _ABOUT = """\
 Hold WebSocket connections for an application.
@@ -39,24 +44,27 @@ class Options:
     admin_port: int | None
     keys: str
     secret: str
-    require_ticket: bool
-    jwt_key: str
-    jwt_algorithms: tuple[str, ...]
-    jwt_audience: str
+    access: Access
     processes: int
     log_level: str
     log_style: str
 
 
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return "ROOST_" + name.upper()
-
-
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read options and variables. Leaves with status 2 and a sentence when they do not make sense."""
     parser = argparse.ArgumentParser("python -m gateway", formatter_class=_Formatter, description=_ABOUT)
-    process = parser.add_argument_group("process")
+    try:
+        _add_process(parser.add_argument_group("process"))
+        groups = {name: parser.add_argument_group(name) for name in (SECURITY, LIMITS)}
+        for item in (*fields(Access), *fields(Settings)):
+            assert item.default is not MISSING
+            _add(groups[item.metadata["group"]], item.name, type(item.default), item.default, item.metadata["why"])
+        return _options(vars(parser.parse_args(arguments)))
+    except Misuse as problem:
+        parser.error(str(problem))
+
+
+def _add_process(process: Any) -> None:
     _add(process, "app", str, "", "the application, module:Class", metavar="MODULE:CLASS")
     _add(process, "discovery", str, "", "base URLs of discovery's replicas, with commas between them", metavar="URL")
     process.add_argument("--no-discovery", action="store_true", help="run alone, known to nobody")
@@ -73,26 +81,11 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     _add(process, "keys", str, "", "signing keys of tickets, name:secret with commas between them, the newest first")
     _add(process, "secret", str, "", "shared secret of the system's own HTTP")
-    _add(process, "require_ticket", bool, False, "nobody gets in without a ticket")
-    _add(
-        process, "jwt_key", str, "", "everybody needs a JSON Web Token signed with this: a secret, or a PEM public key"
-    )
-    _add(process, "jwt_algorithms", str, "HS256", "accepted signatures, with commas between them")
-    _add(process, "jwt_audience", str, "", "what the token's aud must name")
     _add(
         process, "processes", int, 1, "processes; each has a port of its own, counted up, unless --shared-port is given"
     )
     _add(process, "log_level", str, "INFO", "least serious log line shown")
     _add(process, "log_style", str, "plain", "plain or json")
-    limits = parser.add_argument_group("limits and times")
-    for item in fields(Settings):
-        assert item.default is not MISSING
-        _add(limits, item.name, type(item.default), item.default, item.metadata["why"])
-    given = vars(parser.parse_args(arguments))
-    try:
-        return _options(given)
-    except Misuse as problem:
-        parser.error(str(problem))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -102,48 +95,48 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def _add(group: Any, name: str, kind: type, default: Any, text: str, metavar: str | None = None) -> None:
     if kind is bool:
-        group.add_argument("--" + name.replace("_", "-"), action="store_true", default=_is_set(name), help=text)
+        group.add_argument(
+            "--" + name.replace("_", "-"), action="store_true", default=read_switch(name, os.environ), help=text
+        )
         return
     shown = "" if default in ("", None) else f" [{default}]"
     group.add_argument(
         "--" + name.replace("_", "-"),
         type=kind,
-        default=os.environ.get(variable(name), default),
+        default=os.environ.get(variable(name)) or default,  # an empty variable is none, as for the roost command
         help=text.replace("%", "%%") + shown,
         metavar=metavar or kind.__name__.upper(),
     )
 
 
-def _is_set(name: str) -> bool:
-    return os.environ.get(variable(name), "").lower() in ("1", "true", "yes", "on")
-
-
 def _options(given: dict[str, Any]) -> Options:
     settings = Settings(**{item.name: given.pop(item.name) for item in fields(Settings)})
+    access = Access(**{item.name: given.pop(item.name) for item in fields(Access)})
     alone = given.pop("no_discovery")
     discovery = tuple(url.strip() for url in given.pop("discovery").split(",") if url.strip())
     written = given.pop("label") or os.environ.get(variable("label"), "").split(",")
     given["labels"] = read_labels(label for label in written if label)
-    given["jwt_algorithms"] = tuple(name.strip() for name in given["jwt_algorithms"].split(",") if name.strip())
     if not given["app"]:
         raise Misuse("say which application to run: --app gateway.examples.echo:Echo")
     if not discovery and not alone:
         raise Misuse("say where discovery is (--discovery URL), or --no-discovery to run alone")
-    if given["processes"] < 1:
-        raise Misuse("--processes must be at least 1")
-    if given["processes"] > 1 and settings.shared_port and not settings.port:
-        raise Misuse("--shared-port needs a --port")
-    if given["require_ticket"] and not given["keys"]:
+    if access.require_ticket and not given["keys"]:
         raise Misuse("--require-ticket needs the --keys that sign tickets")
-    return Options(settings=settings, discovery=() if alone else discovery, **given)
+    check_processes(given["processes"], settings, access, given["public_url"])
+    if not alone:
+        admin_hosts = [given["admin_host"]] if given["admin_port"] is not None else []
+        refuse_exposed(InternalSecret(given["secret"]), settings.host, *admin_hosts)
+    return Options(settings=settings, access=access, discovery=() if alone else discovery, **given)
 
 
 def of_process(options: Options, index: int) -> Options:
     """The options of one of several processes: its ports are counted up, but for those that are 0 or shared."""
-    settings, admin_port = options.settings, options.admin_port
-    if settings.port and not settings.shared_port:
-        settings = replace(settings, port=settings.port + index)
-    return replace(options, settings=settings, admin_port=admin_port + index if admin_port else admin_port)
+    return replace(
+        options,
+        settings=settings_of(options.settings, index),
+        public_url=public_url_of(options.public_url, options.settings, index),
+        admin_port=None if options.admin_port is None else port_of(options.admin_port, index),
+    )
 
 
 def load_application(name: str) -> Application:

@@ -1,17 +1,22 @@
 """Every number that shapes a gateway, each with its unit and the reason for its default.
 
-One frozen dataclass per process. The command line is derived from it: field `ping_after_s` is option
-``--ping-after-s`` and variable ``ROOST_PING_AFTER_S``.
+One frozen dataclass per process. The command lines are derived from it (and from `gateway.access`, which says who
+gets in): field `ping_after_s` is option ``--ping-after-s`` and variable ``ROOST_PING_AFTER_S``. The help shows two
+groups, what protects the gateway's port and all the rest.
 """
 
 from __future__ import annotations
 
+import math
 import resource
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from wire.addresses import Proxies
+from wire.addresses import check_proxies
 from wire.errors import Misuse
+from wire.origins import AllowedOrigins
+
+LIMITS, SECURITY = "limits and times", "security"
 
 RESERVED_DESCRIPTORS = 128
 """Kept for listeners, brokers, admin HTTP, log files and clients that are being turned away."""
@@ -19,67 +24,78 @@ RESERVED_DESCRIPTORS = 128
 KIB = 1024
 
 
-def _option(default: Any, why: str) -> Any:
-    return field(default=default, metadata={"why": why})
+def option(default: Any, why: str, group: str = LIMITS, *, is_secret: bool = False) -> Any:
+    """A field of a settings class: its default, what the help says, and in which group of the help it stands."""
+    return field(default=default, repr=not is_secret, metadata={"why": why, "group": group})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Checked when made: raises Misuse. Times are seconds; 0 switches a limit off where the text says so."""
 
-    host: str = _option("127.0.0.1", "addresses to listen on, with commas: only this machine until you say 0.0.0.0,::")
-    port: int = _option(9001, "port to listen on; 0 picks a free one")
-    shared_port: bool = _option(False, "several processes listen on this one port (SO_REUSEPORT); see --processes")
-    backlog: int = _option(4096, "connections the kernel queues before accept; the usual net.core.somaxconn")
-    max_connections: int = _option(0, "connections held at once; 0 derives it from RLIMIT_NOFILE")
-    handshake_s: float = _option(5.0, "time for a whole opening handshake: ten times a slow mobile round trip")
-    max_header_bytes: int = _option(8 * KIB, "bytes of an opening handshake: what common HTTP servers allow")
-    max_message_bytes: int = _option(64 * KIB, "bytes of one message from a client; a job's spec has under 1 KiB")
-    max_fragments: int = _option(256, "frames of one message; an honest client fragments by KiBs, not by bytes")
-    max_message_s: float = _option(30.0, "time for a whole message once it has begun; 64 KiB in it is 2 KiB/s")
-    max_messages_per_s: float = _option(0.0, "messages of one client, 2 s worth of them at once; 0 is no limit")
-    max_pings_per_s: float = _option(10.0, "pings of one client, 2 s worth at once; honest ones send one in 20 s")
-    ping_after_s: float = _option(
-        25.0, "silence before a ping: under the 30 s after which some NATs forget; 0 is never"
-    )
-    pong_within_s: float = _option(10.0, "time for any answer to a ping before the connection counts as dead")
-    idle_close_s: float = _option(1800.0, "time without a message before an idle client is sent home; 0 is never")
-    close_s: float = _option(5.0, "time for the peer's half of the closing handshake before the socket is just closed")
-    max_outbox_bytes: int = _option(1024 * KIB, "bytes that wait for one slow peer: four of the largest result parts")
-    max_outbox_age_s: float = _option(60.0, "time that a byte may wait for a slow peer: 1 MiB in it is 17 KiB/s")
-    compression: bool = _option(False, "agree to permessage-deflate, without context takeover, where clients offer it")
-    compress_from_bytes: int = _option(
+    host: str = option("127.0.0.1", "addresses to listen on, with commas: only this machine until you say 0.0.0.0,::")
+    port: int = option(9001, "port to listen on; 0 picks a free one")
+    shared_port: bool = option(False, "several processes listen on this one port (SO_REUSEPORT); see --processes")
+    backlog: int = option(4096, "connections the kernel queues before accept; the usual net.core.somaxconn")
+    max_connections: int = option(0, "connections held at once; 0 derives it from RLIMIT_NOFILE")
+    handshake_s: float = option(5.0, "time for a whole opening handshake: ten times a slow mobile round trip")
+    max_header_bytes: int = option(8 * KIB, "bytes of an opening handshake: what common HTTP servers allow")
+    max_message_bytes: int = option(64 * KIB, "bytes of one message from a client; a job's spec has under 1 KiB")
+    max_fragments: int = option(256, "frames of one message; an honest client fragments by KiBs, not by bytes")
+    max_message_s: float = option(30.0, "time for a whole message once it has begun; 64 KiB in it is 2 KiB/s")
+    max_messages_per_s: float = option(0.0, "messages of one client, 2 s worth of them at once; 0 is no limit")
+    max_pings_per_s: float = option(10.0, "pings of one client, 2 s worth at once; honest ones send one in 20 s")
+    ping_after_s: float = option(25.0, "silence before a ping: under the 30 s after which some NATs forget; 0 is never")
+    pong_within_s: float = option(10.0, "time for any answer to a ping before the connection counts as dead")
+    idle_close_s: float = option(1800.0, "time without a message before an idle client is sent home; 0 is never")
+    close_s: float = option(5.0, "time for the peer's half of the closing handshake before the socket is just closed")
+    max_outbox_bytes: int = option(1024 * KIB, "bytes that wait for one slow peer: four of the largest result parts")
+    max_outbox_age_s: float = option(60.0, "time that a byte may wait for a slow peer: 1 MiB in it is 17 KiB/s")
+    compression: bool = option(False, "agree to permessage-deflate, without context takeover, where clients offer it")
+    compress_from_bytes: int = option(
         512, "shorter messages are sent as they are: compressing costs more than it saves"
     )
-    max_per_address: int = _option(1000, "connections of one address: a large office behind one NAT; 0 is no limit")
-    count_loopback: bool = _option(False, "hold addresses of this machine to max_per_address, too")
-    max_accepts_per_s: float = _option(0.0, "connections accepted; more wait in the backlog; 0 is no limit")
-    tls_cert: str = _option(
-        "", "file with the TLS certificate and its chain (PEM); read again on SIGHUP; empty is no TLS"
+    max_per_address: int = option(1000, "connections of one address: a large office behind one NAT; 0 is no limit")
+    count_loopback: bool = option(False, "hold addresses of this machine to max_per_address, too")
+    max_accepts_per_s: float = option(0.0, "connections accepted; more wait in the backlog; 0 is no limit")
+    tls_cert: str = option(
+        "", "file with the TLS certificate and its chain (PEM); read again on SIGHUP; empty is no TLS", SECURITY
     )
-    tls_key: str = _option("", "file with its private key (PEM); empty when the certificate's file has it")
-    allow_origins: str = _option("", "web pages that may connect, origins with commas between them; empty is any")
-    trusted_proxies: str = _option("", "networks of balancers whose X-Forwarded-For is believed, with commas between")
-    proxy_protocol: bool = _option(
-        False, "every connection begins with a PROXY protocol v2 header, and only balancers reach us"
+    tls_key: str = option("", "file with its private key (PEM); empty when the certificate's file has it", SECURITY)
+    allow_origins: str = option(
+        "", "web pages that may connect, origins with commas between them; empty is any", SECURITY
     )
-    drain_s: float = _option(8.0, "window over which clients are sent away on SIGTERM; a process is given 10 s")
-    retry_after_s: int = _option(5, "what a full or draining gateway says in Retry-After")
+    trusted_proxies: str = option(
+        "", "networks of balancers whose X-Forwarded-For is believed, with commas between", SECURITY
+    )
+    proxy_protocol: bool = option(
+        False, "every connection begins with a PROXY protocol v2 header, and only balancers reach us", SECURITY
+    )
+    drain_s: float = option(8.0, "window over which clients are sent away on SIGTERM; a process is given 10 s")
+    retry_after_s: int = option(5, "what a full or draining gateway says in Retry-After")
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
             if not isinstance(value, str) and not value >= 0:
                 raise Misuse(f"{item.name} is {value}: it must not be negative")
+            if not isinstance(value, str) and not math.isfinite(value):
+                raise Misuse(f"{item.name} is {value}: it must be finite")
         if not 0 <= self.port <= 65535:
             raise Misuse(f"port is {self.port}: it must be at most 65535")
-        try:
-            Proxies(self.trusted_proxies)
-        except ValueError as problem:
-            raise Misuse(f"trusted_proxies: {problem}") from problem
+        self._check_security()
         for name in ("handshake_s", "pong_within_s", "close_s", "max_header_bytes", "max_message_bytes", "backlog"):
             if getattr(self, name) == 0:
                 raise Misuse(f"{name} must be more than 0")
+
+    def _check_security(self) -> None:
+        """A setting that would protect nothing is an error."""
+        AllowedOrigins(self.allow_origins)
+        check_proxies(self.trusted_proxies)
+        if self.tls_key and not self.tls_cert:
+            raise Misuse("tls_key needs a tls_cert: without a certificate there is no TLS")
+        if self.count_loopback and not self.max_per_address:
+            raise Misuse("count_loopback has no effect while max_per_address is 0, which is no limit")
 
 
 def capacity(max_connections: int) -> int:

@@ -16,7 +16,8 @@ from backend.kinds.crawl.urls import Scope
 from roost import crawl_options as o
 from roost import operate
 from roost.export import NEEDS, Format
-from roost.parts import add_commands, separate
+from roost.parts import add_commands
+from roost.serving import separate
 from roost.target import CannotWrite, Target
 from wire.clock import SYSTEM_CLOCK
 from wire.telemetry import set_up_logging

@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from roost.parts import ADMIN_VARIABLE, DISCOVERY_URL, EXIT_FAILED, EXIT_USAGE, admin_token, separate
 from roost.replicas import Replicas, Reply
+from roost.serving import ADMIN_VARIABLE, DISCOVERY_URL, EXIT_FAILED, EXIT_USAGE, admin_token, separate
 from roost.status import merge, table
 from roost.streams import printable
 from wire.clock import SYSTEM_CLOCK

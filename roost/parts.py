@@ -2,22 +2,19 @@
 
 Secrets come from the environment only, because an argument is seen by everybody on the machine: ``ROOST_KEYS``
 (``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` guards what parts say to each other, and
-``ROOST_ADMIN_TOKEN`` is what operators show discovery.
+``ROOST_ADMIN_TOKEN`` is what operators show discovery. A part refuses to start when it is given a security setting that
+it does not apply, and when it would listen beyond loopback without ``ROOST_SECRET`` (`wire.guards`).
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from prometheus_client import REGISTRY
 
-from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
+from backend.assembly import Site, lock_parts, master_parts, worker_parts
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.registry import load
 from backend.lock.server import LockServer
@@ -26,22 +23,26 @@ from backend.wiring import IN_MEMORY, Engines, EngineUrls
 from discovery.callers import MAX_UNUSED_TICKETS, CallerLimits
 from discovery.labels import read_labels
 from discovery.server import Discovery
-from gateway import kernel
-from gateway.metrics import GatewayCollector
-from gateway.settings import Settings
+from roost.gateway_options import GatewayOptions, with_gateway_options
+from roost.gateway_process import GatewayPlan, run_gateway
+from roost.serving import (
+    DISCOVERY_URL,
+    admin_token,
+    check_part,
+    checked,
+    keys,
+    keys_given,
+    secret,
+    separate,
+    serve,
+    stack_of,
+)
 from roost.up import LOOPBACK, System, UpSettings
-from wire import failpoints
-from wire.errors import BadInput, Misuse, Unavailable
-from wire.internal import AdminToken, InternalSecret
-from wire.service import AdminHttp, Part, Stack, run
+from wire.errors import Misuse
+from wire.origins import AllowedOrigins
+from wire.service import Stack
 from wire.telemetry import set_up_logging
-from wire.tokens import Keyring
 from wire.version import VERSION
-
-DISCOVERY_URL = "http://127.0.0.1:8000"
-ADMIN_VARIABLE = "ROOST_ADMIN_TOKEN"
-EXIT_FAILED, EXIT_USAGE = 1, 2
-T = TypeVar("T")
 
 
 class Level(StrEnum):
@@ -97,6 +98,14 @@ UnusedTickets = Annotated[
         min=0, help="Tickets that one address may have unused; 0 is no limit.", envvar="ROOST_MAX_UNUSED_TICKETS"
     ),
 ]
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Processes; each has ports of its own, counted up, unless --shared-port is given.",
+        envvar="ROOST_PROCESSES",
+    ),
+]
 AdminHost = Annotated[str, typer.Option(help="Address of the admin port.", envvar="ROOST_ADMIN_HOST")]
 AdminPort = Annotated[
     int | None,
@@ -128,6 +137,7 @@ def add_commands(app: typer.Typer) -> None:
         app.command(rich_help_panel="Serve")(command)
 
 
+@with_gateway_options
 def up(
     host: Host = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
@@ -143,8 +153,11 @@ def up(
     master_slots: MasterSlots = 64,
     worker_slots: WorkerSlots = 64,
     live_requests: LiveRequests = 1,
+    max_unused_tickets: UnusedTickets = MAX_UNUSED_TICKETS,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
+    *,
+    gateway: GatewayOptions,
 ) -> None:
     """Run everything in one process, until Ctrl-C.
 
@@ -152,6 +165,9 @@ def up(
     """
 
     def make() -> System:
+        check_part("up")
+        settings = gateway.settings(host, gateway_port)
+        counts_loopback = settings.count_loopback and max_unused_tickets > 0
         return System(
             UpSettings(
                 host=host,
@@ -164,23 +180,26 @@ def up(
                 live_requests=live_requests,
                 kinds=separate(kind),
                 options=_options(allow_private, contact, ignore_robots),
+                gateway=settings,
+                access=gateway.access(),
+                callers=CallerLimits(max_unused_tickets, counts_loopback, settings.trusted_proxies),
                 admin=admin_token(),
             )
         )
 
     set_up_logging(log_level, log_style)
-    system = _checked(make)
+    system = checked(make)
 
     def announce() -> None:
         kept = f"kept in {data}" if data else "in memory, gone with this process; --data DIR keeps them"
         typer.echo(f"Roost {VERSION} is up.")
         typer.echo(f"  clients ask   {system.url}")
-        typer.echo(f"  gateway       {public_url or f'ws://{system.gateway.addresses[0]}'}")
+        typer.echo(f"  gateway       {public_url or system.gateway.url}")
         typer.echo(f"  jobs, results {kept}")
         typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}")
         typer.echo("Ctrl-C here ends it.")
 
-    _serve(system.stack, announce)
+    serve(system.stack, announce)
 
 
 def discovery(
@@ -198,23 +217,35 @@ def discovery(
             metavar="CIDR",
         ),
     ] = "",
+    allow_origins: Annotated[
+        str,
+        typer.Option(
+            help="Web pages that may read the answers, origins with commas between them; empty is any.",
+            envvar="ROOST_ALLOW_ORIGINS",
+            metavar="ORIGIN",
+        ),
+    ] = "",
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
     """Run one replica of discovery: who is alive, and which gateway has room."""
     set_up_logging(log_level, log_style)
-    limits = _checked(lambda: CallerLimits(max_unused_tickets, count_loopback, trusted_proxies))
-    part = Discovery(host, port, _checked(_keys), secret=_secret(), admin=admin_token(), limits=limits)
-    _serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
+
+    def make() -> Discovery:
+        check_part("discovery", host=host)
+        limits = CallerLimits(max_unused_tickets, count_loopback, trusted_proxies)
+        origins = AllowedOrigins(allow_origins)
+        return Discovery(host, port, keys(), secret=secret(), admin=admin_token(), limits=limits, origins=origins)
+
+    part = checked(make)
+    serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
 
 
+@with_gateway_options
 def gateway(
     host: Host = LOOPBACK,
     gateway_port: GatewayPort = 9001,
     public_url: PublicUrl = "",
-    require_ticket: Annotated[
-        bool, typer.Option(help="Let nobody in without a ticket of discovery.", envvar="ROOST_REQUIRE_TICKET")
-    ] = False,
     discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
     label: Labels = [],  # noqa: B006
     broker: BrokerUrl = IN_MEMORY,
@@ -223,17 +254,25 @@ def gateway(
     live_requests: LiveRequests = 1,
     admin_host: AdminHost = LOOPBACK,
     admin_port: AdminPort = None,
+    processes: Processes = 1,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
+    *,
+    gateway: GatewayOptions,
 ) -> None:
     """Run a gateway that speaks the job protocol."""
     set_up_logging(log_level, log_style)
-    settings = Settings(host=host, port=gateway_port)
-    site = _checked(lambda: _site(discovery_urls, label, broker, cache, kind, live_requests))
-    parts, server = _checked(lambda: gateway_parts(site, settings, public_url, require_ticket))
-    kernel.warn(settings.backlog, server.capacity)
-    REGISTRY.register(GatewayCollector(server))
-    _serve(_stack(parts, admin_host, admin_port), lambda: typer.echo(f"gateway on ws://{server.addresses[0]}"))
+
+    def make() -> tuple[GatewayPlan, Site]:
+        check_part("gateway", admin_host=admin_host, admin_port=admin_port)
+        settings, access = gateway.settings(host, gateway_port), gateway.access()
+        plan = GatewayPlan(settings, access, public_url, admin_host, admin_port, processes)
+        plan.check(secret(), keys_given())
+        return plan, _site(discovery_urls, label, broker, cache, kind, live_requests)
+
+    status = run_gateway(*checked(make))
+    if status:
+        raise typer.Exit(status)
 
 
 def lock(
@@ -249,10 +288,11 @@ def lock(
 ) -> None:
     """Run a lock server: who may work on a job, and what is safe."""
     set_up_logging(log_level, log_style)
-    site = _checked(lambda: _site(discovery_urls, label, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
-    parts = _checked(lambda: lock_parts(site, host, port, public_url))
+    checked(lambda: check_part("lock"))
+    site = checked(lambda: _site(discovery_urls, label, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
+    parts = checked(lambda: lock_parts(site, host, port, public_url))
     server = next(part for part in parts if isinstance(part, LockServer))
-    _serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
+    serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
 
 
 def master(
@@ -269,9 +309,10 @@ def master(
 ) -> None:
     """Run a master: splits jobs into tasks, level by level, and folds their results."""
     set_up_logging(log_level, log_style)
-    site = _checked(lambda: _site(discovery_urls, label, broker, cache, kind))
-    stack = _stack(master_parts(site, master_slots), admin_host, admin_port)
-    _serve(stack, lambda: typer.echo(f"master with {master_slots} slots"))
+    checked(lambda: check_part("master", admin_host=admin_host, admin_port=admin_port))
+    site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
+    stack = stack_of(master_parts(site, master_slots), admin_host, admin_port)
+    serve(stack, lambda: typer.echo(f"master with {master_slots} slots"))
 
 
 def worker(
@@ -291,10 +332,11 @@ def worker(
 ) -> None:
     """Run a worker: does tasks, and keeps nothing."""
     set_up_logging(log_level, log_style)
-    site = _checked(lambda: _site(discovery_urls, label, broker, cache, kind))
-    options = _checked(lambda: _options(allow_private, contact, ignore_robots))
-    stack = _stack(worker_parts(site, worker_slots, options), admin_host, admin_port)
-    _serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
+    checked(lambda: check_part("worker", admin_host=admin_host, admin_port=admin_port))
+    site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
+    options = checked(lambda: _options(allow_private, contact, ignore_robots))
+    stack = stack_of(worker_parts(site, worker_slots, options), admin_host, admin_port)
+    serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
 
 
 def _options(allow_private: list[str], contact: str, ignore_robots: bool) -> dict[str, CrawlOptions]:
@@ -321,71 +363,11 @@ def _site(
     limits, replicas = StoreLimits(live_requests=live_requests), separate(discovery_urls)
     return Site(
         discovery=lambda: replicas,
-        keys=_keys(),
+        keys=keys(),
         engines=Engines(EngineUrls(broker, cache, store), limits),
         kinds=load(separate(kinds)),
         limits=limits,
-        secret=_secret(),
+        secret=secret(),
         version=VERSION,
         labels=read_labels(separate(labels)),
     )
-
-
-def _stack(parts: list[Part], admin_host: str, admin_port: int | None) -> Stack:
-    """The parts, behind an admin port where one is wanted: the first to start, so that it tells of the others."""
-    if admin_port is None:
-        return Stack(parts)
-    stack = Stack([AdminHttp(admin_host, admin_port, lambda: stack.ready), *parts])
-    return stack
-
-
-def _keys() -> Keyring:
-    text = os.environ.get("ROOST_KEYS", "")
-    if text:
-        return Keyring.from_text(text)
-    typer.echo("no ROOST_KEYS: tickets and sessions of this process mean nothing to any other", err=True)
-    return Keyring.random()
-
-
-def _secret() -> InternalSecret:
-    return InternalSecret(os.environ.get("ROOST_SECRET", ""))
-
-
-def admin_token() -> AdminToken:
-    """What makes an operator, by the environment."""
-    return AdminToken(os.environ.get(ADMIN_VARIABLE, ""))
-
-
-def separate(values: Iterable[str]) -> list[str]:
-    """The single values of an option that may be repeated, or comes from a variable with commas or spaces in it."""
-    return [single for value in values for single in value.replace(",", " ").split()]
-
-
-def _checked(make: Callable[[], T]) -> T:
-    """What `make` makes; settings that cannot work end the command with status 2."""
-    try:
-        return make()
-    except (Misuse, BadInput) as problem:
-        typer.echo(f"Error: {problem}", err=True)
-        raise typer.Exit(EXIT_USAGE) from None
-
-
-def _serve(stack: Stack, on_ready: Callable[[], None]) -> None:
-    _checked(lambda: failpoints.arm(os.environ.get(failpoints.VARIABLE, "")))
-    try:
-        run(stack, on_ready)
-    except (OSError, Unavailable, Misuse) as problem:
-        typer.echo(f"Error: {_advice(problem)}", err=True)
-        raise typer.Exit(EXIT_FAILED) from None
-
-
-def _advice(problem: Exception) -> str:
-    """What went wrong and, where it is known, what to do."""
-    if not isinstance(problem, OSError) or not problem.strerror:
-        return str(problem)
-    if not problem.strerror.startswith("cannot listen on ") or (problem.errno or 0) <= 0:
-        return problem.strerror
-    place = problem.strerror.partition(": ")[0]
-    if problem.errno == errno.EADDRINUSE:
-        return f"{place}: a program does already; end it, or choose another port: --port, for a gateway --gateway-port"
-    return f"{place}: {os.strerror(problem.errno or 0).lower()}"

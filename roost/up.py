@@ -19,17 +19,24 @@ from backend.assembly import Site, gateway_parts, lock_parts, master_parts, work
 from backend.kinds.registry import Kinds, load
 from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
+from discovery.callers import CallerLimits
 from discovery.server import Discovery
+from gateway.access import OPEN, Access
+from gateway.hangup import Hangup
 from gateway.server import Server
 from gateway.settings import Settings
+from wire.clock import SYSTEM_CLOCK
 from wire.errors import Misuse
 from wire.internal import NO_ADMIN, AdminToken, InternalSecret
-from wire.service import Part, Stack
+from wire.origins import AllowedOrigins
+from wire.service import DRAIN_S, Part, Stack
 from wire.tokens import Keyring
 from wire.version import VERSION
 
 LOOPBACK = "127.0.0.1"
 KEY_BYTES = 32
+BESIDE_GATEWAY_S = 2.0
+"""What other parts need to drain once the gateway's window is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,9 @@ class UpSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Each kind's own settings, by its name."""
     gateway: Settings = field(default_factory=Settings)
+    """Its host and port are those above; its origins are discovery's, too."""
+    access: Access = OPEN
+    callers: CallerLimits = field(default_factory=CallerLimits)
     admin: AdminToken = NO_ADMIN
 
 
@@ -63,7 +73,15 @@ class System:
             store, keys = _open_folder(settings.data)
         limits = StoreLimits(live_requests=settings.live_requests)
         secret = InternalSecret(secrets.token_hex(16))
-        self.discovery = Discovery(settings.host, settings.port, keys, secret=secret, admin=settings.admin)
+        self.discovery = Discovery(
+            settings.host,
+            settings.port,
+            keys,
+            secret=secret,
+            admin=settings.admin,
+            limits=settings.callers,
+            origins=AllowedOrigins(settings.gateway.allow_origins),
+        )
         site = Site(
             discovery=lambda: [self.discovery.url],
             keys=keys,
@@ -74,7 +92,10 @@ class System:
             version=VERSION,
         )
         gateway_settings = replace(settings.gateway, host=settings.host, port=settings.gateway_port)
-        gateway, self._server = gateway_parts(site, gateway_settings, settings.public_url, require_ticket=False)
+        access = settings.access
+        gateway, self._server = gateway_parts(
+            site, gateway_settings, settings.public_url, access.require_ticket, access.bearer(SYSTEM_CLOCK)
+        )
         claim: list[Part] = [] if settings.data is None else [Claim(settings.data)]
         parts: list[Part] = [
             *claim,
@@ -84,7 +105,9 @@ class System:
             *master_parts(site, settings.master_slots),
             *gateway,
         ]
-        self.stack = Stack(parts)
+        if gateway_settings.tls_cert:
+            parts.append(Hangup(self._server.reload))
+        self.stack = Stack(parts, drain_s(gateway_settings))
 
     @property
     def url(self) -> str:
@@ -95,6 +118,11 @@ class System:
     def gateway(self) -> Server:
         """The gateway, for those who want to look at its counters."""
         return self._server
+
+
+def drain_s(gateway: Settings) -> float:
+    """Seconds for the whole drain of a process with this gateway: its own window, and time for the other parts."""
+    return max(DRAIN_S, gateway.drain_s + BESIDE_GATEWAY_S)
 
 
 class Claim:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
+from wire.errors import Misuse
+
 SITE_BITS = 64
 """Of an IPv6 address: one customer usually has all that share these (RFC 6177, RFC 4291 section 2.5.4)."""
 
@@ -54,3 +56,13 @@ class Proxies:
             except ValueError:
                 break
         return address
+
+
+def check_proxies(networks: str) -> None:
+    """Raise Misuse for a setting of trusted proxies with something that is no network, or without any network."""
+    try:
+        named = Proxies(networks)
+    except ValueError as problem:
+        raise Misuse(f"trusted_proxies: {problem}") from problem
+    if networks and not named:
+        raise Misuse(f"trusted_proxies is {networks!r}: it names no network")

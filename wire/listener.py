@@ -38,7 +38,7 @@ def bind(host: str, port: int, backlog: int, *, shared: bool = False, quiet_acks
     """
     sockets: list[socket.socket] = []
     try:
-        for family, address in _resolve(host, port):
+        for family, address in resolve(host, port):
             chosen = sockets[0].getsockname()[1] if sockets else port
             sockets.append(_listen(family, (address, chosen), backlog, shared, quiet_acks))
     except OSError as problem:
@@ -48,11 +48,14 @@ def bind(host: str, port: int, backlog: int, *, shared: bool = False, quiet_acks
     return sockets
 
 
-def _resolve(hosts: str, port: int) -> list[tuple[int, str]]:
-    """Family and address of every host named, each once, in order."""
+def resolve(hosts: str, port: int) -> list[tuple[int, str]]:
+    """Family and address of every host named, each once, in order. Raises OSError for a name that does not resolve."""
     found = {}
     for host in hosts.split(","):
-        names = socket.getaddrinfo(host.strip() or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            names = socket.getaddrinfo(host.strip() or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except UnicodeError:
+            raise OSError(errno.EINVAL, "this is no host name") from None
         for family, _, _, _, address in names:
             found[int(family), str(address[0])] = True
     return list(found)

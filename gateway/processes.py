@@ -1,0 +1,60 @@
+"""One gateway as several processes (`gateway.prefork`): what must hold before the fork, and what each one is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from gateway.access import Access
+from gateway.settings import Settings, capacity
+from gateway.tls import Tls
+from wire.clock import SYSTEM_CLOCK
+from wire.errors import Misuse
+from wire.public_url import checked_public_url
+
+END_MARGIN_S = 3.0
+"""What a process gets to end in beyond its drain window, before it is killed."""
+
+
+def check_processes(count: int, settings: Settings, access: Access, public_url: str) -> None:
+    """Raise Misuse for what no process could be started with.
+
+    A child that finds this out by itself would be started again and again.
+    """
+    if count < 1:
+        raise Misuse("--processes must be at least 1")
+    checked_public_url(public_url, "ws", "wss")
+    if count > 1 and settings.shared_port and not settings.port:
+        raise Misuse("--shared-port needs a port of its own: --port, or --gateway-port of roost, and not 0")
+    if count > 1 and settings.shared_port and access.require_ticket:
+        raise Misuse(
+            "--require-ticket does not go with --shared-port: a ticket opens one process, the kernel picks one"
+        )
+    if count > 1 and public_url and not settings.shared_port and urlsplit(public_url).port is None:
+        raise Misuse(
+            "--public-url needs a port when there are several --processes: it is counted up as their ports are"
+        )
+    access.bearer(SYSTEM_CLOCK)
+    if settings.tls_cert:
+        Tls(settings.tls_cert, settings.tls_key)
+    capacity(settings.max_connections)
+
+
+def settings_of(settings: Settings, index: int) -> Settings:
+    """The settings of one of several processes: its port is counted up, unless it is 0 or shared."""
+    return settings if settings.shared_port else replace(settings, port=port_of(settings.port, index))
+
+
+def port_of(port: int, index: int) -> int:
+    """The port of one of several processes; 0 picks a free one for each."""
+    return port + index if port else port
+
+
+def public_url_of(public_url: str, settings: Settings, index: int) -> str:
+    """What clients are told to connect to for one of several processes: the port is counted up as its own is."""
+    if not public_url or settings.shared_port or not index:
+        return public_url
+    parts = urlsplit(public_url)
+    assert parts.port is not None
+    host = parts.netloc.rpartition(":")[0]
+    return parts._replace(netloc=f"{host}:{parts.port + index}").geturl()
