@@ -61,7 +61,9 @@ class Style(StrEnum):
     JSON = "json"
 
 
-Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.", envvar="ROOST_HOST")]
+Host = Annotated[
+    str, typer.Option(help="Address to listen on, or several with commas; 0.0.0.0 for every one.", envvar="ROOST_HOST")
+]
 Replicas = Annotated[
     list[str], typer.Option("--discovery", help="Where discovery is; may be repeated.", envvar="ROOST_DISCOVERY")
 ]

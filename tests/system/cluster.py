@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
 from backend.ingress.application import Ingress
@@ -15,9 +15,11 @@ from backend.master.master import Master
 from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
 from discovery.server import Discovery
+from gateway.access import OPEN, Access
 from gateway.server import Server
 from gateway.settings import Settings
 from tests.system.steps import Steps
+from wire.clock import SYSTEM_CLOCK
 from wire.service import Stack
 from wire.tokens import Keyring
 
@@ -83,9 +85,13 @@ class Cluster:
         stack = await self._start(Stack(parts))
         return stack, next(part for part in parts if isinstance(part, Master))
 
-    async def start_gateway(self) -> tuple[Stack, Server]:
+    async def start_gateway(self, access: Access = OPEN, **settings: Any) -> tuple[Stack, Server]:
         parts, server = gateway_parts(
-            self.site, Settings(host=HOST, port=0, drain_s=self._drain_s), "", require_ticket=False
+            self.site,
+            Settings(host=HOST, port=0, drain_s=self._drain_s, **settings),
+            "",
+            access.require_ticket,
+            access.bearer(SYSTEM_CLOCK),
         )
         return await self._start(Stack(parts)), server
 
