@@ -23,6 +23,7 @@ from backend.broker.port import Broker, Delivery
 from backend.cache.port import Cache
 from backend.ingress.delivery import UNSENT_BYTES, Drains, deliver, say
 from backend.ingress.live import LiveRequest, LiveTable, Stage
+from backend.ingress.sweeping import keep_sweeping
 from backend.jobs import TAKEN_ENDING
 from backend.kinds.api import JobKind, Keys
 from backend.lock.batch import Batcher, rows
@@ -102,7 +103,7 @@ class Requests:
         await self._broker.declare(topology.jobs_assigned(self._settings.retention_s))
         await self._broker.declare(queue)
         await self._broker.consume(queue.name, self._on_mail, MAIL_AT_ONCE)
-        self._spawn(self._sweep_on())
+        self._spawn(keep_sweeping(self.sweep, SWEEP_S, self._clock))
 
     async def stop(self) -> None:
         """End every task."""
@@ -361,19 +362,8 @@ class Requests:
             else:
                 say(live.peer, protocol.Level(request, news.level, news.seq, Raw(news.items)))
 
-    async def _sweep_on(self) -> None:
-        """Find knocks that got lost, and requests whose offers never came."""
-        while True:
-            await self._clock.sleep(SWEEP_S)
-            try:
-                await self.sweep()
-            except Unavailable as problem:
-                log.warning("sweep not answered", extra={"action": "sweep_missed", "reason": problem.reason})
-            except Exception:  # a gateway that does not sweep is taken for dead, and its clients for gone
-                log.exception("sweep failed", extra={"action": "sweep_failed"})
-
     async def sweep(self) -> Swept:
-        """One sweep; what it found. Raises Unavailable."""
+        """Find knocks that got lost, and requests whose offers never came. Raises Unavailable."""
         swept = await self._locks.sweep(self._settings.incarnation)
         absent: defaultdict[bytes, list[str]] = defaultdict(list)
         for client, request in [*swept.unknown, *(who for knock in swept.knocks for who in knock.requests)]:

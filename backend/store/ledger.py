@@ -170,9 +170,12 @@ class Ledger(Page):
         done = self.do("put_part", job=part.job, token=part.token, seq=part.seq, data=part.data)
         return Verdict.OK if done.rowcount else Verdict.LOST
 
+    def beat_gateway(self, gateway: str) -> None:
+        """Note that the gateway lives."""
+        self.do("gateway_beat", gateway=gateway)
+
     def sweep(self, sweep: Sweep) -> Swept:
         """What ended for the gateway's connected clients, and what never came."""
-        self.do("gateway_beat", gateway=sweep.gateway)
         knocks: dict[tuple[int, RequestRow], Knock] = {}
         for client, request, state, job, blob in self.do("swept", gateway=sweep.gateway, many=MAX_IDS):
             row = RequestRow(state)
@@ -193,17 +196,22 @@ class Ledger(Page):
     # --- time ----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Move the ticking row; after a gap in it nobody is reaped for one lease."""
+        """Move the ticking row, and note where a gap in it ended."""
         self.do("tick", no_reap_before=self.no_reap_before)
 
     def end_overdue(self, many: int) -> None:
-        """End jobs past their deadline, cancelled ones whose master is gone, and requests past their grace."""
+        """End jobs past their deadline, and cancelled ones whose master is gone."""
         if not self.may_reap:
             return
         for job, _, _ in self.do("overdue_jobs", many=many).fetchall():
             self.end(job, None, JobEvent.EXPIRE, Ending(Outcome.EXPIRED))
         for job, _, _ in self.do("abandoned_jobs", many=many).fetchall():
             self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+
+    def leave_gone(self, many: int) -> None:
+        """Clients away past their grace, and those of gateways silent for as long, leave what is unfinished (P26)."""
+        if not self.may_leave:
+            return
         before = self.now - self.limits.grace_s
         for client, request, state, job in self.do("gone_with_gateway", before=before, many=many).fetchall():
             self.leave(client, request, RequestRow(state), job)

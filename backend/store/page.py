@@ -23,8 +23,9 @@ from wire.messages.outcome import Ending
 class Page:
     """One transaction at time `now` (seconds).
 
-    Nobody loses a lease or their grace before `no_reap_before`, nor when the store `was_away`: its ticking row has a
-    gap, so it was not the masters and clients that were silent (P15).
+    When the store `was_away`, its ticking row has a gap, so it was not the masters and clients that were silent (P15).
+    `no_reap_before` is the end of the last gap plus one lease: no lease is lost before it (`may_reap`). No client is
+    left before `StoreLimits.grace_after_outage_s` has passed since the end of that gap (`may_leave`).
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class Page:
         self.db, self._sql, self.limits, self.now = db, sql, limits, now
         self.no_reap_before = now + limits.lease_s if was_away else no_reap_before
         self.may_reap = now >= self.no_reap_before
+        went_on_at = self.no_reap_before - limits.lease_s
+        self.may_leave = now >= went_on_at + limits.grace_after_outage_s
 
     def do(self, name: str, **values: Any) -> sqlite3.Cursor:
         """Run one of the named statements, which may also use the time."""

@@ -26,6 +26,10 @@ LEASE_S = 6.0
 """How long a grant holds without a beat (P13)."""
 TICK_GAP_S = 3.0
 """A longer silence of the ticking row means that the store, not the masters, was away (P15)."""
+SPEAKS_S = 15.0
+"""A gateway that runs and reaches the store has a sweep committed at least so often: one each 10 s, and its answer."""
+TWO_WORDS_S = 2 * SPEAKS_S + 2.0
+"""Two chances of a gateway to say that it is there, and a margin for the answers. Stands in 0006.sql too."""
 BACKOFF_S = 2.0
 """A job whose lease was lost n times waits n times as long before it is granted again (P16)."""
 ALONE_FROM = 2
@@ -55,6 +59,15 @@ class StoreLimits:
     """Waiting this long is worth one step of priority (P5): nothing starves."""
     attempts: int = 5
     """A job that loses so many leases without finishing a level is failed (P16)."""
+
+    @property
+    def grace_after_outage_s(self) -> float:
+        """Nobody is left before this time (seconds) after an outage of the store (P15).
+
+        An outage starts every grace anew, because nobody could come back while it lasted; and every gateway has two
+        chances to sweep, however short the grace is.
+        """
+        return max(self.grace_s, TWO_WORDS_S)
 
 
 class Store(Protocol):
@@ -86,6 +99,7 @@ class Store(Protocol):
     async def sweep(self, sweep: Sweep) -> Swept:
         """Note that the gateway lives; its ended, unacknowledged requests whose clients are connected.
 
+        The note is committed before the search begins, so that a search that fails does not undo it.
         Those whose offer has not come are told after `expect_s`, then each time their age has doubled (P12).
         """
 

@@ -92,6 +92,7 @@ class SqliteStore:
         return await self._in_thread(read)
 
     async def sweep(self, sweep: Sweep) -> Swept:
+        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))
         return await self._transaction(lambda ledger: ledger.sweep(sweep))
 
     async def waiting_count(self, most: int) -> int:
@@ -108,6 +109,7 @@ class SqliteStore:
     def _open(self) -> None:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         self._db = db
+        self._looked = (0.0, 0.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("BEGIN IMMEDIATE")
@@ -138,9 +140,12 @@ class SqliteStore:
         db.execute("BEGIN IMMEDIATE")
         try:
             stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
-            now = self._time(stored)
+            seen = self._time()
+            now = max(stored, seen)
+            self._looked = now, self._clock.monotonic()
             db.execute(self._sql["move_clock"], {"now": now})
-            ledger = Ledger(db, self._sql, self._limits, now, no_reap_before, was_away=now - ticked_at > TICK_GAP_S)
+            was_away = abs(seen - ticked_at) > TICK_GAP_S  # behind it, a clock that was set back hides for how long
+            ledger = Ledger(db, self._sql, self._limits, now, no_reap_before, was_away)
             result = action(ledger)
             db.execute("COMMIT")
         except BaseException:
@@ -149,18 +154,16 @@ class SqliteStore:
             raise
         return result
 
-    def _time(self, stored: float) -> float:
-        """Goes on at the pace of monotonic time while the wall clock, set back, is behind."""
+    def _time(self) -> float:
+        """Goes on at the pace of monotonic time while the wall clock, set back, is behind; not so when just opened."""
         time, read_at = self._looked
-        monotonic = self._clock.monotonic()
-        now = max(stored, self._clock.wall(), time + monotonic - read_at if time else 0.0)
-        self._looked = now, monotonic
-        return now
+        return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
 
     def _tick(self) -> None:
         def tick(ledger: Ledger) -> None:
             ledger.tick()
             ledger.end_overdue(RETIRE_AT_ONCE)
+            ledger.leave_gone(RETIRE_AT_ONCE)
             ledger.delete_old(RETIRE_AT_ONCE)
 
         self._write(tick)

@@ -2,7 +2,7 @@
 
 A test module of an engine subclasses `StoreContract` and provides the fixtures `clock` (a `ManualClock` that the
 store's time follows) and `open_store`: a function that opens the same, at first empty, store again and again, as
-lock servers beside and after one another would.
+lock servers beside and after one another would, with the `StoreLimits` that it is given.
 """
 
 from __future__ import annotations

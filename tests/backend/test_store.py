@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from backend.store.port import Store
+from backend.store.port import Store, StoreLimits
 from backend.store.postgres.engine import PostgresStore
 from backend.store.sqlite import SqliteStore
 from backend.store.statements import load
+from tests.backend.contract_outages import OutageContract
 from tests.backend.contract_store import OpenStore, StoreContract
 from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
@@ -33,9 +34,12 @@ async def clock(request: pytest.FixtureRequest) -> AsyncIterator[ManualClock]:
 async def open_store(clock: ManualClock, tmp_path: Path) -> AsyncIterator[OpenStore]:
     opened: list[Store] = []
 
-    async def open_again() -> Store:
-        is_database = isinstance(clock, DatabaseClock)
-        store = PostgresStore(shared_url()) if is_database else SqliteStore(str(tmp_path / "jobs.db"), clock=clock)
+    async def open_again(limits: StoreLimits | None = None) -> Store:
+        store: Store
+        if isinstance(clock, DatabaseClock):
+            store = PostgresStore(shared_url(), limits)
+        else:
+            store = SqliteStore(str(tmp_path / "jobs.db"), limits, clock)
         await store.start()
         opened.append(store)
         return store
@@ -45,7 +49,7 @@ async def open_store(clock: ManualClock, tmp_path: Path) -> AsyncIterator[OpenSt
         await store.stop()
 
 
-class TestContract(StoreContract):
+class TestContract(StoreContract, OutageContract):
     """Every engine keeps the promises of the port."""
 
 

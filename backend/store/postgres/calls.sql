@@ -12,6 +12,8 @@ INSERT INTO results AS r (job, token, seq, data) SELECT id, token, $3::bigint, $
 ON CONFLICT (job, token, seq) DO UPDATE SET data = excluded.data RETURNING 1;
 -- name: read_parts
 SELECT data FROM read_parts($1, $2, $3, $4, $5::rules) data;
+-- name: beat_gateway
+SELECT beat_gateway($1, $2::rules);
 -- name: sweep
 SELECT * FROM sweep($1, $2::rules);
 -- name: waiting_count

@@ -54,6 +54,7 @@ class PostgresStore:
         self._sql = load("postgres/calls.sql")
         self._address = Address(url)
         self._decisions, self._beats, self._sweeps, self._time = (Lane(self._address, CALL_S) for _ in range(4))
+        self._gateways = Lane(self._address, CALL_S)
         self._parts = [Lane(self._address, PART_S) for _ in range(PART_LANES)]
         self._is_open = False
 
@@ -72,7 +73,7 @@ class PostgresStore:
 
     async def stop(self) -> None:
         self._is_open = False
-        for lane in (self._decisions, self._beats, self._sweeps, self._time, *self._parts):
+        for lane in (self._decisions, self._beats, self._gateways, self._sweeps, self._time, *self._parts):
             await lane.stop()
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
@@ -132,6 +133,7 @@ class PostgresStore:
         return [row["data"] for row in await self._ask(self._part_lane(), "read_parts", *values)]
 
     async def sweep(self, sweep: Sweep) -> Swept:
+        await self._ask(self._open(self._gateways), "beat_gateway", sweep.gateway, self._rules)
         return words.swept(await self._ask(self._open(self._sweeps), "sweep", sweep.gateway, self._rules))
 
     async def _ask(self, lane: Lane, name: str, *values: object) -> list[Any]:
