@@ -30,9 +30,15 @@ class Person:
     """Has its wishes fulfilled one after the other."""
 
     def __init__(
-        self, name: str, wishes: list[Wish], doors: Callable[[], list[Door]], chance: Random, wall: Callable[[], float]
+        self,
+        name: str,
+        wishes: list[Wish],
+        doors: Callable[[], list[Door]],
+        chance: Random,
+        wall: Callable[[], float],
+        kind: str = "steps",
     ) -> None:
-        self.name, self.wishes = name, wishes
+        self.name, self.wishes, self._kind = name, wishes, kind
         self._doors, self._chance, self._wall = doors, chance, wall
         self._session = Session(waits=True)
         self._line: Line | None = None
@@ -41,15 +47,17 @@ class Person:
     async def live(self) -> None:
         """Until the last wish has ended, and a little longer, so that its acknowledgement may arrive."""
         connecting = asyncio.create_task(self._stay_connected())
-        for wish in self.wishes:
-            await asyncio.sleep(self._chance.expovariate(1 / 2.0))
-            self._ended.clear()
-            self._perform(self._session.submit(wish.id, "steps", wish.spec, stream=self._chance.random() < 0.5))
-            if wish.cancel_after_s is not None:
-                asyncio.get_running_loop().call_later(wish.cancel_after_s, self._cancel, wish.id)
-            await self._ended.wait()
-        await asyncio.sleep(30.0)
-        connecting.cancel()
+        try:
+            for wish in self.wishes:
+                await asyncio.sleep(self._chance.expovariate(1 / 2.0))
+                self._ended.clear()
+                self._perform(self._session.submit(wish.id, self._kind, wish.spec, stream=self._chance.random() < 0.5))
+                if wish.cancel_after_s is not None:
+                    asyncio.get_running_loop().call_later(wish.cancel_after_s, self._cancel, wish.id)
+                await self._ended.wait()
+            await asyncio.sleep(30.0)
+        finally:
+            connecting.cancel()
 
     def is_done(self) -> bool:
         """Whether every wish has ended."""

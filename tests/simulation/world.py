@@ -20,13 +20,13 @@ from backend.kinds.api import RunnerTools
 from backend.kinds.registry import Kinds
 from backend.master.master import Master, MasterSettings
 from backend.store.port import StoreLimits
-from backend.store.sqlite import SqliteStore
 from backend.worker.worker import Worker, WorkerSettings
 from roost.effects import Answer
 from tests.simulation.doors import Door
 from tests.simulation.loop import VirtualClock, VirtualLoop
 from tests.simulation.network import Locks, SimulatedLockClient, Weather
 from tests.simulation.nodes import Node, NodeConnection, OwnBroker, current, make_task
+from tests.simulation.outages import GUESTS_GATEWAY, LOCK_SERVERS, Endless, FickleStore, StoreClock, StoreTrouble
 from tests.simulation.people import Person, Wish
 from tests.system.steps import Steps
 from wire.failpoints import Point
@@ -35,9 +35,16 @@ from wire.tokens import Keyring
 
 BAD_S = 40.0
 """How long things go wrong."""
+BAD_AGAIN_S = 15.0
+"""As long again once the store's own faults are over."""
 PATIENCE_S = 900.0
-"""By then every wish has its outcome, or the run has failed."""
+"""So long after the last fault every wish has its outcome, or the run has failed."""
 PEOPLE, WISHES = 5, 3
+GRACE_S = 60.0
+SOON_S = 30.0
+"""After the last fault lock servers start again, messages come late, leases of dead masters end."""
+LONG_S = 10 * 24 * 3600.0
+"""No clock that leaps makes a job run out of time, or its outcome of retention: these are in the store's time (P15)."""
 
 
 class World:
@@ -51,17 +58,25 @@ class World:
         self.broker = OwnBroker(self.clock)
         self.cache = MemoryCache(clock=self.clock)
         self.keys = Keyring({"sim": b"0123456789abcdef0123456789abcdef"})
-        self.store = SqliteStore(":memory:", StoreLimits(expect_s=5.0, grace_s=60.0), self.clock)
+        store_clock = StoreClock(loop)
+        limits = StoreLimits(retention_s=LONG_S, expect_s=5.0, grace_s=GRACE_S)
+        self.store = FickleStore(limits, store_clock)
+        self.trouble = StoreTrouble(seed, self.store, store_clock, self._note)
         self.locks = Locks(self.store, self.clock)
-        self.kinds = Kinds([Steps()])
+        self.kinds = Kinds(self._kinds())
         self.doors: dict[str, Door] = {}
+        self.guests_doors: dict[str, Door] = {}
         self.every_door: list[Door] = []
         self.nodes: dict[str, Node] = {}
         self.people = [self._person(number) for number in range(PEOPLE)]
         self._lives = 0
         self._loop, self._own = loop, copy_context()
         self._dies_at: set[str] = set()
+        self._guest_is_gone = False
         self.happened: list[str] = []
+
+    def _kinds(self) -> list[Steps]:
+        return [Steps(), Endless()] if self.trouble.strikes else [Steps()]
 
     def _person(self, number: int) -> Person:
         wishes = [
@@ -79,6 +94,7 @@ class World:
             "bytes": chance.choice([0, number + 1, 3000]),
             "behave": chance.choice(["", "slow", "slow", "later"]),
             "fresh_s": chance.choice([0.0, 0.0, 30.0, KEEP_S]),
+            "max_seconds": LONG_S,
         }
         return json.dumps(spec).encode()
 
@@ -89,7 +105,7 @@ class World:
         await self.store.start()
         assert self.store._db is not None
         self.store._db.create_function("random", 0, lambda: self.chance.getrandbits(63) - 2**62)
-        for name in ("lock-a", "lock-b"):
+        for name in LOCK_SERVERS:
             self.locks.start(name)
         for name in ("master-a", "master-b", "worker-a", "worker-b", "gateway-a", "gateway-b"):
             await self.boot(name)
@@ -108,36 +124,61 @@ class World:
             settings = MasterSettings(node.name, slots=4)
             await Master(settings, connection, self.cache, locks, self.kinds, self.clock).start()
         elif name.startswith("worker"):
-            tools = {"steps": RunnerTools(self.cache, self.clock)}
-            await Worker(WorkerSettings(slots=8), connection, Kinds([Steps()]), tools).start()
+            kinds = Kinds(self._kinds())
+            tools = {kind: RunnerTools(self.cache, self.clock) for kind in kinds.names()}
+            await Worker(WorkerSettings(slots=8), connection, kinds, tools).start()
         else:
             ingress = Ingress(
                 IngressSettings(node.name), connection, self.cache, locks, self.kinds, self.keys, self.clock
             )
             await ingress.requests.start()
-            door = self.doors[name] = Door(node, ingress, self.weather)
+            door = Door(node, ingress, self.weather)
             self.every_door.append(door)
+            (self.guests_doors if name == GUESTS_GATEWAY else self.doors)[name] = door
 
     def kill(self, name: str) -> None:
         """kill -9."""
         self.doors.pop(name, None)
+        self.guests_doors.pop(name, None)
         self.nodes[name].kill()
 
     # --- bad luck -------------------------------------------------------------------------------------
 
     async def go_wrong(self) -> None:
         """Faults, one after the other; at the end everybody is up and the weather is fine."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + BAD_S
         faults: list[Callable[[], None]] = [
             self._kill_one, self._kill_one, self._kill_lock, self._cut_off, self._cut_line, self._cut_line,
             self._broker_away, self._forget, self._stand_still, self._die_at, self._die_at,
         ]  # fmt: skip
+        if not self.trouble.strikes:
+            await self._strike(faults, BAD_S)
+        else:
+            await asyncio.gather(self._strike(faults, BAD_S), self.trouble.go_wrong(), self._lose_guest())
+            await self._strike(faults, BAD_AGAIN_S)
+        self.weather.is_bad = False
+        self._dies_at.clear()
+
+    async def _strike(self, faults: list[Callable[[], None]], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
         while loop.time() < until:
             await asyncio.sleep(self.chance.expovariate(1 / 1.5))
             self.chance.choice(faults)()
-        self.weather.is_bad = False
-        self._dies_at.clear()
+
+    async def _lose_guest(self) -> None:
+        """Somebody asks for a job without an end at a gateway that nobody else uses, and both are gone for good."""
+        chance = self.trouble.chance
+        wish = Wish("guest", json.dumps({"max_seconds": LONG_S}).encode())
+        guest = Person("guest", [wish], lambda: list(self.guests_doors.values()), chance, self.clock.wall, "endless")
+        await self.boot(GUESTS_GATEWAY)
+        living = asyncio.create_task(guest.live())
+        await asyncio.sleep(chance.uniform(5.0, 60.0))
+        living.cancel()
+        self._note(f"{GUESTS_GATEWAY} and its client are gone for good; told so far: {wish.ends}")
+        assert not wish.ends, f"the guest was told {wish.ends}"
+        self.kill(GUESTS_GATEWAY)
+        del self.nodes[GUESTS_GATEWAY]
+        self._guest_is_gone = True
 
     def _note(self, what: str) -> None:
         self.happened.append(f"{asyncio.get_running_loop().time() - 1000:8.3f} {what}")
@@ -151,6 +192,8 @@ class World:
         asyncio.get_running_loop().call_later(self.chance.uniform(0.1, 12.0), self._boot_later, name)
 
     def _boot_later(self, name: str) -> None:
+        if name == GUESTS_GATEWAY and self._guest_is_gone:
+            return
         self._booting = asyncio.get_running_loop().create_task(self.boot(name))
 
     def _kill_lock(self) -> None:
@@ -217,14 +260,17 @@ class World:
     async def run(self) -> None:
         """The whole story. Raises AssertionError."""
         await self.start()
-        trouble = asyncio.create_task(self.go_wrong())
         lives = [asyncio.create_task(person.live()) for person in self.people]
+        await self.go_wrong()
+        well_since = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await asyncio.gather(trouble, *lives)
+                await asyncio.gather(*lives)
         except TimeoutError:
             waiting = [wish.id for person in self.people for wish in person.wishes if not wish.ends]
             raise AssertionError(f"I1: no outcome for {waiting} after {PATIENCE_S:g} s") from None
+        if self.trouble.strikes:
+            await asyncio.sleep(max(0.0, well_since + GRACE_S + SOON_S - asyncio.get_running_loop().time()))
         self._check_answers()
         self._check_lines()
         self._check_store()
