@@ -25,7 +25,10 @@ What fails, and what happens:
 * a lock server dies: the client asks the next one, same request, after 0.8 s (P18);
 * a master dies: its lease runs out, the next acquire of any master gets the job under a new token;
 * a master sleeps and wakes: its token is old, every write of it compares and changes nothing (P14);
-* the store was away: a gap in its ticking row keeps everybody's lease for one lease more (P15);
+* the store was away, or its clock leapt: for one lease after the gap in its ticking row nobody loses a lease, and every
+  grace begins anew where the gap ended, because nobody could come back before (P15). So a gateway that died is noticed
+  one grace after its death or the store's last return, whichever is later. While a store flaps nobody is left; what its
+  dead clients asked for ends by itself, or at its deadline;
 * an offer is lost or stays in its queue: whoever asks about it is told `unknown` after a minute, and offers it again;
   then after two minutes, four, and so on, so that no queue fills with repeats while masters are away (P12);
 * a client is away for longer than its grace: it leaves what is unfinished; what ended waits for it (P26);

@@ -95,6 +95,25 @@ async def test_connections_that_the_server_ends_are_made_again(
         assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
 
 
+SLOW_SEARCH = """CREATE OR REPLACE FUNCTION roost.sweep(swept text, r roost.rules) RETURNS SETOF roost.fact
+LANGUAGE sql AS 'SELECT NULL::roost.fact FROM pg_sleep(60)'"""
+
+
+async def test_p26_a_sweep_whose_search_takes_too_long_has_noted_that_its_gateway_lives(
+    server: services.Postgres, new_store: NewStore
+) -> None:
+    """Also the gateway whose search waits behind another's."""
+    database = server.database()
+    store = new_store(server.url(database))
+    await store.start()
+    server.sql(database, SLOW_SEARCH)
+    swept = await asyncio.gather(*(store.sweep(Sweep(name)) for name in ("g1", "g2")), return_exceptions=True)
+    assert [type(problem) for problem in swept] == [Unavailable] * 2
+    assert (
+        server.sql(database, "SELECT string_agg(incarnation, ' ' ORDER BY incarnation) FROM roost.gateways") == "g1 g2"
+    )
+
+
 async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str, new_store: NewStore) -> None:
     store = new_store(url)
     await store.start()

@@ -13,10 +13,11 @@ from backend.store.postgres.engine import PostgresStore
 from backend.store.sqlite import SqliteStore
 from backend.store.statements import load
 from tests.backend.contract_outages import OutageContract
-from tests.backend.contract_store import OpenStore, StoreContract
+from tests.backend.contract_store import Desk, OpenStore, StoreContract, offer
 from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
-from wire.errors import Misuse, Unavailable
+from wire.errors import DecodeError, Misuse, Unavailable
+from wire.messages.lock import Sweep
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -113,6 +114,22 @@ class TestSqlite:
             return float(db.execute("SELECT now FROM clock").fetchone()[0])
         finally:
             db.close()
+
+    async def test_p26_a_sweep_that_fails_has_noted_that_its_gateway_lives(self, tmp_path: Path) -> None:
+        store = SqliteStore(str(tmp_path / "jobs.db"))
+        await store.start()
+        desk = Desk(store)
+        await desk.complete(await desk.grant(offer(gateway="g9")))
+        with sqlite3.connect(tmp_path / "jobs.db") as db:
+            db.execute("UPDATE jobs SET ending = x'ff'")
+            db.execute("UPDATE gateways SET beat_at = 0")
+        db.close()
+        with pytest.raises(DecodeError):
+            await store.sweep(Sweep("g9"))
+        with sqlite3.connect(tmp_path / "jobs.db") as db:
+            assert db.execute("SELECT beat_at > 0 FROM gateways WHERE incarnation = 'g9'").fetchall() == [(1,)]
+        db.close()
+        await store.stop()
 
     async def test_a_file_that_another_process_holds_is_away_and_comes_back(self, tmp_path: Path) -> None:
         store = SqliteStore(str(tmp_path / "jobs.db"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.mutations.mutation import Change, Mutation
 from tests.mutations.places import (
     ACQUIRE,
+    AWAY,
     CALLS,
     FENCES,
-    FIRST,
     INTAKE,
     LAST,
     LEDGER,
@@ -159,7 +159,7 @@ LEASES = (
     Mutation(
         "P15 (PostgreSQL)",
         "leases are lost while the store was away",
-        (Change(FIRST, "m.may_reap := m.now >= m.no_reap_before;", "m.may_reap := true;"),),
+        (Change(AWAY, "m.may_reap := m.now >= m.no_reap_before;", "m.may_reap := true;"),),
         contract("postgresql", "p15"),
     ),
     Mutation(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tests.mutations.mutation import Selection
 
 SQLITE, LEDGER, ACQUIRE = "backend/store/sqlite.sql", "backend/store/ledger.py", "backend/store/acquire.py"
-PAGE = "backend/store/page.py"
+PAGE, PORT, EMBEDDED = "backend/store/page.py", "backend/store/port.py", "backend/store/sqlite.py"
 POSTGRES = "backend/store/postgres"
-FIRST, SECOND, MANY, TIME, LAST = (f"{POSTGRES}/{number:04}.sql" for number in range(1, 6))
+SECOND, MANY, TIME, LAST, AWAY = (f"{POSTGRES}/{number:04}.sql" for number in range(2, 7))
 CALLS, ENGINE = f"{POSTGRES}/calls.sql", f"{POSTGRES}/engine.py"
-REQUESTS = "backend/ingress/requests.py"
+REQUESTS, SWEEPING = "backend/ingress/requests.py", "backend/ingress/sweeping.py"
 MASTER, INTAKE, RUN = "backend/master/master.py", "backend/master/intake.py", "backend/master/run.py"
 WORKER = "backend/worker/worker.py"
 

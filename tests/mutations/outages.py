@@ -1,0 +1,106 @@
+"""Who is taken for gone when it was the store that was away."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Change, Mutation
+from tests.mutations.places import AWAY, EMBEDDED, ENGINE, PAGE, PORT, SWEEPING, contract
+
+OF_GRACE, OF_OUTAGES = "p26 and (outage or died)", "p15 and (outage or leaps or lock_server)"
+SEED = ("tests/simulation/test_seeds.py", "-k", "16")
+SHARED_SEARCH = ("tests/backend/test_postgres_outages.py", "-k", "p26")
+
+OUTAGES = (
+    Mutation(
+        "P15 (SQLite)",
+        "after an outage gateways have 6 s to speak, as masters do",
+        (Change(PAGE, "self.may_leave = now >= went_on_at + limits.grace_after", "self.may_leave = self.may_reap #"),),
+        contract("sqlite", OF_OUTAGES),
+    ),
+    Mutation(
+        "P15",
+        "in the simulation, after an outage gateways have 6 s to speak, as masters do",
+        (Change(PAGE, "self.may_leave = now >= went_on_at + limits.grace_after", "self.may_leave = self.may_reap #"),),
+        SEED,
+    ),
+    Mutation(
+        "P15 (PostgreSQL)",
+        "after an outage gateways have 6 s to speak, as masters do",
+        (Change(AWAY, "m.no_reap_before - r.lease_s + greatest(r.grace_s, 32)", "m.no_reap_before"),),
+        contract("postgresql", OF_OUTAGES),
+    ),
+    Mutation(
+        "P26 (SQLite)",
+        "an outage uses up the grace of who was away",
+        (Change(PORT, "return max(self.grace_s, TWO_WORDS_S)", "return TWO_WORDS_S"),),
+        contract("sqlite", OF_GRACE),
+    ),
+    Mutation(
+        "P26 (PostgreSQL)",
+        "an outage uses up the grace of who was away",
+        (Change(AWAY, "greatest(r.grace_s, 32)", "32"),),
+        contract("postgresql", OF_GRACE),
+    ),
+    Mutation(
+        "P26 (SQLite)",
+        "a short grace leaves gateways no two chances after an outage",
+        (Change(PORT, "return max(self.grace_s, TWO_WORDS_S)", "return self.grace_s"),),
+        contract("sqlite", OF_GRACE),
+    ),
+    Mutation(
+        "P26 (PostgreSQL)",
+        "a short grace leaves gateways no two chances after an outage",
+        (Change(AWAY, "greatest(r.grace_s, 32)", "r.grace_s"),),
+        contract("postgresql", OF_GRACE),
+    ),
+    Mutation(
+        "P15 (SQLite)",
+        "a clock that is set back hides an outage",
+        (Change(EMBEDDED, "abs(seen - ticked_at) > TICK_GAP_S", "seen - ticked_at > TICK_GAP_S"),),
+        contract("sqlite", OF_OUTAGES),
+    ),
+    Mutation(
+        "P15 (PostgreSQL)",
+        "a clock that is set back hides an outage",
+        (Change(AWAY, "abs(seen - c.ticked_at) > r.tick_gap_s", "seen - c.ticked_at > r.tick_gap_s"),),
+        contract("postgresql", OF_OUTAGES),
+    ),
+    Mutation(
+        "P26 (SQLite)",
+        "a search that fails undoes the sign of life",
+        (
+            Change(
+                EMBEDDED, "        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))\n", ""
+            ),
+            Change(
+                "backend/store/ledger.py",
+                "        knocks: dict[tuple[int, RequestRow], Knock] = {}\n",
+                "        self.beat_gateway(sweep.gateway)\n        knocks: dict[tuple[int, RequestRow], Knock] = {}\n",
+            ),
+        ),
+        ("tests/backend/test_store.py", "-k", "sweep_that_fails"),
+    ),
+    Mutation(
+        "P26 (PostgreSQL)",
+        "a search that takes too long undoes the sign of life",
+        (
+            Change(
+                ENGINE,
+                'await self._ask(self._open(self._gateways), "beat_gateway", sweep.gateway, self._rules)',
+                "pass",
+            ),
+        ),
+        SHARED_SEARCH,
+    ),
+    Mutation(
+        "P26 (PostgreSQL)",
+        "a sign of life waits for the searches of others",
+        (Change(ENGINE, 'self._open(self._gateways), "beat_gateway"', 'self._open(self._sweeps), "beat_gateway"'),),
+        SHARED_SEARCH,
+    ),
+    Mutation(
+        "P26",
+        "a gateway whose sweep was not answered waits for its next regular one",
+        (Change(SWEEPING, "return min(AGAIN_S, every_s) *", "return every_s *"),),
+        ("tests/backend/test_sweeping.py",),
+    ),
+)
