@@ -1,5 +1,7 @@
 """The states of a job, of a client's request, and of a task, each as one table: state -> event -> state.
 
+`docs/protocol/guarantees.md` defines the rules that are cited by number (P3, P11, ...), here and elsewhere.
+
 A pair that is not in its table is illegal: `step` raises and nothing changes. Readiness of a request is never
 copied from its job (P11): `request_ending` derives it.
 

@@ -1,4 +1,6 @@
-"""The one table of queues: whoever declares a queue takes its spec from here (design section 5).
+"""The one table of queues: whoever declares a queue takes its spec from here.
+
+`docs/protocol/guarantees.md` defines the rules that are cited by number.
 
 Declare `JOBS_DEAD` before `jobs_assigned` and `TASKS_DEAD` before `tasks`, whose dead letters they take.
 """

@@ -1,5 +1,8 @@
 """The lock server: who may work on a job, and what is safe.
 
+`docs/protocol/guarantees.md` defines the rules (I1 to I8, P1 to P32) that this package and the store implement, each
+with the attack that it answers.
+
 It holds no state of its own: every decision is a transaction of the store, so any number of lock servers may run
 side by side and none is special. What it adds is batching, and an HTTP face.
 

@@ -44,7 +44,7 @@ def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.__dict__["action"] for record in caplog.records if "action" in record.__dict__]
 
 
-async def test_away_is_said_once_and_back_once_and_meanwhile_everything_is_a_miss(
+async def test_i5_away_is_said_once_and_back_once_and_meanwhile_everything_is_a_miss(
     server: services.Redis, cache: RedisCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

@@ -1,6 +1,10 @@
-"""A cache that has just forgotten everything, as any cache may."""
+"""Caches that forget, as any cache may: one that keeps nothing, and one that loses some of it again and again."""
 
 from __future__ import annotations
+
+import random
+
+from backend.cache.memory import MemoryCache
 
 
 class NoCache:
@@ -25,3 +29,29 @@ class NoCache:
 
     async def stop(self) -> None:
         """Nothing to disconnect from."""
+
+
+class Forgetful(MemoryCache):
+    """Forgets each entry by chance when it is asked for, and everything together once in a while."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self._chance = chance
+        self.forgotten_count = 0
+        """How often an entry that had been put was not there."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """What was put, or nothing."""
+        found = await super().get(key)
+        if found is None or self._chance.random() < 0.5:
+            return found
+        self.forgotten_count += 1
+        if self._chance.random() < 0.1:
+            self._kept = MemoryCache()._kept
+        else:
+            await self.drop(key)
+        return None
+
+    async def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """The same for each."""
+        return [await self.get(key) for key in keys]

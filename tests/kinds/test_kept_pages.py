@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
 from backend.kinds.crawl.shelf import OWNED_S, Shelf
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.urls import Bounds, Scope
+from tests.kinds.caches import Forgetful
 from tests.kinds.crawling import LOOPBACK, LaterClock, crawl, runners, visit
 from tests.kinds.site import ROBOTS, Answer, page, serve, tree
 from wire.codec import pack
@@ -159,7 +161,21 @@ async def test_a_kept_redirect_is_judged_by_the_bounds_of_whoever_reads_it() -> 
             assert site.asked() + away.asked() == []
 
 
-async def test_what_is_damaged_in_the_cache_is_fetched_again() -> None:
+@pytest.mark.parametrize("seed", range(4))
+async def test_i5_a_cache_that_forgets_at_any_time_changes_nothing_of_what_is_found(seed: int) -> None:
+    async with serve(tree(3, 3)) as site, runners() as without:
+        spec = CrawlSpec(site.url, depth=3)
+        expected = await crawl(spec, without)
+        cache = Forgetful(random.Random(seed))
+        async with runners(2, cache) as workers:
+            found = [await crawl(spec, workers) for _ in range(2)]
+        assert [(result.levels, result.failed, result.skipped) for result in found] == [
+            (expected.levels, expected.failed, expected.skipped)
+        ] * 2
+        assert cache.forgotten_count > 0
+
+
+async def test_i5_what_is_damaged_in_the_cache_is_fetched_again() -> None:
     class Damaged(MemoryCache):
         async def get(self, key: bytes) -> bytes | None:
             found = await super().get(key)
@@ -189,7 +205,7 @@ def test_an_entry_comes_back_as_it_was_put(kept: KeptPage, put_at: float) -> Non
 
 
 @given(st.binary() | st.none())
-def test_whatever_the_cache_says_is_an_entry_or_nothing(blob: bytes | None) -> None:
+def test_i5_whatever_the_cache_says_is_an_entry_or_nothing(blob: bytes | None) -> None:
     assert isinstance(read_entry(blob), Entry)
     assert read_entry(None) is NOTHING
 

@@ -26,10 +26,10 @@ def simulate(*arguments: str) -> None:
 
 
 @pytest.mark.parametrize("seed", ONCE_FAILED, ids=str)
-def test_a_history_that_once_failed_holds(seed: int) -> None:
+def test_i1_to_i5_a_history_that_once_failed_holds(seed: int) -> None:
     simulate("--seed", str(seed))
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-def test_whatever_dies_is_lost_or_late_every_request_has_its_own_outcome_once(share: int) -> None:
+def test_i1_to_i5_whatever_dies_is_lost_or_late_every_request_has_its_own_outcome_once(share: int) -> None:
     simulate("--first", str(10_000 + share * SEEDS_EACH), "--count", str(SEEDS_EACH))
