@@ -90,6 +90,9 @@ def test_any_page_gives_texts_that_can_be_sent(body: bytes) -> None:
         ("it", "a\ud800", "printable"),
         ("it", "a" * (MAX_CSS_CHARS + 1), "at most"),
         ("it", ":not(" * 99, "CSS selector"),
+        ("it", "div[", "attribute is missing"),
+        ("it", "[" + "\\aaaaaa" * 9, "no character"),
+        ("it", "[" + "\\a" * 200, "missing"),
     ],
 )
 def test_what_cannot_be_selected_is_refused_with_advice(name: str, css: str, advice: str) -> None:
@@ -132,8 +135,21 @@ async def test_each_page_comes_with_what_was_selected_once_for_all_who_select_th
         assert (other.pages or {})[site.url].selected == {"link": ["/a", "/pic", "/gone"]}
 
 
+async def test_a_selector_that_nobody_checked_costs_its_crawl_the_extraction_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after an update of Soup Sieve, or of what checks."""
+    monkeypatch.setattr(runner, "SELECT_S", 2.0)
+    async with serve({"": page("/a"), "a": page()}) as site, runners() as workers:
+        for css, trouble in (("h1 >", "bad_selector"), ("[" + "\\a" * 200, "too_slow")):
+            result = await crawl(CrawlSpec(site.url, depth=1, select={"it": css}), workers)
+            told = (result.pages or {})[site.url]
+            assert (told.selected, told.trouble) == (None, trouble)
+            assert result.levels[1] == [site.url + "a"]
+
+
 async def test_a_page_that_takes_too_long_to_read_says_so_and_has_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "SELECT_S", 0.3)
+    monkeypatch.setattr(runner, "SELECT_S", 2.0)
     slow = "<a href=/next>n</a>" + "<div class=x>" * 200_000
     pages: dict[str, Answer] = {"": html("<a href=/slow>s</a><a href=/b>b</a>"), "slow": html(slow), "b": page()}
     async with serve(pages) as site, runners() as workers:

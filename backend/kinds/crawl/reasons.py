@@ -40,6 +40,8 @@ class Failed(StrEnum):
 
 TOO_SLOW = "too_slow"
 """Trouble of a page from which nothing could be extracted: it took too long, or too much memory."""
+BAD_SELECTOR = "bad_selector"
+"""Trouble of a page from which nothing could be extracted: what reads pages does not take a selector."""
 LEFT_ALONE = frozenset(map(str, Skipped))
 _STATUS = "status_"
 

@@ -24,9 +24,9 @@ from backend.kinds.crawl.links import Links, page_links
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.pages import Detail, PageResult, PageTask, Source, Wants, read_page_task
 from backend.kinds.crawl.permits import Permits
-from backend.kinds.crawl.reasons import TOO_SLOW, Failed, Skipped
+from backend.kinds.crawl.reasons import BAD_SELECTOR, TOO_SLOW, Failed, Skipped
 from backend.kinds.crawl.robots import product_token
-from backend.kinds.crawl.selection import extract
+from backend.kinds.crawl.selection import BadSelector, extract
 from backend.kinds.crawl.shelf import Shelf
 from backend.kinds.crawl.sitemaps import BadSitemap, Sitemap, is_compressed, read_sitemap
 from backend.kinds.crawl.turns import Turns
@@ -173,6 +173,8 @@ class CrawlRunner:
             return structs.replace(detail, selected=await self._workshop.do(SELECT_S, extract, *work))
         except TooMuch:
             return structs.replace(detail, trouble=TOO_SLOW)
+        except BadSelector:
+            return structs.replace(detail, trouble=BAD_SELECTOR)
 
     async def _read_sitemap(self, page: Fetched) -> Sitemap:
         if page.body is None:

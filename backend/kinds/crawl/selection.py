@@ -1,7 +1,7 @@
 """What a client wants extracted from each page: names, and by which CSS selectors.
 
-A selector means the text of every element that it matches; with ``::attr(NAME)`` at its end, that attribute. CSS is
-read and applied by Soup Sieve, imported only where somebody selects.
+A selector means the text of every element that it matches; with ``::attr(NAME)`` at its end, that attribute. Selectors
+are checked by `css`, wherever a client's options are read, and applied by Soup Sieve, in a process that can be killed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from backend.kinds.crawl.css import normal_selector
+
 if TYPE_CHECKING:
-    from bs4 import Tag
+    from bs4 import BeautifulSoup, Tag
 
 MAX_SELECTIONS = 20
 MAX_CSS_CHARS = 500
@@ -30,31 +32,35 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _ATTRIBUTE = re.compile(r"(.+?)::(?:text|attr\(\s*([\w:.-]+)\s*\))\s*", re.S | re.A)
 
 
+class BadSelector(Exception):
+    """Soup Sieve does not take a selector that was accepted here, or that nobody checked."""
+
+
 def checked_selections(wanted: Mapping[str, str]) -> dict[str, str]:
-    """The same. Raises ValueError with advice."""
+    """The same, each selector in its normal form (`css`); takes time linear in its length.
+
+    Raises ValueError with advice.
+    """
     if len(wanted) > MAX_SELECTIONS:
         raise ValueError(f"select at most {MAX_SELECTIONS} things")
-    for name, css in wanted.items():
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"name what you select in letters, digits, - and _, unlike {name[:70]!a}")
-        if name in RESERVED:
-            raise ValueError(f"choose another name than {name}: results have that already")
-        if not css.isprintable() or len(css) > MAX_CSS_CHARS:
-            raise ValueError(f"write the selector of {name} in at most {MAX_CSS_CHARS} printable characters")
-        problem = _problem(_parsed(css)[0])
-        if problem:
-            raise ValueError(f"write a CSS selector for {name}, as in h1 or a.next::attr(href): {problem}")
-    return dict(wanted)
+    return {name: _checked(name, css) for name, css in wanted.items()}
 
 
-def _problem(css: str) -> str:
-    import soupsieve
-
-    try:
-        soupsieve.compile(css)
-    except (soupsieve.SelectorSyntaxError, NotImplementedError, ValueError, RecursionError) as problem:
-        return (str(problem).splitlines() or ["it is too deep"])[0][:200]
-    return ""
+def _checked(name: str, css: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name what you select in letters, digits, - and _, unlike {name[:70]!a}")
+    if name in RESERVED:
+        raise ValueError(f"choose another name than {name}: results have that already")
+    if len(css) <= MAX_CSS_CHARS and css.isprintable():
+        path, _ = _parsed(css)
+        try:
+            css = normal_selector(path) + css[len(path) :]
+        except ValueError as problem:
+            advice = f"write a CSS selector for {name}, as in h1 or a.next::attr(href): {problem}"
+            raise ValueError(advice) from problem
+        if len(css) <= MAX_CSS_CHARS:
+            return css
+    raise ValueError(f"write the selector of {name} in at most {MAX_CSS_CHARS} printable characters")
 
 
 def _parsed(css: str) -> tuple[str, str]:
@@ -64,7 +70,10 @@ def _parsed(css: str) -> tuple[str, str]:
 
 
 def extract(body: bytes, content_type: str, url: str, wanted: Mapping[str, str]) -> dict[str, list[str]]:
-    """What the page holds of each name. Takes as long as the page and the selectors make it: meant for a `Workshop`."""
+    """What the page holds of each name. Raises BadSelector.
+
+    Takes as long as the page and the selectors make it: meant for a `Workshop`.
+    """
     from backend.kinds.crawl.page import Page
 
     soup, room = Page(body, content_type, url).soup, MAX_PAGE_CHARS
@@ -72,7 +81,7 @@ def extract(body: bytes, content_type: str, url: str, wanted: Mapping[str, str])
     for name, css in wanted.items():
         found[name] = []
         path, attribute = _parsed(css)
-        for value in _values(soup.select(path, limit=MAX_VALUES), attribute):
+        for value in _values(_matches(soup, path), attribute):
             most = min(MAX_VALUE_CHARS, room)
             kept = value if len(value) <= most else value[:most] + CUT
             room -= min(len(value), most)
@@ -80,6 +89,16 @@ def extract(body: bytes, content_type: str, url: str, wanted: Mapping[str, str])
             if not room:
                 return found
     return found
+
+
+def _matches(soup: BeautifulSoup, css: str) -> list[Tag]:
+    import soupsieve
+
+    try:
+        selector = soupsieve.compile(css)
+    except (soupsieve.SelectorSyntaxError, NotImplementedError, ValueError) as problem:
+        raise BadSelector(str(problem)) from None  # the original cannot always be pickled
+    return selector.select(soup, limit=MAX_VALUES)
 
 
 def _values(elements: list[Tag], attribute: str) -> Iterator[str]:
