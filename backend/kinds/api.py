@@ -70,7 +70,11 @@ class Plan(Protocol):
     """One job at its master. No I/O, no clock, no randomness; `now` is monotonic seconds."""
 
     def next_tasks(self, room: int) -> list[PlannedTask]:
-        """At most `room` tasks that may run now, each handed out once."""
+        """At most `room` tasks that may run now, each handed out once.
+
+        Runs on an event loop: a plan that has much to choose from hands out what it found in some ten milliseconds.
+        When that is nothing, and no task is out, it is asked again at once.
+        """
 
     def fold(self, number: int, data: bytes) -> None:
         """Take a task's result. Repeats and numbers never handed out change nothing. Raises DecodeError."""

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 """How often a run looks for overdue tasks, its deadline and its lease, when nothing else wakes it."""
+CHOOSING_S = 0.01
+"""How soon a plan is asked again that has no task out and is not over: it has more to choose from."""
 NEWS_S = 0.25
 """Least time between two progress messages of a job: as fast as a person can read."""
 RETRY_S = 1.0
@@ -159,11 +161,13 @@ class Driver:
             if outcome is not None:
                 return outcome
             self.run.look(now)
+            look_s = LOOK_S
             if self.run.is_trusted(now):
                 await self._publish(self.run.release(now))
+                look_s = LOOK_S if self.run.out_count else CHOOSING_S
             await self._tell(now)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(LOOK_S, max(0.0, self.run.next_due() - now))):
+                async with asyncio.timeout(min(look_s, max(0.0, self.run.next_due() - now))):
                     await self._wake.wait()
 
     async def _publish(self, tasks: list[Task]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from backend.cache.memory import MemoryCache
 from backend.kinds.registry import Kinds
 from backend.lock.client import LockClient
 from backend.lock.server import LockServer
+from backend.master import driver
 from backend.master.driver import STUCK_S
 from backend.master.master import BEAT_S, Master, MasterSettings
 from backend.store.port import ALONE_FROM, LEASE_S
@@ -258,6 +260,17 @@ async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(o
         await office.clock.advance(1.0)
         await asyncio.sleep(0.01)
     assert known == pytest.approx([begun, begun], abs=1.5)
+
+
+async def test_a_plan_that_had_no_time_to_find_a_task_is_asked_again_at_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "LOOK_S", 3600.0)
+    really, calls = StepsPlan.next_tasks, count()
+    monkeypatch.setattr(StepsPlan, "next_tasks", lambda plan, room: really(plan, room) if next(calls) > 20 else [])
+    await office.submit(office.offer())
+    await office.answer(await office.task())
+    assert (await office.knock()).ending.outcome is Outcome.DONE
 
 
 async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(office: Office) -> None:

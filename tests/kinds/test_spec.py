@@ -12,7 +12,7 @@ from msgspec import structs
 
 from backend.kinds.crawl.globs import MAX_GLOB_CHARS, MAX_GLOBS
 from backend.kinds.crawl.spec import MAX_DEPTH, CrawlSpec, read_spec, unpack_spec
-from backend.kinds.crawl.urls import MAX_URL_CHARS, Scope
+from backend.kinds.crawl.urls import MAX_HOST_CHARS, MAX_URL_CHARS, Scope
 from wire.codec import pack
 from wire.codes import ErrorCode
 from wire.errors import BadInput
@@ -66,6 +66,7 @@ def test_a_url_is_serialised_as_the_standard_says(written: str, meant: str) -> N
         "http://user@example.org/",
         "http://user:secret@example.org/",
         "http://example.org/\0",
+        "http://" + "ü" * (MAX_HOST_CHARS + 1),
         "http://example.org/" + "x" * MAX_URL_CHARS,
         "http://example.org/" + "ü" * (MAX_URL_CHARS // 3),
     ],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, join, join_all, parse
+from backend.kinds.crawl.urls import MAX_HOST_CHARS, MAX_URL_CHARS, Bounds, Scope, join, join_all, parse
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,13 @@ from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, join, join_al
         ("http://a b/", None),
         ("\ud800", None),
         ("x" * MAX_URL_CHARS, None),
+        ("x" * MAX_HOST_CHARS * 2, "http://h/a/" + "x" * MAX_HOST_CHARS * 2),
+        ("/" + "x" * MAX_HOST_CHARS * 2, "http://h/" + "x" * MAX_HOST_CHARS * 2),
+        ("//other/" + "x" * MAX_HOST_CHARS, "http://other/" + "x" * MAX_HOST_CHARS),
+        ("http://" + "x" * MAX_HOST_CHARS + "/", "http://" + "x" * MAX_HOST_CHARS + "/"),
+        ("http://x" + "x" * MAX_HOST_CHARS, None),
+        (" \\/x" + "x" * MAX_HOST_CHARS, None),
+        ("h\ntt\tp:x" + "x" * MAX_HOST_CHARS, None),
     ],
 )
 def test_a_reference_means_what_it_means_in_a_browser(reference: str, meant: str | None) -> None:

@@ -1,9 +1,9 @@
 """Patterns by which a client says which links a crawl follows. Pure.
 
 ``*`` stands for any text, everything else for itself: ``?`` too, because it is what queries begin with. A pattern is
-about the whole URL in its serialised form; one that begins with ``/`` is about path and query alone. A match takes time
-linear in the URL, whatever a pattern looks like: each piece of text between stars is looked for once, after the one
-before it.
+about the whole URL in its serialised form; one that begins with ``/`` is about path and query alone. Whatever a pattern
+looks like, each piece of text between stars is looked for once, after the one before it. `Globs.cost_us` says how long
+that takes, so that who tries patterns on many URLs can pause in between.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ class Globs(Struct, array_like=True, frozen=True):
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+    def cost_us(self, url: str) -> int:
+        """About how many microseconds `refusal` takes at most.
+
+        A common pattern takes two on a common URL; `str.find` of a piece made for this 250 on the longest URL.
+        """
+        return (len(self.include) + len(self.exclude)) * (2 + len(url) // 32)
 
     def refusal(self, url: str) -> Skipped | None:
         """Why `url` is not followed; None when it is."""

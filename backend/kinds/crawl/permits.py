@@ -29,7 +29,7 @@ FAILED_S = 5.0
 """Pages of a host that could not be reached fail for so long without another attempt."""
 TIMEOUT_S = 10.0
 INLINE_CHARS = 16 * 1024
-"""Up to this many of rules are read and judged at once; more (28,000 rules: 0.3 s a URL) in a thread."""
+"""Files and rules up to this size are read and judged at once; more (28,000 rules: 0.3 s a URL) in a thread."""
 HELD_CHARS = 4_000_000
 """Of rules in the worker at a time; about 50 bytes of memory each."""
 _FORBID_ALL = "Disallow: /"
@@ -99,10 +99,18 @@ class Permits:
         except NotFetched as problem:
             return Kept(now, now + FAILED_S, failure=problem.reason)
         if 200 <= status < 300:
-            return Kept(now, now + KEEP_S, our_rules(body, self._token), maps=named_sitemaps(body, site))
+            if len(body) <= INLINE_CHARS:
+                lines, maps = self._read(body, site)
+            else:
+                lines, maps = await asyncio.to_thread(self._read, body, site)
+            return Kept(now, now + KEEP_S, lines, maps=maps)
         if status >= 500 or status == 429:
             return Kept(now, now + TROUBLE_S, _FORBID_ALL)
         return Kept(now, now + KEEP_S)
+
+    def _read(self, body: bytes, site: str) -> tuple[str, list[str]]:
+        """The rules for us and the sitemaps in a robots.txt."""
+        return our_rules(body, self._token), named_sitemaps(body, site)
 
     async def _hold(self, site: str, kept: Kept) -> Permit:
         in_thread = len(kept.lines) > INLINE_CHARS

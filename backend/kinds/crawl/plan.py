@@ -3,7 +3,9 @@
 Level 0 is the start page, level k+1 what the pages of level k are the first to link to. Pages of one level
 are fetched in any order and at the same time; their links are folded in the order of the level, so that
 every URL has its place by the site alone. A result that comes before its turn waits. `max_pages` is
-counted when a level is opened, before anything is handed out, so that it is exact.
+counted in the order of a level, before a page is handed out, so that it is exact. A crawl with patterns chooses the
+pages of a level in steps of `CHOOSING_US`: there may be 200 patterns for a million URLs, and other jobs must go on
+meanwhile.
 
 A URL costs one `str`, one entry in a set and one in a list; everything else is per page that is fetched. Who asks for
 more than levels pays for `notes`, and may list half as much.
@@ -36,6 +38,8 @@ PAGE_DEADLINE_S = 60.0
 LISTED_CHARS = 128_000_000
 """Most characters of all URLs of a crawl, about two million URLs and half a gigabyte at the master."""
 MAX_REASON_CHARS = 200
+CHOOSING_US = 10_000
+"""About how many microseconds patterns are tried on a level's URLs at a time."""
 AT_ONCE_PER_HOST = 8
 """Pages of one host that a crawl has out at a time: about what browsers allow, and a small server's backlog bears."""
 
@@ -63,8 +67,10 @@ class CrawlPlan:
         self._truncated = False
         self._start_reason: str | None = None
         self._told_levels = 0
-        # the level that is being fetched: pages[:handed] are out, pages[:folded] are in `found`, some between wait
+        # the level that is being fetched: pages are chosen among its first `chosen` URLs; pages[:handed] are out,
+        # pages[:folded] are in `found`, some between wait
         self._level = -1
+        self._chosen = 0
         self._first_number = 0
         self._pages: list[str] = []
         self._handed = self._folded = 0
@@ -73,10 +79,15 @@ class CrawlPlan:
         self._found: list[str] = []
         self._unfollowed: set[str] = set()
         """Of what was found, the URLs that only such links lead to as are not to be followed."""
+        self._left_alone: set[str] = set()
+        """The same of the level that is being fetched."""
         self._open_level()
 
     def next_tasks(self, room: int) -> list[PlannedTask]:
-        """The next pages of the level, in its order, as far as their host may be asked."""
+        """The next pages of the level, in its order, as far as they are chosen and their host may be asked."""
+        if len(self._pages) - self._handed < room:
+            self._choose()
+            self._close_level()
         tasks: list[PlannedTask] = []
         while len(tasks) < room and self._handed < len(self._pages):
             if self._source(self._handed) and self._handed - self._folded > AT_ONCE:
@@ -114,7 +125,7 @@ class CrawlPlan:
 
     def is_over(self) -> bool:
         """Nothing is out and nothing left."""
-        return self._folded == len(self._pages)
+        return self._folded == len(self._pages) and self._chosen == len(self._candidates())
 
     def failure(self) -> Failure | None:
         """A crawl has failed when its start page has."""
@@ -163,17 +174,29 @@ class CrawlPlan:
         return Source.SITE if index == 1 else Source.SITEMAP
 
     def _open_level(self) -> None:
-        """Decide which pages of the next level are fetched."""
         self._first_number += len(self._pages)
         self._level += 1
-        self._pages, self._handed, self._folded = [], 0, 0
+        self._pages, self._chosen, self._handed, self._folded = [], 0, 0, 0
         self._out.clear()
-        if self._level >= self._spec.depth + self._spec.check:
-            return
-        for url in self._levels[self._level]:
+        self._left_alone, self._unfollowed = self._unfollowed, set()
+        self._choose()
+        if not self._level and self._sources is not None:
+            self._pages.append(self._spec.url)
+
+    def _candidates(self) -> list[str]:
+        """The URLs of the level, if it is one whose pages are fetched."""
+        return self._levels[self._level] if self._level < self._spec.depth + self._spec.check else []
+
+    def _choose(self) -> None:
+        """Decide which of the next URLs of the level are fetched: as many as one step has time for."""
+        urls, cost_us = self._candidates(), 0
+        while self._chosen < len(urls) and cost_us < CHOOSING_US:
+            url = urls[self._chosen]
+            self._chosen += 1
+            cost_us += self._bounds.cost_us(url)
             if self._level and (refusal := self._bounds.refusal(url)):
                 self._skipped.add(url, refusal)
-            elif url in self._unfollowed:
+            elif url in self._left_alone:
                 self._skipped.add(url, Skipped.NOFOLLOW)
             elif self._taken == self._spec.max_pages:
                 self._skipped.add(url, Skipped.LIMIT)
@@ -181,9 +204,13 @@ class CrawlPlan:
             else:
                 self._taken += 1
                 self._pages.append(url)
-        self._unfollowed.clear()
-        if not self._level and self._sources is not None:
-            self._pages.append(self._spec.url)
+
+    def _close_level(self) -> None:
+        """Once all of the level is folded, go on to the next."""
+        if self.is_over() and self._found:
+            self._levels.append(self._found)
+            self._found = []
+            self._open_level()
 
     def _take(self, number: int, page: PageResult) -> None:
         index = number - self._first_number
@@ -198,10 +225,7 @@ class CrawlPlan:
             source, url = self._source(self._folded), self._pages[self._folded]
             self._fold_source(source, url, turn) if source else self._fold_page(url, turn)
             self._folded += 1
-        if self.is_over() and self._found:
-            self._levels.append(self._found)
-            self._found = []
-            self._open_level()
+        self._close_level()
 
     def _fold_page(self, url: str, page: PageResult) -> None:
         known = len(self._found)

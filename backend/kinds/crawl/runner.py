@@ -33,8 +33,9 @@ from backend.kinds.crawl.turns import Turns
 from backend.kinds.crawl.workshop import TooMuch, Workshop
 from wire.codec import pack
 
-INLINE_BYTES = 256 * 1024
-"""Pages up to this size take a few milliseconds at once; bigger ones go to a thread, so that heartbeats go on."""
+INLINE_BYTES = 64 * 1024
+"""Pages up to this size are read at once: in a millisecond, or 0.1 s when they are made to be slow. Bigger ones go to a
+thread, so that heartbeats go on."""
 AWAITED_S = 0.5
 """When to look again for a page that another worker is fetching."""
 INLINE_SITEMAP_BYTES = 64 * 1024

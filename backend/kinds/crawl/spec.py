@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from backend.kinds.crawl.globs import MAX_GLOBS, Globs, normal_globs
 from backend.kinds.crawl.selection import checked_selections
-from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, parse
+from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, has_long_host, parse
 from wire.codec import Unpacker
 from wire.codes import ErrorCode
 from wire.errors import BadInput, DecodeError
@@ -104,6 +104,8 @@ def start_url(text: str) -> str:
     """The URL that a crawl starts at, serialised. Raises BadInput `bad_url`."""
     if "\0" in text:
         raise _bad_url("take the NUL character out of the URL")
+    if has_long_host(text):
+        raise _bad_url("use a host name of at most 253 characters")
     try:
         url = URL(text)
     except ValueError:  # UnicodeError is one: a lone surrogate cannot be part of a URL
