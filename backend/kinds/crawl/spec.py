@@ -97,6 +97,7 @@ def checked_select(select: Mapping[str, str]) -> dict[str, str]:
 
 
 MAX_PORT = 65535
+_LONG_URL = f"use a URL of at most {MAX_URL_CHARS} characters"
 _PORT = re.compile(r"\s*https?://[^/?#]*:(\d{5,})(?:[/?#]|\s*$)", re.I)
 
 
@@ -105,7 +106,7 @@ def start_url(text: str) -> str:
     if "\0" in text:
         raise _bad_url("take the NUL character out of the URL")
     if has_long_host(text):
-        raise _bad_url("use a host name of at most 253 characters")
+        raise _bad_url(_LONG_URL if len(text) > MAX_URL_CHARS else "use a host name of at most 253 characters")
     try:
         url = URL(text)
     except ValueError:  # UnicodeError is one: a lone surrogate cannot be part of a URL
@@ -119,7 +120,7 @@ def start_url(text: str) -> str:
         raise _bad_url("take the user name and password out of the URL: pages behind a login are not crawled")
     normal = parse(url.href)
     if normal is None:
-        raise _bad_url(f"use a URL of at most {MAX_URL_CHARS} characters")
+        raise _bad_url(_LONG_URL)
     return normal
 
 
