@@ -4,6 +4,11 @@ With context takeover a connection costs 270 KB. Without it every message is com
 compressor can serve all connections: a full flush at the end of each message makes it forget what it has seen
 (zlib manual, deflate, Z_FULL_FLUSH). There is one for each window size that a client may ask for, made when needed.
 What a connection keeps is that window size, half a byte of its flags.
+
+A compressed message that comes in one frame is inflated by `inflate`. One that comes in fragments, or in pieces, goes
+through a wsproto parser with `InboundDeflate` as its extension. We do not use wsproto's own `PerMessageDeflate`: up to
+1.3.2 it forgets at every control frame that the message in progress is compressed, and it drops what follows a block
+with BFINAL set. Both give the application wrong bytes without an error.
 """
 
 from __future__ import annotations
@@ -13,25 +18,31 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from wsproto.extensions import PerMessageDeflate
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
 WINDOW_BITS = 15
 _TAIL = b"\x00\x00\xff\xff"
-_BITS = re.compile(r'"?(8|9|1[0-5])"?').fullmatch
+"""What a sender cuts off the end of each compressed message, and a receiver puts back (RFC 7692 section 7.2)."""
+_BITS = re.compile(r'("?)(8|9|1[0-5])\1').fullmatch
+_NO_BITS, _RSV1 = RsvBits(False, False, False), RsvBits(True, False, False)
+"""The reserved header bits that an extension makes use of in a frame."""
 
 
 def agree(offers: Iterable[str]) -> tuple[int, str] | None:
     """The first of a client's offers that can be met: our window size, and the answer. None when there is none.
 
     An offer with a parameter that is unknown, repeated or out of range is declined (section 7.1). A window of 8 bits
-    is declined, too: zlib cannot make one.
+    is declined, too: zlib cannot make one. When an offer names a window for us, the answer names one as well, even
+    the largest: that is how such an offer is accepted (section 7.1.2.1).
     """
     for offer in offers:
         name, *parameters = [part.strip() for part in offer.split(";")]
         bits = _own_bits(parameters) if name == "permessage-deflate" else None
         if bits is not None:
-            asked = f"; server_max_window_bits={bits}" if bits != WINDOW_BITS else ""
-            return bits, f"{name}; server_no_context_takeover; client_no_context_takeover{asked}"
+            is_named = any(parameter.startswith("server_max_window_bits") for parameter in parameters)
+            window = f"; server_max_window_bits={bits}" if is_named else ""
+            return bits, f"{name}; server_no_context_takeover; client_no_context_takeover{window}"
     return None
 
 
@@ -59,15 +70,19 @@ class Deflater:
 
     def deflate(self, payload: bytes, bits: int) -> bytes:
         """`payload` as the body of one compressed message, made with a window of `bits` (9 to 15)."""
-        compressor = self._compressors.get(bits)
-        if compressor is None:
-            compressor = self._compressors[bits] = zlib.compressobj(wbits=-bits)
+        # The compressor comes back only when the flush is done. One that failed in between (MemoryError) still holds
+        # bytes of this message, and would put them into the next one, which may be for another client.
+        compressor = self._compressors.pop(bits, None) or zlib.compressobj(wbits=-bits)
         data: bytes = compressor.compress(payload) + compressor.flush(zlib.Z_FULL_FLUSH)
+        self._compressors[bits] = compressor
         return data.removesuffix(_TAIL)
 
 
 def inflate(body: bytes, max_bytes: int) -> bytes | None:
-    """The payload of one whole compressed message; None when it is damaged or longer than `max_bytes`."""
+    """The payload of one whole compressed message.
+
+    None when it is damaged, longer than `max_bytes`, or has a block with BFINAL set: a parser has to look at it.
+    """
     decompressor = zlib.decompressobj(-WINDOW_BITS)
     try:
         payload = decompressor.decompress(body + _TAIL, max_bytes + 1)
@@ -77,8 +92,73 @@ def inflate(body: bytes, max_bytes: int) -> bytes | None:
     return payload if is_whole else None
 
 
-def extension() -> PerMessageDeflate:
-    """What makes a wsproto parser understand compressed messages of a client."""
-    deflate = PerMessageDeflate(client_no_context_takeover=True)
-    deflate.finalize("permessage-deflate; client_no_context_takeover")
-    return deflate
+class InboundDeflate(Extension):
+    """Lets one wsproto parser of a server read compressed messages. It keeps no window from one message to the next.
+
+    Whether the message in progress is compressed is said by its first frame alone. Control frames may come between
+    its fragments (RFC 6455 section 5.4) and are never compressed (RFC 7692 section 6.1), so they pass by unchanged
+    and change nothing here. Payload may come in pieces of any size; the caller bounds a piece, and so the output.
+    """
+
+    name = "permessage-deflate"
+
+    def __init__(self) -> None:
+        self._is_control = False
+        """The current frame is a control frame."""
+        self._is_open = False
+        """A fragmented message is in progress: its first frame is complete, and its last one is not."""
+        self._decompressor: Any = None
+        """That of the message in progress; None when there is none or when it is not compressed."""
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool:
+        """Nothing: only a client offers an extension."""
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        """RSV1 for the first frame of a message. wsproto refuses it with 1002 wherever this does not return it.
+
+        wsproto calls this again when a header comes in pieces, always before the frame's payload.
+        """
+        self._is_control = opcode.iscontrol()
+        if self._is_control or opcode is Opcode.CONTINUATION:
+            return _NO_BITS
+        if self._is_open:  # wsproto would see that only after the payload was taken for a part of the open message
+            return CloseReason.PROTOCOL_ERROR
+        self._decompressor = zlib.decompressobj(-WINDOW_BITS) if rsv.rsv1 else None
+        return _RSV1
+
+    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
+        """The application's bytes in this piece of a frame's payload; 1007 when they are damaged."""
+        return data if self._is_control or self._decompressor is None else self._inflate(data)
+
+    def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
+        """What the end of a frame brings to light; 1007 when the message turns out to be damaged."""
+        if self._is_control:
+            return None
+        self._is_open = not fin
+        if not fin or self._decompressor is None:
+            return None
+        data = self._inflate(_TAIL)
+        self._decompressor = None
+        return data
+
+    def _inflate(self, data: bytes) -> bytes | CloseReason:
+        """Inflate a piece. A block with BFINAL set ends a stream for zlib, not a message (RFC 7692 section 7.2.3.4).
+
+        What follows such a block begins at a byte boundary and with an empty window.
+        """
+        out = []
+        try:
+            out.append(self._decompressor.decompress(data))
+            while self._decompressor.eof:
+                data = self._decompressor.unused_data
+                self._decompressor = zlib.decompressobj(-WINDOW_BITS)
+                out.append(self._decompressor.decompress(data))
+        except zlib.error:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        return b"".join(out)

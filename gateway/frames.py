@@ -21,7 +21,7 @@ from typing import Any
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from gateway.deflate import extension, inflate
+from gateway.deflate import InboundDeflate, inflate
 from wire.codes import BAD_TEXT, Close
 
 _INFLATE_STEP = 1024
@@ -223,7 +223,7 @@ class Parser:
         """The tick at which the message in flight began; the borrower's to keep."""
         self._max_bytes = max_bytes
         self._max_fragments = max_fragments
-        self._wsproto = Connection(ConnectionType.SERVER, [extension()] if deflated else [])
+        self._wsproto = Connection(ConnectionType.SERVER, [InboundDeflate()] if deflated else [])
         self._is_deflated = False
         """The message in flight is compressed."""
         self._head = bytearray()
@@ -285,12 +285,22 @@ class Parser:
             self._is_deflated = bool(head[0] & 0x40)
         self._fragments += 1
         self._message_bytes += length
-        room = self._max_bytes + (self._max_bytes // 256 + 64 if self._is_deflated else 0)
-        if self._message_bytes > room:
+        if self._message_bytes > self._room():
             return self._too_big()
         if self._fragments > self._max_fragments:
             return Close(1008, f"too many fragments: at most {self._max_fragments} in a message")
         return None
+
+    def _room(self) -> int:
+        """Payload bytes that the frames of the message in flight may have so far.
+
+        A compressed message that is within the limit may be longer than that on the wire: what cannot be compressed
+        grows by at most an eighth and a little (zlib, deflateBound), and a flush at the end of a fragment adds up to
+        10 bytes. More than that is not worth inflating.
+        """
+        if not self._is_deflated:
+            return self._max_bytes
+        return self._max_bytes + self._max_bytes // 4 + 64 + 16 * self._fragments
 
     def _too_big(self) -> Close:
         return Close(1009, f"message too big: at most {self._max_bytes} bytes")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
-from gateway.frames import unmask
+from gateway.frames import Event, Kind, unmask
 
 MASK = b"\x12\xf4\x9c\x01"
 
@@ -29,6 +32,41 @@ def text(message: str, **how: object) -> bytes:
 
 def close(code: int, reason: str = "") -> bytes:
     return frame(8, code.to_bytes(2, "big") + reason.encode())
+
+
+def deflated(parts: Sequence[bytes], flushes: Sequence[int] = (), compressor: Sequence[int] = (-1, 15, 8, 0)) -> bytes:
+    """The body of one compressed message, made by zlib as RFC 7692 section 7.2.1 says.
+
+    After each part comes a flush of that mode; Z_FINISH sets BFINAL and begins anew. `compressor`: level, window bits,
+    memLevel, strategy.
+    """
+    level, bits, memory, strategy = compressor
+
+    def make() -> zlib._Compress:
+        return zlib.compressobj(level, zlib.DEFLATED, -bits, memory, strategy)
+
+    body, current = b"", make()
+    for index, part in enumerate(parts):
+        mode = flushes[index] if index < len(flushes) else zlib.Z_NO_FLUSH
+        body += current.compress(part) + current.flush(mode)
+        if mode == zlib.Z_FINISH:
+            current = make()
+    return (body + current.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+
+
+def in_fragments(opcode: int, parts: Sequence[bytes], rsv: int = 0) -> list[bytes]:
+    """The frames of one message that has these parts."""
+    last = len(parts) - 1
+    return [
+        frame(0 if index else opcode, part, fin=index == last, rsv=0 if index else rsv)
+        for index, part in enumerate(parts)
+    ]
+
+
+def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
+    """`data` cut at these places; a place beyond its end is its end."""
+    inner = sorted(min(place, len(data)) for place in places)
+    return [data[a:b] for a, b in zip([0, *inner], [*inner, len(data)], strict=True)]
 
 
 masks = st.binary(min_size=4, max_size=4)
@@ -85,3 +123,29 @@ def split_streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     stream = draw(streams)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     return stream, [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+
+places = st.lists(st.integers(0, 300), max_size=4)
+compressors = st.tuples(st.integers(-1, 9), st.integers(9, 15), st.integers(1, 9), st.integers(0, 4))
+flush_modes = st.sampled_from((zlib.Z_NO_FLUSH, zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH, zlib.Z_FINISH))
+controls = st.lists(st.tuples(st.sampled_from((Kind.PING, Kind.PONG)), control), max_size=2)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
+    """Whole messages, compressed by zlib or not, in one frame or fragments, with control frames between any two frames;
+    and what they are."""
+    frames: list[bytes] = []
+    events: list[Event] = []
+    for message in draw(st.lists(st.one_of(texts, small, st.just("\u00e9" * 200), st.just(bytes(999))), max_size=4)):
+        payload = message.encode() if isinstance(message, str) else message
+        kind, rsv = (Kind.TEXT if isinstance(message, str) else Kind.BINARY), draw(st.sampled_from((0, 4)))
+        if rsv:
+            parts = cut(payload, draw(places))
+            payload = deflated(parts, draw(st.lists(flush_modes, max_size=len(parts))), draw(compressors))
+        for piece in in_fragments(kind, cut(payload, draw(places)), rsv):
+            between = draw(controls)
+            frames += [frame(opcode, data) for opcode, data in between] + [piece]
+            events += between
+        events.append((kind, message))
+    return b"".join(frames), events

@@ -8,23 +8,13 @@ that is none, and nothing of it may remain when it is gone. The input that faile
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import socket
 import sys
 
 from gateway.api import Application, Message, Peer
-from gateway.counters import Counters
-from gateway.door import Door
-from gateway.links import Links
-from gateway.poller import READ, Poller
 from gateway.settings import Settings
-from gateway.slots import FREE
-from gateway.talk import Talk
-from gateway.tickets import TicketBooth
-from gateway.transport import Plain
 from tests.gateway.bytes_of import close, frame, text
-from wire.clock import SYSTEM_CLOCK
+from tests.gateway.lone import Lone
 from wire.codes import NORMAL
 
 REQUEST = (
@@ -40,6 +30,7 @@ FRAMES = (
     frame(9, b"ping"),
     frame(10, b""),
     frame(1, b"\xaa\x01\x00", rsv=4),
+    frame(1, b"\xaa", fin=False, rsv=4) + frame(10, b"") + frame(0, b"\x01\x00"),
     close(1000, "bye"),
     bytes((0x82, 0xFF)) + (1 << 40).to_bytes(8, "big") + bytes(4),
 )
@@ -59,20 +50,16 @@ class Fuzz:
 
     def __init__(self, seed: int) -> None:
         self._dice = random.Random(seed)
-        settings = Settings(max_message_bytes=1000, max_fragments=8, compression=True, max_outbox_bytes=4000)
-        self._counters = Counters()
-        self._links = Links(Mirror(), settings, Plain(), Poller(), self._counters)
-        self._talk = Talk(self._links, settings)
-        booth = TicketBooth(None, "fuzz", SYSTEM_CLOCK, required=False)
-        self._door = Door(self._links, settings, booth, None, self._talk.receive)
-        self._talk.greet = self._door.on_readable
+        self._gateway = Lone(
+            Mirror(), Settings(max_message_bytes=1000, max_fragments=8, compression=True, max_outbox_bytes=4000)
+        )
 
     def run(self, count: int) -> None:
         """Throw `count` inputs. Raises what escapes, after saying which input it was."""
         for number in range(count):
             pieces = self._cut(self._input())
             try:
-                self._throw(pieces)
+                self._gateway.throw(pieces)
             except BaseException:
                 sys.stderr.write(f"input {number}: {pieces!r}\n")
                 raise
@@ -106,32 +93,9 @@ class Fuzz:
         cuts = sorted(self._dice.randrange(len(data) + 1) for _ in range(self._dice.choice((0, 0, 1, 2, 4))))
         return [bytes(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
 
-    def _throw(self, pieces: list[bytes]) -> None:
-        links = self._links
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        fd = ours.detach()
-        self._door.enter(fd, "192.0.2.1", is_full=False)
-        with theirs:
-            for piece in pieces:
-                os.write(theirs.fileno(), piece)
-                self._talk.serve([(fd, READ)])
-                links.settle()
-                if links.slots.state[fd] == FREE:
-                    break
-        if links.slots.state[fd] != FREE:
-            self._talk.serve([(fd, READ)])  # the end of the stream, or what was left unread
-            links.drop(fd)
-            links.settle()
-        assert links.slots.state[fd] == FREE
-        assert (links.slots.used, self._counters.open_now) == (0, 0)
-        assert not links.outboxes
-        assert not links.parsers
-        assert not self._counters.application_errors
-
     def figures(self) -> str:
         """How far the inputs came."""
-        counters = self._counters
+        counters = self._gateway.counters
         return f"{counters.opened:,} opened, {counters.messages_in:,} messages, closed {dict(counters.closed)}"
 
 

@@ -13,9 +13,9 @@ from wsproto.extensions import PerMessageDeflate
 
 from gateway.deflate import Deflater, agree, inflate
 from gateway.frames import Kind, Parser, encode_deflated, plain
-from tests.gateway.bytes_of import frame
+from tests.gateway.bytes_of import cut, frame
 from tests.gateway.harness import House
-from tests.gateway.test_frames import codes_only
+from tests.gateway.test_frames import codes_only, receive
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ from tests.gateway.test_frames import codes_only
         (["permessage-deflate; client_max_window_bits"], 15),
         (["permessage-deflate; client_max_window_bits=10; server_max_window_bits=9"], 9),
         (['permessage-deflate; server_max_window_bits="12"'], 12),
+        (['permessage-deflate; server_max_window_bits="12'], None),
         (["permessage-deflate; server_max_window_bits=8", "permessage-deflate"], 15),
         (["x-webkit-deflate-frame", "permessage-deflate;server_no_context_takeover"], 15),
         (["permessage-deflate; server_max_window_bits=8"], None),
@@ -51,6 +52,27 @@ def test_messages_of_one_compressor_are_inflated_each_on_its_own(payloads: list[
     for body, payload in [(deflater.deflate(payload, bits), payload) for payload in payloads]:
         assert zlib.decompressobj(-bits).decompress(body + b"\x00\x00\xff\xff") == payload
         assert inflate(body, len(payload)) == payload
+
+
+class OutOfMemory:
+    """A compressor that takes a message and fails before all of it is out."""
+
+    def __init__(self) -> None:
+        self._real = zlib.compressobj(wbits=-15)
+
+    def compress(self, payload: bytes) -> bytes:
+        return self._real.compress(payload)
+
+    def flush(self, mode: int) -> bytes:
+        raise MemoryError
+
+
+def test_a_message_that_failed_is_no_part_of_the_next_one() -> None:
+    deflater = Deflater()
+    deflater._compressors[15] = OutOfMemory()
+    with pytest.raises(MemoryError):
+        deflater.deflate(b"for one client", 15)
+    assert inflate(deflater.deflate(b"for another", 15), 100) == b"for another"
 
 
 def test_a_bomb_is_not_inflated() -> None:
@@ -82,34 +104,15 @@ def test_every_split_of_compressed_messages_gives_the_same_messages(
         frame(1, deflater.deflate(text.encode(), 15), rsv=4) if packed else frame(1, text.encode())
         for packed, text in messages
     )
-    cuts = sorted(min(cut, len(stream)) for cut in cuts)
-    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    pieces = cut(stream, cuts)
     expected: list[tuple[int, object]] = []
     for _, text in messages:
         if len(text.encode()) > max_bytes:
             expected.append((Kind.VIOLATION, 1009))
             break
         expected.append((Kind.TEXT, text))
-    assert codes_only(receive_deflated(pieces, max_bytes)) == expected
-    assert codes_only(receive_deflated([stream], max_bytes)) == expected
-
-
-def receive_deflated(pieces: list[bytes], max_bytes: int) -> list[tuple[int, object]]:
-    events: list[tuple[int, object]] = []
-    parser = None
-    for piece in pieces:
-        rest = piece
-        if parser is None:
-            taken, used = plain(piece, max_bytes, deflated=True)
-            events += taken
-            rest = piece[used:]
-            if not rest:
-                continue
-            parser = Parser(max_bytes, 100, deflated=True)
-        events += parser.feed(rest)
-        if parser.at_rest:
-            parser = None
-    return events
+    assert codes_only(receive(pieces, max_bytes, deflated=True)) == expected
+    assert codes_only(receive([stream], max_bytes, deflated=True)) == expected
 
 
 def test_without_agreement_compressed_frames_are_a_violation() -> None:

@@ -16,21 +16,23 @@ from wire.codes import Close
 MAX_BYTES, MAX_FRAGMENTS = 10_000, 100
 
 
-def receive(pieces: Iterable[bytes], max_bytes: int = MAX_BYTES, max_fragments: int = MAX_FRAGMENTS) -> list[Event]:
+def receive(
+    pieces: Iterable[bytes], max_bytes: int = MAX_BYTES, max_fragments: int = MAX_FRAGMENTS, *, deflated: bool = False
+) -> list[Event]:
     """What a connection makes of bytes that come in these pieces: the byte path, and a parser while it is needed."""
     events: list[Event] = []
     parser: Parser | None = None
     for piece in pieces:
         rest = piece
         if parser is None:
-            taken, used = plain(piece, max_bytes)
+            taken, used = plain(piece, max_bytes, deflated=deflated)
             events += taken
             if events and events[-1][0] == Kind.CLOSE:
                 return events
             rest = piece[used:]
             if not rest:
                 continue
-            parser = Parser(max_bytes, max_fragments)
+            parser = Parser(max_bytes, max_fragments, deflated=deflated)
         events += parser.feed(rest)
         if parser.at_rest:
             parser = None

@@ -1,0 +1,78 @@
+"""A gateway without an event loop: a test decides when it reads, and so what one read gives."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from gateway.api import Application
+from gateway.counters import Counters
+from gateway.door import Door
+from gateway.links import Links
+from gateway.poller import READ, Poller
+from gateway.settings import Settings
+from gateway.slots import FREE
+from gateway.talk import Talk
+from gateway.tickets import TicketBooth
+from gateway.transport import Plain, Transport
+from wire.clock import SYSTEM_CLOCK
+
+
+class Lone:
+    """Serves the far ends of socket pairs with the code that serves clients."""
+
+    def __init__(self, app: Application, settings: Settings, transport: Transport | None = None) -> None:
+        self.counters = Counters()
+        self.links = Links(app, settings, transport or Plain(), Poller(), self.counters)
+        self._talk = Talk(self.links, settings)
+        booth = TicketBooth(None, "lone", SYSTEM_CLOCK, required=False)
+        self._door = Door(self.links, settings, booth, None, self._talk.receive)
+        self._talk.greet = self._door.on_readable
+
+    def connect(self) -> tuple[int, socket.socket]:
+        """A new connection: its descriptor in the gateway, and the client's socket, which the caller closes."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        fd = ours.detach()
+        self._door.enter(fd, "192.0.2.1", is_full=False)
+        return fd, theirs
+
+    def read(self, fd: int) -> None:
+        """Serve what the client has written; the socket's buffer takes what it is answered."""
+        self._talk.serve([(fd, READ)])
+        self.links.settle()
+
+    def throw(self, pieces: list[bytes]) -> bytes:
+        """One client that writes these pieces, each read on its own, and goes away: what it was sent.
+
+        Nothing of its connection may remain.
+        """
+        fd, theirs = self.connect()
+        state = self.links.slots.state
+        theirs.setblocking(False)
+        heard = b""
+        with theirs:
+            for piece in pieces:
+                os.write(theirs.fileno(), piece)
+                self.read(fd)
+                heard += _waiting(theirs)
+                if state[fd] == FREE:
+                    break
+        if state[fd] != FREE:
+            self.read(fd)  # the end of the stream, or what was left unread
+            self.links.drop(fd)
+            self.links.settle()
+        assert state[fd] == FREE
+        assert (self.links.slots.used, self.counters.open_now) == (0, 0)
+        assert not self.links.outboxes
+        assert not self.links.parsers
+        assert not self.counters.application_errors
+        return heard
+
+
+def _waiting(raw: socket.socket) -> bytes:
+    """What can be read now."""
+    try:
+        return raw.recv(1 << 20)
+    except (BlockingIOError, ConnectionResetError):
+        return b""
