@@ -78,23 +78,32 @@ async def test_messages_go_both_ways_under_each_window_with_pings_between_fragme
 
 async def talk(port: int, ours: int | None, offered: str, client_bits: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(REQUEST.format(offered).encode())
-    async with asyncio.timeout(PATIENCE_S):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-    said = re.search("Sec-WebSocket-Extensions: (.*)\r\n", head)
-    assert (said[1] if said else None) == answer(ours)
-    payload = MESSAGE.encode()
-    body = deflated([payload], compressor=(-1, client_bits, 8, 0)) if said else payload
+    try:
+        writer.write(REQUEST.format(offered).encode())
+        async with asyncio.timeout(PATIENCE_S):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        said = re.search("Sec-WebSocket-Extensions: (.*)\r\n", head)
+        assert (said[1] if said else None) == answer(ours)
+        await exchange(reader, writer, client_bits if said else 0, ours or 15)
+        writer.write(frame(8, b"\x03\xe8"))
+        assert (await next_frame(reader))[0] == 0x88
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client_bits: int, server_bits: int
+) -> None:
+    """Messages in fragments and whole, and their echoes; without compression when `client_bits` is 0."""
+    payload, rsv = MESSAGE.encode(), 4 if client_bits else 0
+    body = deflated([payload], compressor=(-1, client_bits, 8, 0)) if client_bits else payload
     for number in range(2):
-        for piece in in_fragments(1, cut(body, [1 + number, len(body) // 2, len(body)]), 4 if said else 0):
+        for piece in in_fragments(1, cut(body, [1 + number, len(body) // 2, len(body)]), rsv):
             writer.write(frame(9, b"before") + piece)
             assert await next_frame(reader) == (0x8A, b"before")  # so it has been read
-        writer.write(frame(1, body, rsv=4 if said else 0))
+        writer.write(frame(1, body, rsv=rsv))
         for _ in range(2):
             first, echo = await next_frame(reader)
-            assert first == (0xC1 if said else 0x81)
-            assert (inflated(echo, ours or 15) if said else echo) == payload
-    writer.write(frame(8, b"\x03\xe8"))
-    assert (await next_frame(reader))[0] == 0x88
-    writer.close()
-    await writer.wait_closed()
+            assert first == (0xC1 if client_bits else 0x81)
+            assert (inflated(echo, server_bits) if client_bits else echo) == payload
