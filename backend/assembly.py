@@ -20,6 +20,7 @@ from backend.lock.server import LockServer
 from backend.master.master import Master, MasterSettings
 from backend.store.port import StoreLimits
 from backend.wiring import Engines
+from backend.worker.watchdog import Watchdog
 from backend.worker.worker import Worker, WorkerSettings
 from discovery.registrar import Registrar, Vitals, new_incarnation
 from gateway.bearer import Bearer
@@ -143,8 +144,12 @@ def master_parts(site: Site, slots: int) -> list[Part]:
     return [*_connections(broker, cache), locks, known, master]
 
 
-def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Part]:
-    """A worker that runs up to `slots` tasks; `options` are each kind's own settings, by its name."""
+def worker_parts(site: Site, slots: int, options: Mapping[str, Any], end_after_s: float | None = None) -> list[Part]:
+    """A worker that runs up to `slots` tasks; `options` are each kind's own settings, by its name.
+
+    A task that holds the event loop for `end_after_s` ends this process; with None, for a process that does more than
+    this, it is only named in the log. Raises Misuse for a bound that is too short.
+    """
     broker, cache = site.engines.broker(), site.engines.cache()
     name = new_incarnation()
 
@@ -155,7 +160,8 @@ def worker_parts(site: Site, slots: int, options: Mapping[str, Any]) -> list[Par
     tools = {
         kind: RunnerTools(cache, site.clock, options.get(kind), name, known.workers) for kind in site.kinds.names()
     }
-    worker = Worker(WorkerSettings(slots), broker, site.kinds, tools)
+    watchdog = Watchdog(lambda: worker.tasks(), end_after_s)
+    worker = Worker(WorkerSettings(slots), broker, site.kinds, tools, watchdog)
     return [*_connections(broker, cache), worker, known]
 
 

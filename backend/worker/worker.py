@@ -19,11 +19,13 @@ from backend.kinds.api import Later, Runner, RunnerTools
 from backend.kinds.registry import Kinds
 from backend.worker.allowance import allowance
 from backend.worker.room import Room
+from backend.worker.running import in_its_name
 from wire.clock import Clock
 from wire.codec import pack
 from wire.errors import DecodeError, Misuse, Unavailable
 from wire.failpoints import Point, reach
 from wire.messages.work import CancelTasks, Task, TaskResult, read_control, read_task
+from wire.service import Hooks, Part
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,19 @@ class WorkerSettings:
 
 
 class Worker:
-    """A `Part`. `tools` are what runners of each kind are made with."""
+    """A `Part`. `tools` are what runners of each kind are made with.
 
-    def __init__(self, settings: WorkerSettings, broker: Broker, kinds: Kinds, tools: dict[str, RunnerTools]) -> None:
+    `watchdog` runs as long as there may be tasks: runners may take their time to start and to stop.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        broker: Broker,
+        kinds: Kinds,
+        tools: dict[str, RunnerTools],
+        watchdog: Part | None = None,
+    ) -> None:
         self._settings, self._broker, self._kinds = settings, broker, kinds
         self._clock: Clock = next(iter(tools.values())).clock
         self._runners: dict[str, Runner] = {name: kinds.find(name).runner(tools[name]) for name in kinds.names()}
@@ -54,6 +66,7 @@ class Worker:
         self._cancelled: OrderedDict[int, int] = OrderedDict()
         self._subscriptions: list[Subscription] = []
         self._room = Room(self._on_lone)
+        self._watchdog = watchdog or Hooks()
         self._is_leaving = False
         self._unreached: set[str] = set()
         self._in_hand = 0
@@ -64,6 +77,10 @@ class Worker:
         """Tasks in hand."""
         return len(self._running)
 
+    def tasks(self) -> list[Task]:
+        """Tasks in hand; for any thread."""
+        return list(self._running.values())
+
     @property
     def slots(self) -> int:
         """Tasks it may have in hand."""
@@ -72,8 +89,10 @@ class Worker:
     async def start(self) -> None:
         await self._broker.declare(topology.TASKS_DEAD)
         await self._broker.listen(topology.CONTROL, self._on_control)
-        for name, runner in self._runners.items():
+        for runner in self._runners.values():
             await runner.start()
+        await self._watchdog.start()
+        for name in self._runners:
             await self._broker.declare(topology.tasks(name))
             queue = topology.tasks(name).name
             self._subscriptions.append(await self._broker.consume(queue, self._on_task, self._settings.slots))
@@ -94,6 +113,7 @@ class Worker:
         for running in list(self._running):
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._watchdog.stop()
         for runner in self._runners.values():
             await runner.stop()
 
@@ -177,7 +197,7 @@ class Worker:
         try:
             runner = self._runners[task.kind]
             async with allowance(task.deadline_s + 1.0):
-                data = await runner.run(task.payload, task.deadline_s)
+                data = await in_its_name(task, runner.run(task.payload, task.deadline_s))
             return TaskResult(task.job, task.token, task.task, data)
         except Later as later:
             return TaskResult(task.job, task.token, task.task, later_s=later.after_s)

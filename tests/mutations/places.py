@@ -11,7 +11,7 @@ SECOND, MANY, TIME, LAST, AWAY = (f"{POSTGRES}/{number:04}.sql" for number in ra
 CALLS, ENGINE = f"{POSTGRES}/calls.sql", f"{POSTGRES}/engine.py"
 REQUESTS, SWEEPING = "backend/ingress/requests.py", "backend/ingress/sweeping.py"
 MASTER, INTAKE, RUN = "backend/master/master.py", "backend/master/intake.py", "backend/master/run.py"
-WORKER = "backend/worker/worker.py"
+WORKER, WATCHDOG = "backend/worker/worker.py", "backend/worker/watchdog.py"
 
 
 def contract(engine: str, rule: str) -> Selection:
@@ -22,4 +22,5 @@ def contract(engine: str, rule: str) -> Selection:
 SHARED = "tests/backend/test_postgres.py"
 MASTER_TESTS = ("tests/backend/test_master.py",)
 WORKER_TESTS = ("tests/backend/test_worker.py",)
+WATCHDOG_TESTS = ("tests/system/test_watchdog.py", "-k", "ends_its_worker and spin")
 FENCES = "(p14 or p24)"

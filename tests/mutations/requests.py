@@ -15,6 +15,8 @@ from tests.mutations.places import (
     SHARED,
     SQLITE,
     TIME,
+    WATCHDOG,
+    WATCHDOG_TESTS,
     WORKER,
     WORKER_TESTS,
     contract,
@@ -229,6 +231,12 @@ REQUESTS_AND_RESULTS = (
         "a task that no worker survived is given out for ever",
         (Change(RUN, "if work.state is TaskState.OUT and not work.is_lone:", "if work.state is TaskState.OUT:"),),
         ("tests/backend/test_master_run.py",),
+    ),
+    Mutation(
+        "P21",
+        "a worker whose event loop stands still lives on",
+        (Change(WATCHDOG, "if is_still and self._ends:", "if False:"),),
+        WATCHDOG_TESTS,
     ),
     Mutation(
         "P18",

@@ -1,0 +1,130 @@
+"""A thread that notices when the event loop of a worker stands still, and says which task holds it.
+
+A task that computes without end, or waits without `await`, takes the whole worker: no deadline is kept, no result is
+sent, and no other worker gets the tasks in hand. Nothing that runs on the loop can notice it. A process that is only a
+worker is ended: its supervisor starts another one, the broker delivers its tasks again, and that counts as a death for
+each of them (P21), so that in the end the task is recorded as failed. A process that has other parts too goes on, and
+logs a line every few seconds.
+
+What counts is one step: the loop does not answer, and still executes the same asyncio task. Many tasks that block for a
+second each make a worker slow, and do not end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from backend.worker import processor_alarm
+from backend.worker.processor_alarm import EXIT_STATUS
+from backend.worker.running import describe, task_on
+from backend.worker.stillness import LOOK_S, Stillness
+from wire.errors import Misuse
+from wire.messages.work import Task
+
+log = logging.getLogger(__name__)
+
+END_AFTER_S = 10
+"""Default bound of a worker process: twice what a task that computes in one piece may need, and half of the 20 s after
+which RabbitMQ gives up a connection without heartbeats, and with it all that the worker has in hand."""
+TELL_EVERY_S = 5
+"""Between two lines about a loop that stands still and is not ended."""
+LOG_WITHIN_S = 2.0
+"""Time for the last log line; whoever reads the log may be stuck too."""
+FRAMES, TASKS = 8, 8
+"""Told of: innermost frames of the stack, and tasks in hand when it is not known which one is meant."""
+
+
+class Watchdog:
+    """A `Part`; it watches the loop that starts it.
+
+    `in_hand` are the worker's tasks. `end_after_s`: how long one step of the loop may take before the process is ended
+    with `EXIT_STATUS`; None never ends it, and logs a line every `TELL_EVERY_S`. Raises Misuse for less than a second.
+    """
+
+    def __init__(self, in_hand: Callable[[], Iterable[Task]], end_after_s: float | None = None) -> None:
+        if end_after_s is not None and end_after_s < 1:
+            raise Misuse("a worker's event loop may stand still for at least a second")
+        self._in_hand, self._ends = in_hand, end_after_s is not None
+        self._bound_s = TELL_EVERY_S if end_after_s is None else end_after_s
+        self._stillness = Stillness(self._bound_s)
+        self._asked = self._answered = 0
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+        self._over.clear()
+        processor_alarm.prepare(self._ends)
+        processor_alarm.put_off(self._bound_s)  # here, because the first task may leave the thread no time for it
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    async def drain(self) -> None:
+        """Tasks still run, and may still block."""
+
+    async def stop(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._over.set()
+            thread.join(LOG_WITHIN_S)
+            processor_alarm.cancel()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_S):
+            processor_alarm.put_off(self._bound_s)
+            try:
+                is_still = self._stillness.look(self._mark())
+            except RuntimeError:  # the loop was closed, and nobody has stopped this
+                return
+            if is_still and self._ends:
+                self._end()
+            elif is_still:
+                self._tell()
+
+    def _mark(self) -> object:
+        """What the loop has answered so far, and what it executes. A loop that has answered is asked once more."""
+        mark = self._answered, id(asyncio.current_task(self._loop))
+        if self._answered == self._asked:
+            self._asked += 1
+            self._loop.call_soon_threadsafe(self._answer)
+        return mark
+
+    def _answer(self) -> None:
+        self._answered += 1
+
+    def _tell(self) -> None:
+        log.warning("event loop stands still", extra={"action": "loop_still", **self._findings()})
+
+    def _end(self) -> None:
+        """End the process at once, after one log line; what waits for the loop would wait for ever."""
+        speaking = threading.Thread(target=self._last_words, daemon=True)
+        speaking.start()
+        speaking.join(LOG_WITHIN_S)
+        os._exit(EXIT_STATUS)
+
+    def _last_words(self) -> None:
+        extra = {"action": "worker_stuck", **self._findings(), "status": EXIT_STATUS}
+        log.error("event loop stands still, this worker ends", extra=extra)
+
+    def _findings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"still_s": self._stillness.still_s}
+        if (task := task_on(self._loop)) is not None:
+            found |= {"job": task.job, "task": task.task, "kind": task.kind}
+        else:
+            found["in_hand"] = ", ".join(map(describe, list(self._in_hand())[:TASKS]))
+        return found | {"stack": self._stack()}
+
+    def _stack(self) -> str:
+        """Where the loop's thread is, innermost first."""
+        frame = sys._current_frames().get(self._loop_thread)
+        places: list[str] = []
+        while frame is not None and len(places) < FRAMES:
+            places.append(f"{frame.f_code.co_name} ({frame.f_code.co_filename}:{frame.f_lineno})")
+            frame = frame.f_back
+        return " < ".join(places)
