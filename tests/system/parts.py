@@ -60,8 +60,8 @@ class Process:
         self.child.send_signal(signal.SIGCONT)
 
 
-async def start_part(*arguments: str, variables: Mapping[str, str] = NO_VARIABLES) -> Process:
-    """Run ``roost ARGUMENTS``; returns when it says that it serves."""
+async def launch(*arguments: str, variables: Mapping[str, str] = NO_VARIABLES) -> Process:
+    """Run ``roost ARGUMENTS``; returns at once."""
     child = await asyncio.create_subprocess_exec(
         COMMAND,
         *arguments,
@@ -71,13 +71,20 @@ async def start_part(*arguments: str, variables: Mapping[str, str] = NO_VARIABLE
         start_new_session=True,
     )
     services.warden().tell("group", child.pid)
-    assert child.stdout is not None
     assert child.stderr is not None
     process = Process(child)
     process.listening = asyncio.create_task(_listen(child.stderr, process.complaints))
+    return process
+
+
+async def start_part(*arguments: str, variables: Mapping[str, str] = NO_VARIABLES) -> Process:
+    """Run ``roost ARGUMENTS``; returns when it says that it serves."""
+    process = await launch(*arguments, variables=variables)
+    assert process.child.stdout is not None
+    assert process.listening is not None
     try:
         async with asyncio.timeout(START_S):
-            process.said = (await child.stdout.readline()).decode().strip()
+            process.said = (await process.child.stdout.readline()).decode().strip()
         if not process.said:
             await process.listening
         assert process.said, "".join(process.complaints)

