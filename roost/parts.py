@@ -92,7 +92,7 @@ IgnoreRobots = Annotated[
 ]
 WorkerSlots = Annotated[int, typer.Option(min=1, help="Tasks at a time.", envvar="ROOST_WORKER_SLOTS")]
 StallAfter = Annotated[
-    int, typer.Option(min=1, max=86_400, help="Seconds a task may block this process.", envvar="ROOST_STALL_AFTER")
+    int, typer.Option(min=1, max=86_400, help="Seconds a task may block this process.", envvar="ROOST_STALL_AFTER_S")
 ]
 MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar="ROOST_MASTER_SLOTS")]
 LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
@@ -328,7 +328,7 @@ def worker(
     cache: CacheUrl = IN_MEMORY,
     kind: KindPaths = [],  # noqa: B006
     worker_slots: WorkerSlots = 64,
-    stall_after: StallAfter = END_AFTER_S,
+    stall_after_s: StallAfter = END_AFTER_S,
     allow_private: AllowPrivate = [],  # noqa: B006
     contact: Contact = "",
     ignore_robots: IgnoreRobots = False,
@@ -342,7 +342,7 @@ def worker(
     checked(lambda: check_part("worker", admin_host=admin_host, admin_port=admin_port))
     site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
     options = checked(lambda: _options(allow_private, contact, ignore_robots))
-    stack = stack_of(worker_parts(site, worker_slots, options, stall_after), admin_host, admin_port)
+    stack = stack_of(worker_parts(site, worker_slots, options, stall_after_s), admin_host, admin_port)
     serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
 
 

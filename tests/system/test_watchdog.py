@@ -33,7 +33,7 @@ NAMES = ("job=7 task=3 kind=stalls", "task 3 of job 7 (stalls)")
 
 
 def worker_command(broker: str, discovery: str) -> tuple[str, ...]:
-    return ("worker", "--broker", broker, "--discovery", discovery, "--stall-after", str(BOUND_S), *KIND)
+    return ("worker", "--broker", broker, "--discovery", discovery, "--stall-after-s", str(BOUND_S), *KIND)
 
 
 @pytest.fixture
