@@ -10,8 +10,8 @@ RUN apt-get update -qq \
 RUN python -m venv /opt/roost
 # The dependencies first: they change seldom, and a layer that did not change is not made again.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > requirements.txt \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['jwt'], sep='\n')" > requirements.txt \
  && /opt/roost/bin/pip install --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY wire wire
