@@ -7,7 +7,8 @@ before, ends the process. The default action of the signal would not do: the ker
 its container.
 
 Processor time is right here, because code that holds the lock and does not wait uses it, and a process that is stopped,
-or starved, does not. Code that holds the lock and sleeps, a fault in an extension module, is not found.
+or starved, does not. Code that holds the lock and sleeps, a fault in an extension module, is not found. The process
+does not end while nobody reads its standard error and the pipe is full.
 """
 
 from __future__ import annotations

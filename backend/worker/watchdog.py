@@ -36,6 +36,8 @@ TELL_EVERY_S = 5
 """Between two lines about a loop that stands still and is not ended."""
 LOG_WITHIN_S = 2.0
 """Time for the last log line; whoever reads the log may be stuck too."""
+ALARM_WHILE_LOGGING_S = 10 * LOG_WITHIN_S
+"""The alarm writes to standard error first: while a stuck reader blocks that, it would keep the process from ending."""
 FRAMES, TASKS = 8, 8
 """Told of: innermost frames of the stack, and tasks in hand when it is not known which one is meant."""
 
@@ -103,6 +105,7 @@ class Watchdog:
 
     def _end(self) -> None:
         """End the process at once, after one log line; what waits for the loop would wait for ever."""
+        processor_alarm.put_off(ALARM_WHILE_LOGGING_S)
         speaking = threading.Thread(target=self._last_words, daemon=True)
         speaking.start()
         speaking.join(LOG_WITHIN_S)
