@@ -102,16 +102,22 @@ LANGUAGE sql AS 'SELECT NULL::roost.fact FROM pg_sleep(60)'"""
 async def test_p26_a_sweep_whose_search_takes_too_long_has_noted_that_its_gateway_lives(
     server: services.Postgres, new_store: NewStore
 ) -> None:
-    """Also the gateway whose search waits behind another's."""
+    """A gateway that comes while others are searched for does not wait for these searches."""
     database = server.database()
     store = new_store(server.url(database))
     await store.start()
     server.sql(database, SLOW_SEARCH)
-    swept = await asyncio.gather(*(store.sweep(Sweep(name)) for name in ("g1", "g2")), return_exceptions=True)
-    assert [type(problem) for problem in swept] == [Unavailable] * 2
-    assert (
-        server.sql(database, "SELECT string_agg(incarnation, ' ' ORDER BY incarnation) FROM roost.gateways") == "g1 g2"
-    )
+
+    async def are_noted(count: int) -> bool:
+        return await asyncio.to_thread(server.sql, database, "SELECT count(*) FROM roost.gateways") == str(count)
+
+    first = [asyncio.create_task(store.sweep(Sweep(f"g{number}"))) for number in range(5)]
+    await until(lambda: are_noted(5))
+    last = asyncio.create_task(store.sweep(Sweep("g5")))
+    await until(lambda: are_noted(6))
+    assert not all(task.done() for task in first), "each search is given up after 1 s, one after the other"
+    swept = await asyncio.gather(*first, last, return_exceptions=True)
+    assert [type(problem) for problem in swept] == [Unavailable] * 6
 
 
 async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str, new_store: NewStore) -> None:

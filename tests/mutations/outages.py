@@ -6,7 +6,7 @@ from tests.mutations.mutation import Change, Mutation
 from tests.mutations.places import AWAY, EMBEDDED, ENGINE, PAGE, PORT, SWEEPING, contract
 
 OF_GRACE, OF_OUTAGES = "p26 and (outage or died)", "p15 and (outage or leaps or lock_server)"
-SEED = ("tests/simulation/test_seeds.py", "-k", "16")
+SEED = ("tests/simulation/test_seeds.py", "-k", "53")
 SHARED_SEARCH = ("tests/backend/test_postgres_outages.py", "-k", "p26")
 
 OUTAGES = (

@@ -10,7 +10,7 @@ import pytest
 
 ONCE_FAILED = {
     48: "a gateway that took an idle client for gone detached the request it made next",
-    16: "a store that was away for longer than the grace cost clients that never left their requests",
+    53: "a store that was away for longer than the grace cost clients that never left their requests",
     63: "the same, with a result that had been delivered just before",
     1051: "a request cancelled while it was postponed was submitted again, and ran for nobody",
 }
