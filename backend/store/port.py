@@ -26,9 +26,9 @@ LEASE_S = 6.0
 """How long a grant holds without a beat (P13)."""
 TICK_GAP_S = 3.0
 """A longer silence of the ticking row means that the store, not the masters, was away (P15)."""
-SPEAKS_S = 15.0
+SWEPT_WITHIN_S = 15.0
 """A gateway that runs and reaches the store has a sweep committed at least so often: one each 10 s, and its answer."""
-TWO_WORDS_S = 2 * SPEAKS_S + 2.0
+TWO_SWEEPS_S = 2 * SWEPT_WITHIN_S + 2.0
 """Two chances of a gateway to say that it is there, and a margin for the answers. Stands in 0006.sql too."""
 BACKOFF_S = 2.0
 """A job whose lease was lost n times waits n times as long before it is granted again (P16)."""
@@ -67,7 +67,7 @@ class StoreLimits:
         An outage starts every grace anew, because nobody could come back while it lasted; and every gateway has two
         chances to sweep, however short the grace is.
         """
-        return max(self.grace_s, TWO_WORDS_S)
+        return max(self.grace_s, TWO_SWEEPS_S)
 
 
 class Store(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.store.port import LEASE_S, SPEAKS_S, TICK_GAP_S, TWO_WORDS_S, StoreLimits
+from backend.store.port import LEASE_S, SWEPT_WITHIN_S, TICK_GAP_S, TWO_SWEEPS_S, StoreLimits
 from tests.backend.contract_store import ANN, BOB, Desk, OpenStore, offer
 from tests.clock import ManualClock
 from wire.messages.lock import Attach, Detach, Grant, Sweep, Verdict
@@ -21,19 +21,19 @@ LEAP_S = 36 * 3600.0
 SOON_S = 4.0
 """The store notices what is due at its next tick, and its clock may be up to one tick old."""
 OUTAGES_S = (
-    *(each + more for each in (TICK_GAP_S, LEASE_S, SPEAKS_S, TWO_WORDS_S, GRACE_S) for more in (-1.0, 1.0)),
-    GRACE_S + TWO_WORDS_S + 1.0,
+    *(each + more for each in (TICK_GAP_S, LEASE_S, SWEPT_WITHIN_S, TWO_SWEEPS_S, GRACE_S) for more in (-1.0, 1.0)),
+    GRACE_S + TWO_SWEEPS_S + 1.0,
     3 * DAY_S,
 )
 """One second less and more than each time that matters."""
 
 
 class Scene:
-    """A master that runs ANN's job, which she asked for at the gateway g1. Both are up and speak when they can."""
+    """A master that runs ANN's job, which she asked for at the gateway g1. Both are up and report whenever they reach the store."""
 
     def __init__(self, desk: Desk, clock: ManualClock, grant: Grant) -> None:
         self.desk, self.clock, self.grant = desk, clock, grant
-        self._next_word_in = SPEAKS_S
+        self._next_sweep_in = SWEPT_WITHIN_S
         self.has_gateway = True
 
     async def pass_time(self, seconds: float) -> None:
@@ -43,15 +43,15 @@ class Scene:
             await self.desk.store.tick()
             assert (await self.desk.acquire(master="m2")).grants == [], "a living master keeps its lease"
             assert await self.desk.beat(self.grant) is Verdict.OK, "a job that somebody waits for goes on"
-            self._next_word_in -= BEAT_S
-            if self._next_word_in <= 0 and self.has_gateway:
-                self._next_word_in = SPEAKS_S
+            self._next_sweep_in -= BEAT_S
+            if self._next_sweep_in <= 0 and self.has_gateway:
+                self._next_sweep_in = SWEPT_WITHIN_S
                 await self.desk.store.sweep(Sweep("g1"))
 
     async def store_away(self, seconds: float) -> None:
         """Beats and sweeps that fall due are lost: the next ones come a whole period after the store's return."""
         await self.clock.advance(seconds)
-        self._next_word_in = SPEAKS_S
+        self._next_sweep_in = SWEPT_WITHIN_S
 
     async def job_is_cancelled_within(self, seconds: float) -> bool:
         """The master beats all the while. False when its job still runs after that time."""
@@ -75,15 +75,15 @@ class OutageContract:
         grant = await desk.grant(offer(max_seconds=10 * DAY_S))
         await desk.store.sweep(Sweep("g1"))
         scene = Scene(desk, clock, grant)
-        await scene.pass_time(SPEAKS_S - 1)  # the next word would have come a second later
+        await scene.pass_time(SWEPT_WITHIN_S - 1)  # the next sweep would have come a second later
         return scene
 
     @pytest.mark.parametrize("away_s", OUTAGES_S)
-    async def test_p15_after_an_outage_living_masters_and_gateways_have_two_chances_to_speak(
+    async def test_p15_after_an_outage_living_masters_and_gateways_have_two_chances_to_report(
         self, scene: Scene, away_s: float
     ) -> None:
         await scene.store_away(away_s)
-        await scene.pass_time(2 * SPEAKS_S + BEAT_S)
+        await scene.pass_time(2 * SWEPT_WITHIN_S + BEAT_S)
 
     @pytest.mark.parametrize("away_s", [TICK_GAP_S + 1, 3 * DAY_S])
     async def test_p26_an_outage_uses_up_no_grace_of_a_client_that_was_away(self, scene: Scene, away_s: float) -> None:
@@ -99,7 +99,7 @@ class OutageContract:
         await scene.store_away(3 * DAY_S)
         await scene.pass_time(GRACE_S - 2)
         await scene.desk.one(Attach(ANN, 2, "g1", ["r1"]))
-        await scene.pass_time(GRACE_S + TWO_WORDS_S)
+        await scene.pass_time(GRACE_S + TWO_SWEEPS_S)
 
     @pytest.mark.parametrize("dead_s", [0, 60], ids=["died during the outage", "died before it"])
     async def test_p26_the_jobs_of_a_gateway_that_died_are_cancelled_a_grace_after_the_stores_return(
@@ -113,7 +113,7 @@ class OutageContract:
 
     async def test_p26_a_gateway_that_dies_soon_after_an_outage_is_noticed_as_ever(self, scene: Scene) -> None:
         await scene.store_away(GRACE_S + 10)
-        await scene.pass_time(SPEAKS_S)
+        await scene.pass_time(SWEPT_WITHIN_S)
         scene.has_gateway = False
         assert await scene.job_is_cancelled_within(GRACE_S + SOON_S)
 
@@ -121,7 +121,7 @@ class OutageContract:
         """No sweep ever gets through, and hardly a beat; the store's up-times add up to more than any grace."""
         for _ in range(12):
             await scene.store_away(TICK_GAP_S + 2)
-            await scene.pass_time(SPEAKS_S - 1)
+            await scene.pass_time(SWEPT_WITHIN_S - 1)
         scene.has_gateway = False
         assert await scene.job_is_cancelled_within(GRACE_S + SOON_S)
 
@@ -132,7 +132,7 @@ class OutageContract:
     ) -> None:
         clock.set_back(-leap_s)
         await scene.store_away(away_s)
-        await scene.pass_time(2 * SPEAKS_S + BEAT_S)
+        await scene.pass_time(2 * SWEPT_WITHIN_S + BEAT_S)
 
     @pytest.mark.parametrize("leap_s", [LEAP_S, -LEAP_S], ids=["forwards", "backwards"])
     async def test_p26_a_gateway_that_died_when_the_clock_leapt_is_noticed(
@@ -140,8 +140,8 @@ class OutageContract:
     ) -> None:
         clock.set_back(-leap_s)
         scene.has_gateway = False
-        await scene.pass_time(GRACE_S - SPEAKS_S)
-        assert await scene.job_is_cancelled_within(SPEAKS_S + SOON_S)
+        await scene.pass_time(GRACE_S - SWEPT_WITHIN_S)
+        assert await scene.job_is_cancelled_within(SWEPT_WITHIN_S + SOON_S)
 
     @pytest.mark.parametrize("leap_s", [0.0, LEAP_S, -LEAP_S], ids=["right", "forwards", "backwards"])
     async def test_p15_when_the_lock_server_starts_again_nobody_was_silent(
@@ -168,5 +168,5 @@ class OutageContract:
         scene = Scene(desk, clock, grant)
         scene.has_gateway = False
         await scene.store_away(GRACE_S)
-        await scene.pass_time(2 * SPEAKS_S)
-        assert await scene.job_is_cancelled_within(TWO_WORDS_S - 2 * SPEAKS_S + SOON_S)
+        await scene.pass_time(2 * SWEPT_WITHIN_S)
+        assert await scene.job_is_cancelled_within(TWO_SWEEPS_S - 2 * SWEPT_WITHIN_S + SOON_S)

@@ -12,26 +12,26 @@ SHARED_SEARCH = ("tests/backend/test_postgres_outages.py", "-k", "p26")
 OUTAGES = (
     Mutation(
         "P15 (SQLite)",
-        "after an outage gateways have 6 s to speak, as masters do",
+        "after an outage gateways have 6 s to report, as masters do",
         (Change(PAGE, "self.may_leave = now >= went_on_at + limits.grace_after", "self.may_leave = self.may_reap #"),),
         contract("sqlite", OF_OUTAGES),
     ),
     Mutation(
         "P15",
-        "in the simulation, after an outage gateways have 6 s to speak, as masters do",
+        "in the simulation, after an outage gateways have 6 s to report, as masters do",
         (Change(PAGE, "self.may_leave = now >= went_on_at + limits.grace_after", "self.may_leave = self.may_reap #"),),
         SEED,
     ),
     Mutation(
         "P15 (PostgreSQL)",
-        "after an outage gateways have 6 s to speak, as masters do",
+        "after an outage gateways have 6 s to report, as masters do",
         (Change(AWAY, "m.no_reap_before - r.lease_s + greatest(r.grace_s, 32)", "m.no_reap_before"),),
         contract("postgresql", OF_OUTAGES),
     ),
     Mutation(
         "P26 (SQLite)",
         "an outage uses up the grace of who was away",
-        (Change(PORT, "return max(self.grace_s, TWO_WORDS_S)", "return TWO_WORDS_S"),),
+        (Change(PORT, "return max(self.grace_s, TWO_SWEEPS_S)", "return TWO_SWEEPS_S"),),
         contract("sqlite", OF_GRACE),
     ),
     Mutation(
@@ -43,7 +43,7 @@ OUTAGES = (
     Mutation(
         "P26 (SQLite)",
         "a short grace leaves gateways no two chances after an outage",
-        (Change(PORT, "return max(self.grace_s, TWO_WORDS_S)", "return self.grace_s"),),
+        (Change(PORT, "return max(self.grace_s, TWO_SWEEPS_S)", "return self.grace_s"),),
         contract("sqlite", OF_GRACE),
     ),
     Mutation(

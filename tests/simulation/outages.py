@@ -43,7 +43,7 @@ class StoreClock(VirtualClock):
         return super().wall() + self.ahead_s.get(node.name if node else "", 0.0)
 
 
-class FickleStore(SqliteStore):
+class UnreliableStore(SqliteStore):
     """A store that may be away."""
 
     def __init__(self, limits: StoreLimits, clock: StoreClock) -> None:
@@ -73,7 +73,7 @@ class Endless(Steps):
 class StoreTrouble:
     """What goes wrong with the store in a seed, if anything does."""
 
-    def __init__(self, seed: int, store: FickleStore, clock: StoreClock, note: Callable[[str], None]) -> None:
+    def __init__(self, seed: int, store: UnreliableStore, clock: StoreClock, note: Callable[[str], None]) -> None:
         self.chance = Random(f"{seed} store")
         self.strikes = self.chance.random() < SHARE
         self._store, self._clock, self._note = store, clock, note

@@ -26,7 +26,7 @@ from tests.simulation.doors import Door
 from tests.simulation.loop import VirtualClock, VirtualLoop
 from tests.simulation.network import Locks, SimulatedLockClient, Weather
 from tests.simulation.nodes import Node, NodeConnection, OwnBroker, current, make_task
-from tests.simulation.outages import GUESTS_GATEWAY, LOCK_SERVERS, Endless, FickleStore, StoreClock, StoreTrouble
+from tests.simulation.outages import GUESTS_GATEWAY, LOCK_SERVERS, Endless, StoreClock, StoreTrouble, UnreliableStore
 from tests.simulation.people import Person, Wish
 from tests.system.steps import Steps
 from wire.failpoints import Point
@@ -60,7 +60,7 @@ class World:
         self.keys = Keyring({"sim": b"0123456789abcdef0123456789abcdef"})
         store_clock = StoreClock(loop)
         limits = StoreLimits(retention_s=LONG_S, expect_s=5.0, grace_s=GRACE_S)
-        self.store = FickleStore(limits, store_clock)
+        self.store = UnreliableStore(limits, store_clock)
         self.trouble = StoreTrouble(seed, self.store, store_clock, self._note)
         self.locks = Locks(self.store, self.clock)
         self.kinds = Kinds(self._kinds())

@@ -32,18 +32,18 @@ END $$;
 
 -- Whether clients may be left (P15): since the last gap ended, which is one lease before `no_reap_before`, a whole grace
 -- has passed, because nobody could come back before; and at least 32 s, in which each gateway had two chances to sweep:
--- TWO_WORDS_S in backend/store/port.py.
+-- TWO_SWEEPS_S in backend/store/port.py.
 CREATE FUNCTION may_leave(m moment, r rules) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
   SELECT m.now >= m.no_reap_before - r.lease_s + greatest(r.grace_s, 32)
 $$;
 
 -- Notes that the gateway lives. A statement of its own, because a search that takes too long is rolled back as a whole.
 -- `sweep` notes it again, for lock servers of the version before.
-CREATE FUNCTION beat_gateway(speaker text, r rules) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION beat_gateway(sender text, r rules) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   m moment := look_at_clock(r);
 BEGIN
-  INSERT INTO gateways AS g (incarnation, beat_at) VALUES (speaker, m.now)
+  INSERT INTO gateways AS g (incarnation, beat_at) VALUES (sender, m.now)
     ON CONFLICT (incarnation) DO UPDATE SET beat_at = greatest(g.beat_at, m.now);
 END $$;
 
