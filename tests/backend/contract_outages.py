@@ -29,7 +29,7 @@ OUTAGES_S = (
 
 
 class Scene:
-    """A master that runs ANN's job, which she asked for at the gateway g1. Both are up and report whenever they reach the store."""
+    """A master that runs the job that ANN asked for at the gateway g1; both report whenever they reach the store."""
 
     def __init__(self, desk: Desk, clock: ManualClock, grant: Grant) -> None:
         self.desk, self.clock, self.grant = desk, clock, grant
