@@ -32,6 +32,12 @@ class MemoryCache:
     async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
         self._kept.put(key, value, ttl_s, self._clock.monotonic())
 
+    async def swap(self, key: bytes, old: bytes | None, new: bytes, ttl_s: float) -> bytes | None:
+        now = self._clock.monotonic()
+        if self._kept.get(key, now) == old:
+            self._kept.put(key, new, ttl_s, now)
+        return self._kept.get(key, now)
+
     async def drop(self, key: bytes) -> None:
         self._kept.drop(key)
 

@@ -7,6 +7,8 @@
   asked for is a miss.
 - **Lost writes.** After a write that failed, what Redis has under the key may be older than what was put, so this side
   answers with a miss until the key is written again.
+- **Swaps** are one script, which Redis runs in one step (`SWAP`). It returns the value that the key has then, label and
+  all, so a wrong answer is recognised here too. A lost swap marks no key as lost: the next one compares anyway.
 """
 
 from __future__ import annotations
@@ -39,6 +41,15 @@ LOST_KEYS = 10_000
 COMPLAIN_S = 60.0
 PREFIX = b"roost:"
 KEY_LENGTH = struct.Struct("!I")
+SWAP = """
+local found = redis.call('GET', KEYS[1])
+if found == (ARGV[1] ~= '' and ARGV[1]) then
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+    return ARGV[2]
+end
+return found
+"""
+"""GET gives `false` for a key that has nothing, which the empty string stands for: no stored value is empty."""
 OUTAGES = (RedisError, OSError, TimeoutError)
 Command = Callable[[], Awaitable[Any]]
 
@@ -76,11 +87,22 @@ class RedisCache:
         return found
 
     async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
-        ttl_ms = int(min(ttl_s, TTL_MAX_S) * 1000) if ttl_s > 0 else 0
+        ttl_ms = _ttl_ms(ttl_s)
         if ttl_ms and len(value) <= VALUE_BYTES:
             await self._write(key, partial(self._redis.set, PREFIX + key, _label(key) + value, px=ttl_ms))
         else:
             await self.drop(key)
+
+    async def swap(self, key: bytes, old: bytes | None, new: bytes, ttl_s: float) -> bytes | None:
+        label, ttl_ms = _label(key), _ttl_ms(ttl_s)
+        if not ttl_ms or len(new) > VALUE_BYTES:
+            return None
+        compared = b"" if old is None else label + old
+        command = partial(self._redis.eval, SWAP, 1, PREFIX + key, compared, label + new, ttl_ms)
+        found = await self._ask(command)
+        if found == label + new:
+            self._lost.pop(key, None)
+        return self._open(key, found)
 
     async def drop(self, key: bytes) -> None:
         await self._write(key, partial(self._redis.delete, PREFIX + key))
@@ -155,6 +177,11 @@ class RedisCache:
         if now >= self._complain_at:
             self._complain_at = now + COMPLAIN_S
             log.warning("cache refuses", extra={"action": "cache_refuses", "reason": str(problem)})
+
+
+def _ttl_ms(ttl_s: float) -> int:
+    """How long Redis keeps a value; 0: not at all."""
+    return int(min(ttl_s, TTL_MAX_S) * 1000) if ttl_s > 0 else 0
 
 
 def _label(key: bytes) -> bytes:

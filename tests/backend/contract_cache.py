@@ -72,6 +72,33 @@ class CacheContract:
         await cache.put(name, b"new", LONG_S)
         assert await cache.get(name) == b"new"
 
+    async def test_a_swap_is_made_only_if_the_key_has_what_was_expected(self, cache: Cache) -> None:
+        name = key("value")
+        assert await cache.swap(name, b"old", b"new", LONG_S) is None
+        assert await cache.get(name) is None
+        assert await cache.swap(name, None, b"first", LONG_S) == b"first"
+        assert await cache.swap(name, None, b"second", LONG_S) == b"first"
+        assert await cache.swap(name, b"second", b"third", LONG_S) == b"first"
+        assert await cache.swap(name, b"first", b"", LONG_S) == b""
+        assert await cache.swap(name, None, b"fourth", LONG_S) == b"", "an empty value is a value"
+        assert await cache.swap(name, b"", b"\x00\r\n", LONG_S) == await cache.get(name) == b"\x00\r\n"
+
+    async def test_a_swapped_value_lives_no_longer_than_it_may(self, cache: Cache) -> None:
+        name = key("value")
+        assert await cache.swap(name, None, b"short", 0.2) == b"short"
+        await until(lambda: self._is_missing(cache, name))
+        assert await cache.swap(name, None, b"next", LONG_S) == b"next"
+
+    async def test_of_many_swaps_from_one_value_one_is_made(self, engine: CacheEngine, cache: Cache) -> None:
+        other, name = engine.connect(), key("value")
+        await other.start()
+        values = [b"%d" % number for number in range(40)]
+        swaps = ((cache, other)[number % 2].swap(name, None, value, LONG_S) for number, value in enumerate(values))
+        found = await asyncio.gather(*swaps)
+        await other.stop()
+        assert len(set(found)) == 1
+        assert [value for value, had in zip(values, found, strict=True) if value == had] == [await cache.get(name)]
+
     async def test_dropped_is_gone_and_dropping_nothing_is_fine(self, cache: Cache) -> None:
         name = key("value")
         await cache.put(name, b"kept", LONG_S)

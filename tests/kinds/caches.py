@@ -24,6 +24,10 @@ class NoCache:
     async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
         """Forget at once."""
 
+    async def swap(self, key: bytes, old: bytes | None, new: bytes, ttl_s: float) -> bytes | None:
+        """Forget at once."""
+        return None
+
     async def drop(self, key: bytes) -> None:
         """Forgotten before."""
 

@@ -226,18 +226,6 @@ async def test_of_many_who_want_a_turn_one_has_it(cache: Cache) -> None:
     assert all(0 < wait <= 30 + SETTLE_S for wait in again) is isinstance(cache, MemoryCache)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 11])
-async def test_shares_are_parts_of_the_whole(count: int) -> None:
-    cache = MemoryCache()
-    turns = [Turns(cache, SYSTEM_CLOCK, b"%d" % i) for i in range(count)]
-    for place, turn in enumerate(turns):
-        turn._place = place
-    for _ in range(2):
-        shares = [(await turn.share("host", 8))[0] for turn in turns]
-    assert sum(shares) == 8
-    assert max(shares) - min(shares) <= 1
-
-
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans())), st.integers(1, 20))
 def test_a_window_stays_between_one_and_most(events: list[tuple[float, bool]], most: int) -> None:
     window, now = Window(), 0.0

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from backend.kinds.api import Later
+from backend.kinds.crawl.board import Hold, later
 from backend.kinds.crawl.fetch import NotFetched
+from backend.kinds.crawl.host import Host
 from backend.kinds.crawl.pace import (
     MOST_WAIT_S,
     STATUS_TRIES,
     TIMEOUT_TRIES,
     Tries,
-    Window,
     backoff_s,
     is_passing,
     retry_after_s,
 )
-from backend.kinds.crawl.turns import Hold, Turns
+from backend.kinds.crawl.turns import Turns
 from backend.kinds.crawl.urls import host as host_of
 from wire.clock import Clock
 
@@ -34,42 +35,9 @@ _luck = random.SystemRandom()
 
 PATIENCE_S = 0.25
 HOP_WAIT_S = 10.0
-SHARE_S = 2.0
-"""How often a worker that asks a host looks who else does."""
+TICK_S = 0.25
+"""How often a worker looks whether leases are to be renewed."""
 MOST_HOSTS = 10_000
-
-
-class Host:
-    """What a worker knows of a host; times are monotonic seconds."""
-
-    def __init__(self, name: str, most: int) -> None:
-        self.name, self.most = name, most
-        self.window = Window()
-        self.asked = 0
-        """Requests in flight."""
-        self.waiting: deque[asyncio.Future[None]] = deque()
-        self.next_at = 0.0
-        self.is_taking_turn = False
-        self.share_until = 0.0
-        self.held_until = 0.0
-        self.held_for = ("", 0)
-
-    def has_room(self) -> bool:
-        """One more request may be made."""
-        return self.asked < self.window.at_once(self.most)
-
-    def leave(self) -> None:
-        """A request is over: those who wait come in."""
-        self.asked -= 1
-        while self.waiting and self.has_room():
-            first = self.waiting.popleft()
-            if not first.done():
-                self.asked += 1
-                first.set_result(None)
-
-    def is_idle(self, now: float) -> bool:
-        """Forgetting it would change nothing that anybody notices."""
-        return not (self.asked or self.waiting or self.is_taking_turn) and max(self.next_at, self.held_until) <= now
 
 
 class Hosts:
@@ -78,28 +46,29 @@ class Hosts:
     def __init__(self, turns: Turns, clock: Clock, at_once: int) -> None:
         self._turns, self._clock, self._at_once = turns, clock, at_once
         self._hosts: OrderedDict[str, Host] = OrderedDict()
+        self._active: dict[str, Host] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self._tries = Tries()
 
     @asynccontextmanager
     async def visit(self, url: str, number: int, delay_s: float = 0.0, last_at: float = 0.0) -> AsyncIterator[None]:
         """Around a request, the hop of that number, `delay_s` after the last one; another was at `last_at` (wall).
 
-        Raises Later for the first hop when it must not be made yet, NotFetched when its host pauses for long.
+        Raises Later when it must not be made yet, or was cut off because the lease of its place ended; NotFetched when
+        its host pauses for long. A later hop waits longer than the first before that.
         """
         host = self._host(host_of(url))
-        await self._look_around(host)
-        waited_s = 0.0
-        while (wait_s := await self._wait_s(host, delay_s, last_at, url)) and waited_s < HOP_WAIT_S:
-            if not number:
-                raise Later(wait_s * (1 + _luck.random() / 4))
-            await self._clock.sleep(min(wait_s, HOP_WAIT_S))
-            waited_s += wait_s
-        await self._enter(host, patiently=number > 0)
-        began = self._clock.monotonic()
+        await self._enter(host, HOP_WAIT_S if number else PATIENCE_S)
         try:
-            yield
-            now = self._clock.monotonic()
-            host.window.answered(now - began, now)
+            async with _covered(host, self._clock):
+                await self._wait(host, url, number, delay_s, last_at)
+                began = self._clock.monotonic()
+                if began >= host.lease.until:
+                    raise _again()  # this process stood still, and others may have the place
+                yield
+                now = self._clock.monotonic()
+                host.window.answered(now - began, now)
         finally:
             host.leave()
 
@@ -122,10 +91,23 @@ class Hosts:
         """The page at `start` was fetched."""
         self._tries.over(start)
 
+    async def stop(self) -> None:
+        """Give all places back that no request has; fine to call twice."""
+        self._is_stopping = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+        leaving, self._active = list(self._active.values()), {}
+        for host in leaving:
+            host.want_nothing()
+        await asyncio.gather(*(self._renew_anew(host) for host in leaving))
+
     def _host(self, name: str) -> Host:
         host = self._hosts.get(name)
         if host is None:
-            host = self._hosts[name] = Host(name, self._at_once)
+            # never two leases of one host, whatever was forgotten
+            host = self._active.get(name) or Host(name, self._turns.lease(self._at_once), self._clock)
+            self._hosts[name] = host
             self._forget_idle()
         self._hosts.move_to_end(name)
         return host
@@ -137,20 +119,61 @@ class Hosts:
                 return
             del self._hosts[name]
 
-    async def _look_around(self, host: Host) -> None:
-        now = self._clock.monotonic()
-        if now < host.share_until:
-            return
-        host.share_until = now + SHARE_S
-        host.most, hold = await self._turns.share(host.name, self._at_once)
+    async def _renew(self, host: Host) -> None:
+        """Renew the lease of the host's places; one renewal at a time, which goes on when the caller is cancelled."""
+        if host.renewal is None:
+            if not self._is_stopping:
+                self._active[host.name] = host
+                self._keeper = self._keeper or asyncio.create_task(self._keep())
+            host.renewal = asyncio.create_task(self._renew_alone(host))
+        await asyncio.shield(host.renewal)
+
+    async def _renew_anew(self, host: Host) -> None:
+        """Renew by what is the case now: a renewal under way may have begun before."""
+        if host.renewal is not None:
+            await asyncio.shield(host.renewal)
+        await self._renew(host)
+
+    async def _renew_alone(self, host: Host) -> None:
+        try:
+            await self._turns.renew(host.name, host.lease, host.use)
+        finally:
+            host.renewal = None
+        self._heed(host)
+        host.renewed()
+
+    async def _keep(self) -> None:
+        """Renew leases until the last one is over."""
+        try:
+            while self._active:
+                await self._clock.sleep(TICK_S)
+                now = self._clock.monotonic()
+                await asyncio.gather(*(self._renew(host) for host in self._active.values() if host.lease.is_due(now)))
+                self._active = {name: host for name, host in self._active.items() if host.is_active()}
+        finally:
+            self._keeper = None
+
+    def _heed(self, host: Host) -> None:
+        """Do as the host's hold says, whoever was told."""
+        hold = host.lease.hold
         if hold is not None:
-            host.held_until = max(host.held_until, now + min(hold.until - self._clock.wall(), 2 * MOST_WAIT_S))
+            pause_s = min(hold.until - self._clock.wall(), 2 * MOST_WAIT_S)
+            host.held_until = max(host.held_until, self._clock.monotonic() + pause_s)
             host.held_for = (hold.reason, hold.status)
 
     async def _hold(self, host: Host, pause_s: float, problem: NotFetched) -> None:
-        host.held_until = max(host.held_until, self._clock.monotonic() + pause_s)
-        host.held_for = (problem.reason, problem.status)
-        await self._turns.hold(host.name, Hold(self._clock.wall() + pause_s, problem.reason, problem.status))
+        host.lease.hold = later(host.lease.hold, Hold(self._clock.wall() + pause_s, problem.reason, problem.status))
+        self._heed(host)
+        await self._renew_anew(host)
+
+    async def _wait(self, host: Host, url: str, number: int, delay_s: float, last_at: float) -> None:
+        """Return when the request may begin. Raises Later, NotFetched."""
+        waited_s = 0.0
+        while (wait_s := await self._wait_s(host, delay_s, last_at, url)) and waited_s < HOP_WAIT_S:
+            if not number:
+                raise Later(wait_s * (1 + _luck.random() / 4))
+            await self._clock.sleep(min(wait_s, HOP_WAIT_S))
+            waited_s += wait_s
 
     async def _wait_s(self, host: Host, delay_s: float, last_at: float, url: str) -> float:
         """How long the request must wait; 0: not at all, and it is its turn."""
@@ -175,14 +198,17 @@ class Hosts:
         host.next_at = self._clock.monotonic() + (wait_s or delay_s)
         return wait_s
 
-    async def _enter(self, host: Host, patiently: bool) -> None:
-        if host.has_room() or (patiently and not host.asked):
+    async def _enter(self, host: Host, patience_s: float) -> None:
+        """Take a place; `leave` is to follow. Raises Later when there is none for so long."""
+        host.come()
+        if not host.has_room() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
+            await self._renew(host)
+        if host.has_room():
             host.asked += 1
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        host.waiting.append(place)
+        place = host.wait()
         try:
-            await asyncio.wait({place}, timeout=None if patiently else PATIENCE_S)
+            await asyncio.wait({place}, timeout=patience_s)
         except asyncio.CancelledError:
             if place.done():
                 host.leave()
@@ -190,4 +216,25 @@ class Hosts:
             raise
         if not place.done():
             place.cancel()
-            raise Later(PATIENCE_S * (1 + _luck.random()))
+            raise _again()
+
+
+@asynccontextmanager
+async def _covered(host: Host, clock: Clock) -> AsyncIterator[None]:
+    """A request to the host in flight, which is cut off when the lease that it began under ends. Raises Later."""
+    try:
+        async with asyncio.timeout(host.lease.until - clock.monotonic()) as cover:
+            host.begin(cover)
+            try:
+                yield
+            finally:
+                host.end(cover)
+    except TimeoutError:
+        if not cover.expired():
+            raise
+        raise _again() from None
+
+
+def _again() -> Later:
+    """Come again soon, not all at once."""
+    return Later(PATIENCE_S * (1 + _luck.random()))

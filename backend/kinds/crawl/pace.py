@@ -24,14 +24,19 @@ class Window:
     """How many requests a host bears at a time: fewer when it slows or complains, then one more for each round."""
 
     def __init__(self) -> None:
-        self._open = float("inf")
+        self._open = self._most = float("inf")
         self._best_s = float("inf")
         self._quiet_until = 0.0
 
     def at_once(self, most: int) -> int:
-        """Requests at a time, between 1 and `most` (0 when that is 0)."""
-        self._open = min(self._open, float(max(1, most)))
-        return min(int(self._open), most)
+        """Requests at a time, between 1 and `most` (0 when that is 0), which the worker may make for other reasons."""
+        if most:
+            self._most = most
+        return self.of(most)
+
+    def of(self, wanted: int) -> int:
+        """How many of the `wanted` requests at a time the host bears: 1 or more of 1 or more."""
+        return int(min(self._open, wanted))
 
     def answered(self, after_s: float, now: float) -> None:
         """A request was answered well, so many seconds after it was begun."""
@@ -43,9 +48,10 @@ class Window:
 
     def troubled(self, round_s: float, now: float) -> None:
         """The host is overloaded; what was asked within the last round is no further news."""
-        if now >= self._quiet_until and self._open < float("inf"):
+        used = min(self._open, self._most)
+        if now >= self._quiet_until and used < float("inf"):
             self._quiet_until = now + max(round_s, SLOW_S)
-            self._open = max(1.0, self._open / 2)
+            self._open = max(1.0, used / 2)
 
 
 class Tries:

@@ -88,6 +88,7 @@ class CrawlRunner:
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
+        await self._hosts.stop()
         await self._workshop.stop()
         await self._fetcher.stop()
 
