@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from backend.cache.port import Cache
@@ -37,17 +37,24 @@ class LaterClock(SystemClock):
 @asynccontextmanager
 async def runners(
     count: int = 1,
-    cache: Cache | None = None,
+    cache: Cache | Callable[[], Cache] | None = None,
     options: CrawlOptions = LOOPBACK,
     clock: Clock = SYSTEM_CLOCK,
     known: bool = False,
 ) -> AsyncIterator[list[CrawlRunner]]:
-    """Runners of so many workers that share a cache; `known` to each other by discovery, too."""
+    """Runners of so many workers that share a cache, or the content of those that `cache` makes for each.
+
+    They are `known` to each other by discovery, too.
+    """
     shared = cache or NoCache()
     async with AsyncExitStack() as stack:
         names = [f"worker {number}" for number in range(count)]
         live = tuple(names) if known else ()
-        made = [CrawlRunner(RunnerTools(shared, clock, options, name, lambda: live)) for name in names]
+        caches = [shared() if callable(shared) else shared for _ in names]
+        for each in caches:
+            await each.start()
+        named = zip(caches, names, strict=True)
+        made = [CrawlRunner(RunnerTools(each, clock, options, name, lambda: live)) for each, name in named]
         for runner in made:
             await runner.start()
             stack.push_async_callback(runner.stop)

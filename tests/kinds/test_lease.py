@@ -89,6 +89,7 @@ class Leases(RuleBasedStateMachine):
     def _come(self, rate: float) -> None:
         number = len(self.workers)
         self.workers.append(Worker(Lease(b"%d" % number, self.whole), 1000.0 * number, rate, self.whole))
+        self.workers[-1].wanted = self.whole
 
     def _one(self, number: int) -> Worker | None:
         running = [worker for worker in self.workers if worker.is_running]
@@ -150,7 +151,7 @@ class Leases(RuleBasedStateMachine):
                     worker.lease.unanswered(worker.part, False, now)
                 worker.settle(self.time)
 
-    @rule(number=st.integers(0, 20), count=st.integers(1, 8))
+    @rule(number=st.integers(0, 20), count=st.sampled_from([1, 8]))
     def ask(self, number: int, count: int) -> None:
         if worker := self._one(number):
             while count and worker.now(self.time) < worker.lease.until and worker.busy < worker.lease.limit:
@@ -311,6 +312,34 @@ def test_a_swap_without_an_answer_does_not_count_and_one_that_shrinks_does() -> 
     worker.wanted = 2
     worker.propose(3.5)
     assert worker.lease.limit == 2, "shrinking counts before the cache knows"
+
+
+def test_a_lease_counts_from_when_its_swap_was_sent() -> None:
+    value = Value()
+    slow, other = (Worker(Lease(name, 8), 0.0, wanted=8) for name in (b"slow", b"other"))
+    found = value.swap(slow.propose(0.0), 0.0)
+    assert other.hear(value.swap(other.propose(0.0), 0.0), 0.0) is Answer.AGAIN
+    assert slow.hear(found, LEASE_S - 1.0) is Answer.MADE
+    slow.busy = slow.lease.limit
+    assert other.hear(value.swap(other.propose(SURE_S), SURE_S), SURE_S) is Answer.MADE
+    assert (slow.in_flight(SURE_S), other.lease.limit) == (0, 8)
+
+
+def test_a_claim_is_not_smaller_than_what_is_in_flight() -> None:
+    crowd = Crowd(2)
+    one, other = crowd.workers
+    one.wanted = 8
+    crowd.renew(one)
+    crowd.time += RENEW_S
+    crowd.renew(other)
+    one.busy = one.lease.limit
+    crowd.renew(one)
+    crowd.renew(other)
+    assert (one.busy, one.lease.limit, other.lease.limit) == (8, 4, 0), "no new ones, until old ones are over"
+    one.busy = 4
+    crowd.renew(one)
+    crowd.renew(other)
+    assert (one.lease.limit, other.lease.limit) == (4, 4)
 
 
 def test_p32_when_the_cache_goes_away_leases_run_out_before_parts_count() -> None:

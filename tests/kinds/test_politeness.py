@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from email.utils import formatdate
 from itertools import pairwise
 
@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 
 from backend.cache.memory import MemoryCache
 from backend.cache.port import Cache
+from backend.cache.redis import RedisCache
 from backend.kinds.api import Later
 from backend.kinds.crawl.company import Company
 from backend.kinds.crawl.pace import MOST_WAIT_S, STATUS_TRIES, Tries, Window, backoff_s, retry_after_s
-from backend.kinds.crawl.pages import PageTask
+from backend.kinds.crawl.pages import PageTask, read_page_result
 from backend.kinds.crawl.spec import CrawlSpec
 from backend.kinds.crawl.turns import SETTLE_S, Turns
 from backend.kinds.crawl.urls import Bounds, Scope
 from tests.kinds.caches import NoCache
-from tests.kinds.crawling import crawl, runners, visit
+from tests.kinds.crawling import LaterClock, crawl, runners, visit
 from tests.kinds.site import ROBOTS, Answer, page, robots, serve, tree
+from tests.services import redis
 from wire.clock import SYSTEM_CLOCK
 from wire.codec import pack
 
@@ -143,16 +145,67 @@ async def test_one_worker_asks_a_host_eight_pages_at_a_time_for_all_its_jobs() -
         assert meter.most == 8
 
 
-async def test_three_workers_share_the_eight() -> None:
+@pytest.fixture(params=["memory", "redis"])
+async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Cache]]:
+    """What gives each worker its cache, with the same content for all."""
+    if request.param == "memory":
+        cache = MemoryCache()
+        yield lambda: cache
+        return
+    connections: list[RedisCache] = []
+
+    def connect() -> Cache:
+        connections.append(RedisCache(redis().url))
+        return connections[-1]
+
+    yield connect
+    for connection in connections:
+        await connection.stop()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["alone", "known"])
+async def test_three_workers_share_the_eight(shared: Callable[[], Cache], known: bool) -> None:
     meter = Meter(0.1)
     pages: dict[str, Answer] = {str(i): meter.answer for i in range(60)}
-    async with serve(pages) as site, runners(3, cache=MemoryCache()) as workers:
-        for worker in workers * 2:  # they get to know of each other
-            worker._hosts._hosts.clear()
-            await visit([worker], site.url + "0")
-        meter.most = 0
-        await asyncio.gather(*(visit(workers, f"{site.url}{i}") for i in range(1, 60)))
+    async with serve(pages) as site, runners(3, cache=shared, known=known) as workers:
+        await asyncio.gather(*(visit(workers, f"{site.url}{i}") for i in range(60)))
         assert 3 <= meter.most <= 8
+
+
+async def test_workers_that_come_in_the_middle_leave_the_eight_as_they_are(shared: Callable[[], Cache]) -> None:
+    meter = Meter(0.05)
+    pages: dict[str, Answer] = {str(i): meter.answer for i in range(140)}
+    async with serve(pages) as site, runners(12, cache=shared) as workers:
+        first = [asyncio.create_task(visit(workers[:1], f"{site.url}{i}")) for i in range(40)]
+        await meter.is_full.wait()
+        await asyncio.gather(*(visit(workers, f"{site.url}{i}") for i in range(40, 140)), *first)
+        assert meter.most == 8
+
+
+async def test_a_worker_that_ends_leaves_its_places_to_the_others_at_once(shared: Callable[[], Cache]) -> None:
+    meter = Meter(0.05)
+    pages: dict[str, Answer] = {str(i): meter.answer for i in range(40)}
+    async with serve(pages) as site, runners(2, cache=shared) as (ending, staying):
+        await asyncio.gather(*(visit([ending], f"{site.url}{i}") for i in range(20)))
+        await ending.stop()
+        found = await staying.run(payload(f"{site.url}20"), 60)  # raises Later while the places are not free
+        assert read_page_result(found).reason is None
+        assert meter.most == 8
+
+
+async def test_a_request_is_cut_off_when_its_lease_ends_and_nothing_begins_under_it() -> None:
+    cache, meter = MemoryCache(), Meter(30.0)
+    clock = LaterClock()
+    pages: dict[str, Answer] = {str(i): meter.answer for i in range(8)}
+    async with serve(pages) as site, runners(cache=cache, clock=clock) as (worker,):
+        tasks = [asyncio.create_task(worker.run(payload(f"{site.url}{i}"), 60)) for i in range(8)]
+        await meter.is_full.wait()
+        (host,) = worker._hosts._active.values()
+        host.lease.until = clock.monotonic()  # as after standing still
+        host.renewed()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(end) for end in ended} == {Later}
+        assert host.asked == 0
 
 
 async def test_hosts_do_not_wait_for_each_other() -> None:

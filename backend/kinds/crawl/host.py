@@ -39,31 +39,33 @@ class Host:
         return self._wanted() > self.lease.wanted
 
     def use(self) -> tuple[int, int]:
-        """Requests in flight, and how many places were wanted since this was last called."""
-        wanted, self._peak = self._wanted(), self.asked + len(self._waiting)
-        return self.asked, wanted
-
-    def come(self) -> None:
-        """Another request wants a place."""
-        self._peak = max(self._peak, self.asked + len(self._waiting) + 1)
+        """Requests in flight, and how many places were wanted at a time since the lease was renewed."""
+        return self.asked, self._wanted()
 
     def want_nothing(self) -> None:
         """The worker ends: what was wanted so far does not count."""
         self._peak = 0
 
-    def wait(self) -> asyncio.Future[None]:
-        """Done when a place was given to who waits for this; not any more when that cancels it."""
+    def come(self) -> asyncio.Future[None]:
+        """Done when the one who calls has a place, perhaps at once; `leave` is to follow then, otherwise `give_up`."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        self._peak = max(self._peak, self.asked + len(self._waiting))
+        self.admit()
         return place
+
+    def give_up(self, place: asyncio.Future[None]) -> None:
+        """Nobody waits for this any more."""
+        if place.done():
+            self.leave()
+        else:
+            self._waiting.remove(place)
 
     def admit(self) -> None:
         """Those who wait come in as far as there is room."""
-        while self._waiting and (self._waiting[0].done() or self.has_room()):
-            first = self._waiting.popleft()
-            if not first.done():
-                self.asked += 1
-                first.set_result(None)
+        while self._waiting and self.has_room():
+            self.asked += 1
+            self._waiting.popleft().set_result(None)
 
     def leave(self) -> None:
         """A request is over."""
@@ -84,11 +86,12 @@ class Host:
         for number, cover in enumerate(self._covers):
             if not cover.expired():
                 cover.reschedule(ends_at if number < self.lease.most else 0.0)
+        self._peak = 0
         self.admit()
 
     def is_active(self) -> bool:
         """The lease wants to be renewed."""
-        return bool(self.asked or any(not place.done() for place in self._waiting)) or not self.lease.is_over()
+        return bool(self.asked or self._waiting) or not self.lease.is_over()
 
     def is_idle(self, now: float) -> bool:
         """Forgetting it would change nothing that anybody notices."""

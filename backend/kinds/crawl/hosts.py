@@ -200,22 +200,17 @@ class Hosts:
 
     async def _enter(self, host: Host, patience_s: float) -> None:
         """Take a place; `leave` is to follow. Raises Later when there is none for so long."""
-        host.come()
-        if not host.has_room() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
-            await self._renew(host)
-        if host.has_room():
-            host.asked += 1
-            return
-        place = host.wait()
+        place = host.come()
         try:
-            await asyncio.wait({place}, timeout=patience_s)
+            if not place.done() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
+                await self._renew(host)
+            if not place.done():
+                await asyncio.wait({place}, timeout=patience_s)
         except asyncio.CancelledError:
-            if place.done():
-                host.leave()
-            place.cancel()
+            host.give_up(place)
             raise
         if not place.done():
-            place.cancel()
+            host.give_up(place)
             raise _again()
 
 

@@ -177,7 +177,7 @@ class Lease:
         names = [claim.name for claim in board.claims]
         is_crowded = len(others) >= self.whole
         had_turn = self._since is not None and now - self._since >= RENEW_S
-        if self._name not in names or (False):
+        if self._name not in names or (is_crowded and had_turn):
             return len(others)
         before = set(names[: names.index(self._name)])
         return sum(claim.name in before for claim in others)
