@@ -9,6 +9,9 @@ from backend.kinds.crawl.lease import Lease
 from backend.kinds.crawl.pace import Window
 from wire.clock import Clock
 
+IDLE_S = 1.0
+"""Who has not asked a host for so long leaves its places to others with the next renewal."""
+
 
 class Host:
     """Times are monotonic seconds."""
@@ -22,6 +25,7 @@ class Host:
         self._covers: dict[asyncio.Timeout, None] = {}
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._peak = 0
+        self._came_at = 0.0
         self.next_at = 0.0
         self.is_taking_turn = False
         self.held_until = 0.0
@@ -50,7 +54,7 @@ class Host:
         """Done when the one who calls has a place, perhaps at once; `leave` is to follow then, otherwise `give_up`."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        self._peak = max(self._peak, self.asked + len(self._waiting))
+        self._peak, self._came_at = max(self._peak, self._now_wanted()), self._clock.monotonic()
         self.admit()
         return place
 
@@ -97,6 +101,11 @@ class Host:
         """Forgetting it would change nothing that anybody notices."""
         return not (self.is_active() or self.is_taking_turn) and max(self.next_at, self.held_until) <= now
 
+    def _now_wanted(self) -> int:
+        return self.asked + len(self._waiting)
+
     def _wanted(self) -> int:
-        wanted = max(self._peak, self.asked + len(self._waiting))
+        wanted = self._now_wanted()
+        if wanted or self._clock.monotonic() - self._came_at < IDLE_S:
+            wanted = max(wanted, self._peak)
         return max(self.asked, self.window.of(min(wanted, self.lease.whole)))

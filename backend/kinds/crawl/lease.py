@@ -49,7 +49,7 @@ each other; larger ones follow when nobody else has come within `RENEW_S`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from backend.kinds.crawl.board import Board, Claim, Hold, later, read_board, share_out
@@ -135,6 +135,7 @@ class Lease:
         """The next swap. From now on `limit` is not above what it claims."""
         board = read_board(self._board)
         claims = [claim for claim in board.claims if claim.name != self._name and not self._is_dead(claim, now)]
+        use = replace(use, wanted=self._foreseen(use, now))
         self._claim, self._target, self.wanted = None, 0, use.wanted
         if use.busy or use.wanted:
             claims = self._with_ours(claims, self._place(board, claims, now), use, now)
@@ -192,11 +193,21 @@ class Lease:
         self._claim = Claim(self._name, self._stamp, max(use.busy, min(self._target, free)), use.wanted)
         return [*others[:place], self._claim, *others[place:]]
 
+    def _foreseen(self, use: Use, now: float) -> int:
+        """What to say is wanted, with fewer swaps than one for each place: a whole part first, twice as many then."""
+        if not use.wanted:
+            return 0
+        if self._is_new(now) and use.part < self.whole:
+            return max(use.wanted, use.part)
+        return max(use.wanted, min(2 * self.wanted, self.whole)) if use.wanted > self.wanted else use.wanted
+
+    def _is_new(self, now: float) -> bool:
+        return self._since is None or now - self._since < RENEW_S
+
     def _cap(self, use: Use, now: float) -> int:
         if use.is_settling:
             return use.part
-        is_new = self._since is None or now - self._since < RENEW_S
-        return max(1, use.part) if is_new else self.whole
+        return max(1, use.part) if self._is_new(now) else self.whole
 
     def _is_dead(self, claim: Claim, now: float) -> bool:
         stamp, since = self._seen.get(claim.name, (claim.stamp, now))
