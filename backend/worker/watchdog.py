@@ -29,9 +29,9 @@ from wire.messages.work import Task
 
 log = logging.getLogger(__name__)
 
-END_AFTER_S = 10
-"""Default bound of a worker process: twice what a task that computes in one piece may need, and half of the 20 s after
-which RabbitMQ gives up a connection without heartbeats, and with it all that the worker has in hand."""
+END_AFTER_S = 5
+"""Default bound of a worker process. Discovery takes it for gone after 3 s without a heartbeat, and RabbitMQ gives up
+its connection, and with it all that it has in hand, after about 20 s; meanwhile its other tasks wait."""
 TELL_EVERY_S = 5
 """Between two lines about a loop that stands still and is not ended."""
 LOG_WITHIN_S = 2.0
