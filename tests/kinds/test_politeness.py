@@ -33,10 +33,13 @@ DELAY_S = 1.0
 
 
 class Meter:
-    """Pages that take their time, and how many were being answered at once."""
+    """Pages that take their time, from when they may, and how many were being answered at once."""
 
-    def __init__(self, takes_s: float) -> None:
+    def __init__(self, takes_s: float, is_closed: bool = False) -> None:
         self._takes_s = takes_s
+        self.may_answer = asyncio.Event()
+        if not is_closed:
+            self.may_answer.set()
         self.now = self.most = 0
         self.is_full = asyncio.Event()
 
@@ -45,6 +48,7 @@ class Meter:
         self.most = max(self.most, self.now)
         if self.now == 8:
             self.is_full.set()
+        await self.may_answer.wait()
         await asyncio.sleep(self._takes_s)
         self.now -= 1
         return page()
@@ -173,12 +177,17 @@ async def test_three_workers_share_the_eight(shared: Callable[[], Cache], known:
 
 
 async def test_workers_that_come_in_the_middle_leave_the_eight_as_they_are(shared: Callable[[], Cache]) -> None:
-    meter = Meter(0.05)
+    meter = Meter(0.05, is_closed=True)
     pages: dict[str, Answer] = {str(i): meter.answer for i in range(90)}
     async with serve(pages) as site, runners(12, cache=shared) as workers:
         first = [asyncio.create_task(visit(workers[:1], f"{site.url}{i}")) for i in range(40)]
         await meter.is_full.wait()
-        await asyncio.gather(*(visit(workers, f"{site.url}{i}") for i in range(40, 90)), *first)
+        others = [asyncio.create_task(visit(workers, f"{site.url}{i}")) for i in range(40, 90)]
+        for number, worker in enumerate(workers[1:]):
+            with pytest.raises(Later):
+                await worker.run(payload(f"{site.url}x{number}"), 60)
+        meter.may_answer.set()
+        await asyncio.gather(*first, *others)
         assert meter.most == 8
 
 

@@ -148,7 +148,8 @@ class Hosts:
             while self._active:
                 await self._clock.sleep(TICK_S)
                 now = self._clock.monotonic()
-                await asyncio.gather(*(self._renew(host) for host in self._active.values() if host.lease.is_due(now)))
+                due = [host for host in self._active.values() if host.lease.is_due(now) or host.wants_more()]
+                await asyncio.gather(*map(self._renew, due))
                 self._active = {name: host for name, host in self._active.items() if host.is_active()}
         finally:
             self._keeper = None
@@ -202,8 +203,9 @@ class Hosts:
         """Take a place; `leave` is to follow. Raises Later when there is none for so long."""
         place = host.come()
         try:
-            if not place.done() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
-                await self._renew(host)
+            for _ in range(2):  # a renewal under way may not know of this one yet
+                if not place.done() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
+                    await self._renew(host)
             if not place.done():
                 await asyncio.wait({place}, timeout=patience_s)
         except asyncio.CancelledError:
