@@ -25,6 +25,8 @@ WINDOW_BITS = 15
 _TAIL = b"\x00\x00\xff\xff"
 """What a sender cuts off the end of each compressed message, and a receiver puts back (RFC 7692 section 7.2)."""
 _BITS = re.compile(r'("?)(8|9|1[0-5])\1').fullmatch
+MAX_FINAL_BLOCKS = 256
+"""Blocks with BFINAL set in one message. An honest sender sets it once, if at all; each costs a new decompressor."""
 _NO_BITS, _RSV1 = RsvBits(False, False, False), RsvBits(True, False, False)
 """The reserved header bits that an extension makes use of in a frame."""
 
@@ -109,6 +111,8 @@ class InboundDeflate(Extension):
         """A fragmented message is in progress: its first frame is complete, and its last one is not."""
         self._decompressor: Any = None
         """That of the message in progress; None when there is none or when it is not compressed."""
+        self._final_blocks = 0
+        """So many were read of the message in progress."""
 
     def enabled(self) -> bool:
         return True
@@ -129,11 +133,11 @@ class InboundDeflate(Extension):
             return _NO_BITS
         if self._is_open:  # wsproto would see that only after the payload was taken for a part of the open message
             return CloseReason.PROTOCOL_ERROR
-        self._decompressor = zlib.decompressobj(-WINDOW_BITS) if rsv.rsv1 else None
+        self._decompressor, self._final_blocks = zlib.decompressobj(-WINDOW_BITS) if rsv.rsv1 else None, 0
         return _RSV1
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """The application's bytes in this piece of a frame's payload; 1007 when they are damaged."""
+        """The application's bytes in this piece of a frame's payload; 1007 or 1008 when they cannot be read."""
         return data if self._is_control or self._decompressor is None else self._inflate(data)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
@@ -150,12 +154,16 @@ class InboundDeflate(Extension):
     def _inflate(self, data: bytes) -> bytes | CloseReason:
         """Inflate a piece. A block with BFINAL set ends a stream for zlib, not a message (RFC 7692 section 7.2.3.4).
 
-        What follows such a block begins at a byte boundary and with an empty window.
+        What follows such a block begins at a byte boundary and with an empty window. A message with more than
+        `MAX_FINAL_BLOCKS` of them is refused with 1008: each takes two bytes of a message, and a microsecond of the loop.
         """
         out = []
         try:
             out.append(self._decompressor.decompress(data))
             while self._decompressor.eof:
+                self._final_blocks += 1
+                if self._final_blocks > MAX_FINAL_BLOCKS:
+                    return CloseReason.POLICY_VIOLATION
                 data = self._decompressor.unused_data
                 self._decompressor = zlib.decompressobj(-WINDOW_BITS)
                 out.append(self._decompressor.decompress(data))

@@ -3,7 +3,8 @@
 A port that the kernel picks (``bind`` to port 0) lies in the ephemeral range, from which it also picks the local ports
 of outgoing connections. Between the moment a test lets go of such a port and the moment its server binds it, or while
 a killed server is away, any connection on the machine may take it. These ports come from outside that range, so only
-another server can take one; `elsewhere_if_taken` then starts the loser anew at another port.
+another server can take one; `elsewhere_if_taken` then starts the loser anew at another port. On a machine whose
+ephemeral range leaves no port out, the kernel picks them after all.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def free_port() -> int:
 
     Raises OSError when every such port is taken.
     """
-    ports = outside(ephemeral_range())
-    _random.shuffle(ports)
-    for port in ports:
+    ports = outside(ephemeral_range()) or [_picked_by_the_kernel()]
+    first = _random.randrange(len(ports))  # test runs side by side begin at different ports
+    for port in (*ports[first:], *ports[:first]):
         if port not in _given and _is_free(port):
             _given.add(port)
             return port
@@ -66,6 +67,12 @@ def ephemeral_range() -> range:
 def outside(ephemeral: range) -> list[int]:
     """Return the ports that servers of tests may use."""
     return [port for port in range(FIRST, LAST + 1) if port not in ephemeral]
+
+
+def _picked_by_the_kernel() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:

@@ -9,9 +9,10 @@ from contextlib import closing
 
 import pytest
 
-from tests import services
+from tests import ports, services
 from tests.ports import (
     FIRST,
+    IN_USE,
     LAST,
     LOOPBACK,
     STARTS,
@@ -43,14 +44,20 @@ def test_the_kernel_gives_no_outgoing_connection_such_a_port() -> None:
 
 
 def test_no_port_is_given_twice_and_none_that_is_taken(taken: int) -> None:
-    ports = [free_port() for _ in range(100)]
-    assert len({*ports}) == len(ports)
-    assert taken not in ports
+    given = [free_port() for _ in range(100)]
+    assert len({*given}) == len(given)
+    assert taken not in given
 
 
 def test_ports_lie_on_both_sides_of_the_ephemeral_range() -> None:
     assert outside(range(32768, 61000)) == [*range(FIRST, 32768), *range(61000, LAST + 1)]
     assert outside(range(1024, LAST + 1)) == []
+
+
+def test_where_the_ephemeral_range_is_everything_the_kernel_picks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "ephemeral_range", lambda: range(1024, LAST + 1))
+    with closing(socket.create_server((LOOPBACK, free_port()))) as server:
+        assert server.getsockname()[1] in ephemeral_range()
 
 
 def test_a_service_that_lost_its_port_is_started_anew_on_another(taken: int) -> None:
@@ -90,7 +97,7 @@ def test_the_first_start_that_keeps_its_ports_is_the_last() -> None:
     assert starts == STARTS
 
 
-@pytest.mark.parametrize("engine", [services.rabbitmq, services.postgres, services.redis])
+@pytest.mark.parametrize("engine", [services.postgres, services.redis])
 def test_an_engine_whose_port_is_taken_says_so(engine: Callable[[], services.Service], taken: int) -> None:
     make: Callable[[], services.Service] = type(engine())  # or be skipped without it
     second = make()
@@ -100,3 +107,9 @@ def test_an_engine_whose_port_is_taken_says_so(engine: Callable[[], services.Ser
             second.start()
     finally:
         second.abandon()
+
+
+def test_what_rabbitmq_writes_when_its_port_is_taken_is_understood() -> None:
+    said = "Failed to start Ranch listener {acceptor,{127,0,0,1},15672} in ranch_tcp:listen for reason eaddrinuse"
+    assert IN_USE.search(said)
+    assert not IN_USE.search("RabbitMQ 3.10.8 is starting. Database directory is in use by nobody else")

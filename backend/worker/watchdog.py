@@ -54,6 +54,8 @@ class Watchdog:
             raise Misuse("a worker's event loop may stand still for at least a second")
         self._in_hand, self._ends = in_hand, end_after_s is not None
         self._bound_s = TELL_EVERY_S if end_after_s is None else end_after_s
+        # Threads that release the interpreter's lock use processor time side by side between two looks.
+        self._alarm_s = max(self._bound_s, 2 * LOOK_S * (os.cpu_count() or 1))
         self._stillness = Stillness(self._bound_s)
         self._asked = self._answered = 0
         self._over = threading.Event()
@@ -63,7 +65,7 @@ class Watchdog:
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self._over.clear()
         processor_alarm.prepare(self._ends)
-        processor_alarm.put_off(self._bound_s)  # here, because the first task may leave the thread no time for it
+        processor_alarm.put_off(self._alarm_s)  # here, because the first task may leave the thread no time for it
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -79,10 +81,11 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_S):
-            processor_alarm.put_off(self._bound_s)
+            processor_alarm.put_off(self._alarm_s)
             try:
                 is_still = self._stillness.look(self._mark())
             except RuntimeError:  # the loop was closed, and nobody has stopped this
+                processor_alarm.cancel()
                 return
             if is_still and self._ends:
                 self._end()

@@ -108,12 +108,14 @@ class Worker:
 
     async def stop(self) -> None:
         subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            await subscription.cancel()
-        for running in list(self._running):
-            running.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await self._watchdog.stop()
+        try:
+            for subscription in subscriptions:
+                await subscription.cancel()
+            for running in list(self._running):
+                running.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+        finally:
+            await self._watchdog.stop()
         for runner in self._runners.values():
             await runner.stop()
 

@@ -111,13 +111,13 @@ async def test_p26_a_sweep_whose_search_takes_too_long_has_noted_that_its_gatewa
     async def are_noted(count: int) -> bool:
         return await asyncio.to_thread(server.sql, database, "SELECT count(*) FROM roost.gateways") == str(count)
 
-    first = [asyncio.create_task(store.sweep(Sweep(f"g{number}"))) for number in range(5)]
-    await until(lambda: are_noted(5))
-    last = asyncio.create_task(store.sweep(Sweep("g5")))
-    await until(lambda: are_noted(6))
+    first = [asyncio.create_task(store.sweep(Sweep(f"g{number}"))) for number in range(8)]
+    await until(lambda: are_noted(8))
+    last = asyncio.create_task(store.sweep(Sweep("g8")))
+    await until(lambda: are_noted(9))
     assert not all(task.done() for task in first), "each search is given up after 1 s, one after the other"
     swept = await asyncio.gather(*first, last, return_exceptions=True)
-    assert [type(problem) for problem in swept] == [Unavailable] * 6
+    assert [type(problem) for problem in swept] == [Unavailable] * 9
 
 
 async def test_a_caller_that_goes_away_leaves_nothing_to_the_next(url: str, new_store: NewStore) -> None:

@@ -35,6 +35,11 @@ async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_sto
     assert numbers == list(range(1, max(migrations()) + 1))
 
 
+def test_p15_the_shortest_grace_after_an_outage_is_the_same_in_sql_and_in_python() -> None:
+    shortest = StoreLimits(grace_s=0.0).grace_after_outage_s
+    assert f"greatest(r.grace_s, {shortest:g})" in migrations()[6]
+
+
 async def test_a_database_of_a_newer_program_is_refused(url: str, new_store: NewStore) -> None:
     connection = await asyncpg.connect(url)
     await migrate(connection)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.batch import ReadMessages
+from gateway.deflate import MAX_FINAL_BLOCKS
 from gateway.examples.echo import Echo
 from gateway.frames import Event, Kind, close_bytes, encode, pong_bytes
 from gateway.settings import Settings
@@ -199,3 +200,13 @@ def test_compressed_bytes_that_inflate_to_nothing_come_to_an_end() -> None:
     empty_blocks = b"\x00\x00\x00\xff\xff" * 1000
     assert codes_only(receive([frame(2, empty_blocks, rsv=4)], deflated=True)) == [(Kind.BINARY, b"")]
     assert codes_only(receive([frame(2, empty_blocks, rsv=4)], 1000, deflated=True)) == [(Kind.VIOLATION, 1009)]
+
+
+@pytest.mark.parametrize("reads", ["whole", "byte by byte"])
+def test_a_message_of_countless_final_blocks_is_refused_before_they_are_all_inflated(reads: str) -> None:
+    def answer(count: int) -> list[Event]:
+        stream = frame(2, b"\x03\x00" * count, rsv=4)
+        return codes_only(receive([stream] if reads == "whole" else bytewise(stream), 100_000, deflated=True))
+
+    assert answer(MAX_FINAL_BLOCKS) == [(Kind.BINARY, b"")]
+    assert answer(MAX_FINAL_BLOCKS + 1) == [(Kind.VIOLATION, 1008)]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
+from dataclasses import fields
 
 import pytest
 
+from gateway.access import Access
+from gateway.settings import SECURITY, Settings
 from tests.roost.command import finish
 from tests.roost.test_gateway_options import run, surroundings
 from wire.guards import APPLIED, AT_A_GATEWAY, SWITCHES, refuse_unapplied
@@ -21,6 +24,12 @@ SHARED = ("ROOST_KEYS", "ROOST_SECRET", "ROOST_ADMIN_TOKEN")
 PARTS_AND_SETTINGS = [(part, name) for part in APPLIED for name in sorted(AT_A_GATEWAY - APPLIED[part])]
 KEY = {"ROOST_JWT_KEY": "a shared secret of more than 32 bytes, for tests"}
 KEYS = {"ROOST_KEYS": "test:0123456789abcdef0123456789abcdef"}
+
+
+def test_the_table_of_the_guards_names_every_security_setting_of_a_gateway() -> None:
+    protecting = [item for kind in (Access, Settings) for item in fields(kind) if item.metadata["group"] == SECURITY]
+    assert {item.name for item in protecting} == AT_A_GATEWAY
+    assert {item.name for item in protecting if isinstance(item.default, bool)} == SWITCHES
 
 
 @pytest.mark.parametrize(("part", "name"), PARTS_AND_SETTINGS)

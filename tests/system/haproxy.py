@@ -29,9 +29,9 @@ CONFIGURATION = """
 global
   maxconn 4000
 defaults
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
+  timeout connect 30s
+  timeout client 90s
+  timeout server 90s
   timeout tunnel 600s
 frontend clients
   mode {mode}
