@@ -155,7 +155,7 @@ class InboundDeflate(Extension):
         """Inflate a piece. A block with BFINAL set ends a stream for zlib, not a message (RFC 7692 section 7.2.3.4).
 
         What follows such a block begins at a byte boundary and with an empty window. A message with more than
-        `MAX_FINAL_BLOCKS` of them is refused with 1008: each takes two bytes of a message, and a microsecond of the loop.
+        `MAX_FINAL_BLOCKS` of them is refused with 1008: each is two bytes long, and keeps the loop for a microsecond.
         """
         out = []
         try:
