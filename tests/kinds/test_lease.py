@@ -54,7 +54,7 @@ class Worker:
 
     def in_flight(self, time: float) -> int:
         """What it has a right to have in flight, or had when it was stopped."""
-        return self.busy if self.now(time) < self.lease.until else 0
+        return min(self.busy, self.lease.most) if self.now(time) < self.lease.until else 0
 
     def settle(self, time: float) -> None:
         """What timers do: cut off what the lease does not cover."""
@@ -62,7 +62,7 @@ class Worker:
         self.busy = min(self.busy, covered)
 
     def propose(self, time: float) -> Swap:
-        self.settle(time)
+        """The next swap. Requests that the end of the lease has just cut off still count as in flight here."""
         use = Use(self.busy, max(self.busy, min(self.wanted, self.lease.whole)), self.part)
         self.sent = self.lease.propose(use, self.now(time), WALL + time)
         self.answers = []
@@ -102,7 +102,12 @@ class Leases(RuleBasedStateMachine):
 
     @rule(passes_s=st.sampled_from([0.01, 0.3, 1.0, RENEW_S, LEASE_S - 0.1, LEASE_S, SURE_S, KEPT_S]))
     def wait(self, passes_s: float) -> None:
+        self.unwind()
         self.time += passes_s
+
+    @rule()
+    def unwind(self) -> None:
+        """Requests that were cut off are over. Until then they still count in renewals."""
         for worker in self.workers:
             if worker.is_running:
                 worker.settle(self.time)
@@ -173,7 +178,6 @@ class Leases(RuleBasedStateMachine):
         if still:
             worker = still[number % len(still)]
             worker.is_running = True
-            worker.settle(self.time)
 
     @rule(number=st.integers(0, 20))
     def die(self, number: int) -> None:
@@ -340,6 +344,24 @@ def test_a_claim_is_not_smaller_than_what_is_in_flight() -> None:
     crowd.renew(one)
     crowd.renew(other)
     assert (one.lease.limit, other.lease.limit) == (4, 4)
+
+
+def test_requests_that_outlive_their_lease_give_no_right_to_places_that_others_have_by_then() -> None:
+    value = Value()
+    lapsed, other = (Worker(Lease(name, 8), 0.0, wanted=8) for name in (b"lapsed", b"other"))
+    for time in (0.0, RENEW_S):
+        lapsed.hear(value.swap(lapsed.propose(time), time), time)
+    other.hear(value.swap(other.propose(RENEW_S), RENEW_S), RENEW_S)
+    time = RENEW_S + SURE_S
+    lapsed.busy = 8
+    for _ in range(2):
+        found = value.swap(other.propose(time), time)
+        other.hear(found, time)
+    assert other.lease.limit == 8
+    while lapsed.sent is None or lapsed.lease.answered(value.swap(lapsed.sent, time), time) is Answer.AGAIN:
+        lapsed.propose(time)
+    assert (lapsed.busy, lapsed.lease.limit, lapsed.lease.most) == (8, 0, 0)
+    assert [claim.held for claim in read_board(value.data).claims] == [8, 0]
 
 
 def test_p32_when_the_cache_goes_away_leases_run_out_before_parts_count() -> None:

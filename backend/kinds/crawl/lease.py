@@ -9,8 +9,8 @@ out again from what is there now. So the claims on a board never add up to more 
 
 * *Growing.* The larger claim must fit beside all others, and it counts only once the cache has said that the swap was
   made. While that is unknown the worker keeps to the smaller one.
-* *Shrinking.* The worker keeps to the smaller claim before it sends the swap. A claim is never smaller than what is in
-  flight, so others get a place only after its request is over.
+* *Shrinking.* The worker keeps to the smaller claim before it sends the swap. While its lease lasts, a claim is never
+  smaller than what is in flight, so others get a place only after its request is over.
 * *Late commands.* A swap without an answer may still be made later, but only on the board that it was worked out from.
   Any renewal in between has changed a stamp, and then it is void.
 
@@ -112,7 +112,7 @@ class Lease:
         self.hold: Hold | None = None
         self.wanted = 0
         """As last told to the others."""
-        self._target = 0
+        self._target = self._room = 0
         self._renew_at = float("-inf")
         self._since: float | None = None
         self._stamp = 0
@@ -136,10 +136,10 @@ class Lease:
         board = read_board(self._board)
         claims = [claim for claim in board.claims if claim.name != self._name and not self._is_dead(claim, now)]
         use = replace(use, wanted=self._foreseen(use, now))
-        self._claim, self._target, self.wanted = None, 0, use.wanted
+        self._claim, self._target, self._room, self.wanted = None, 0, 0, use.wanted
         if use.busy or use.wanted:
             claims = self._with_ours(claims, self._place(board, claims, now), use, now)
-        self.limit = min(self.limit, self._target, self._claim.held if self._claim else 0)
+        self.limit = min(self.limit, self._room)
         hold = later(board.hold, self.hold)
         if hold is not None and hold.until <= wall:
             hold = None
@@ -157,7 +157,7 @@ class Lease:
         if found != self._sent.new:
             return Answer.AGAIN
         held = self._claim.held if self._claim is not None else 0
-        self.limit, self.most, self.until = min(held, self._target), held, self._sent_at + LEASE_S
+        self.limit, self.most, self.until = self._room, held, self._sent_at + LEASE_S
         if self.limit == held == self._target:
             self._renew_at = self._sent_at + RENEW_S
         self._since = (self._sent_at if self._since is None else self._since) if self.limit else None
@@ -188,9 +188,11 @@ class Lease:
         wanted = [claim.wanted for claim in others]
         wanted.insert(place, use.wanted)
         self._target = min(share_out(self.whole, wanted)[place], self._cap(use, now))
-        free = self.whole - sum(claim.held for claim in others)
+        self._room = min(self._target, max(0, self.whole - sum(claim.held for claim in others)))
+        # others may have the places of requests that the end of the lease has cut off and that are not quite over yet
+        covered = use.busy if now < self.until else 0
         self._stamp += 1
-        self._claim = Claim(self._name, self._stamp, max(use.busy, min(self._target, free)), use.wanted)
+        self._claim = Claim(self._name, self._stamp, max(covered, self._room), use.wanted)
         return [*others[:place], self._claim, *others[place:]]
 
     def _foreseen(self, use: Use, now: float) -> int:
