@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from backend.cache.port import Cache
 from backend.kinds.api import Later, PlannedTask, RunnerTools
 from backend.kinds.crawl.kind import Crawl
+from backend.kinds.crawl.lease import SURE_S
 from backend.kinds.crawl.options import CrawlOptions
 from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
 from backend.kinds.crawl.result import CrawlResult, read_result
@@ -44,7 +45,8 @@ async def runners(
 ) -> AsyncIterator[list[CrawlRunner]]:
     """Runners of so many workers that share a cache, or the content of those that `cache` makes for each.
 
-    They are `known` to each other by discovery, too.
+    They are `known` to each other by discovery, too. Where the cache keeps nothing, it has been away for so long that
+    all of them have noticed.
     """
     shared = cache or NoCache()
     async with AsyncExitStack() as stack:
@@ -57,6 +59,8 @@ async def runners(
         made = [CrawlRunner(RunnerTools(each, clock, options, name, lambda: live)) for each, name in named]
         for runner in made:
             await runner.start()
+            if isinstance(shared, NoCache):
+                runner._hosts._turns._contact.unanswered(clock.monotonic() - SURE_S)
             stack.push_async_callback(runner.stop)
         yield made
 

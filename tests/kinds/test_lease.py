@@ -1,217 +1,20 @@
-"""Shares of a host add up: leases of many workers over one cache, in any order of events, with any delays."""
+"""A lease: who gets how many places of a host, and when; what happens without the cache and when it forgets."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from backend.cache.memory import MemoryCache
 from backend.kinds.crawl.board import Board, Claim, Hold, later, read_board, share_out
-from backend.kinds.crawl.lease import KEPT_S, LEASE_S, RENEW_S, SURE_S, Answer, Contact, Lease, Swap, Use
+from backend.kinds.crawl.lease import LEASE_S, RENEW_S, SURE_S, Answer, Contact, Use
+from backend.kinds.crawl.turns import Turns
+from tests.kinds.leases import TICK_S, WALL, Value, Worker, new_lease
+from wire.clock import SYSTEM_CLOCK
 from wire.codec import pack
-
-WALL = 1_750_000_000.0
-TICK_S = 0.25
-
-
-@dataclass
-class Value:
-    """The one value in the cache, and when it dies."""
-
-    data: bytes | None = None
-    dies_at: float = 0.0
-
-    def swap(self, swap: Swap, now: float) -> bytes | None:
-        if now >= self.dies_at:
-            self.data = None
-        if self.data == swap.old:
-            self.data, self.dies_at = swap.new, now + swap.ttl_s
-        return self.data
-
-
-@dataclass
-class Worker:
-    """One worker. `sent` is the swap it waits for, `answer` what the cache said to that, once it was made."""
-
-    lease: Lease
-    started_at: float
-    rate: float = 1.0
-    part: int = 100
-    busy: int = 0
-    wanted: int = 1
-    is_running: bool = True
-    is_dead: bool = False
-    sent: Swap | None = None
-    answers: list[bytes | None] = field(default_factory=list)
-
-    def now(self, time: float) -> float:
-        """By its own clock."""
-        return self.started_at + time * self.rate
-
-    def in_flight(self, time: float) -> int:
-        """What it has a right to have in flight, or had when it was stopped."""
-        return min(self.busy, self.lease.most) if self.now(time) < self.lease.until else 0
-
-    def settle(self, time: float) -> None:
-        """What timers do: cut off what the lease does not cover."""
-        covered = self.lease.most if self.now(time) < self.lease.until else 0
-        self.busy = min(self.busy, covered)
-
-    def propose(self, time: float) -> Swap:
-        """The next swap. Requests that the end of the lease has just cut off still count as in flight here."""
-        use = Use(self.busy, max(self.busy, min(self.wanted, self.lease.whole)), self.part)
-        self.sent = self.lease.propose(use, self.now(time), WALL + time)
-        self.answers = []
-        return self.sent
-
-    def hear(self, found: bytes | None, time: float) -> Answer:
-        self.sent = None
-        answer = self.lease.answered(found, self.now(time))
-        self.settle(time)
-        return answer
-
-
-class Leases(RuleBasedStateMachine):
-    """Workers come, ask, renew, stand still, die; commands to the cache arrive late, in any order, or unanswered."""
-
-    @initialize(whole=st.sampled_from([1, 2, 3, 8]), data=st.integers(2, 5))
-    def begin(self, whole: int, data: int) -> None:
-        self.whole, self.time, self.value = whole, 0.0, Value()
-        self.workers: list[Worker] = []
-        self.late: list[tuple[Worker, Swap]] = []
-        for number in range(data):
-            self._come(0.9 + 0.05 * (number % 5))
-
-    def _come(self, rate: float) -> None:
-        number = len(self.workers)
-        self.workers.append(Worker(Lease(b"%d" % number, self.whole), 1000.0 * number, rate, self.whole))
-        self.workers[-1].wanted = self.whole
-
-    def _one(self, number: int) -> Worker | None:
-        running = [worker for worker in self.workers if worker.is_running]
-        return running[number % len(running)] if running else None
-
-    @precondition(lambda self: len(self.workers) < 12)
-    @rule(rate=st.floats(0.9, 1.1))
-    def come(self, rate: float) -> None:
-        self._come(rate)
-
-    @rule(passes_s=st.sampled_from([0.01, 0.3, 1.0, RENEW_S, LEASE_S - 0.1, LEASE_S, SURE_S, KEPT_S]))
-    def wait(self, passes_s: float) -> None:
-        self.unwind()
-        self.time += passes_s
-
-    @rule()
-    def unwind(self) -> None:
-        """Requests that were cut off are over. Until then they still count in renewals."""
-        for worker in self.workers:
-            if worker.is_running:
-                worker.settle(self.time)
-
-    @rule(number=st.integers(0, 20), wanted=st.integers(0, 10))
-    def want(self, number: int, wanted: int) -> None:
-        if worker := self._one(number):
-            worker.wanted = wanted
-
-    @rule(number=st.integers(0, 20))
-    def send(self, number: int) -> None:
-        worker = self._one(number)
-        if worker and worker.sent is None:
-            self.late.append((worker, worker.propose(self.time)))
-
-    @rule(number=st.integers(0, 20))
-    def renew_at_once(self, number: int) -> None:
-        worker = self._one(number)
-        while worker and worker.sent is None:
-            if worker.hear(self.value.swap(worker.propose(self.time), self.time), self.time) is Answer.MADE:
-                break
-
-    @rule(number=st.integers(0, 100))
-    def arrive(self, number: int) -> None:
-        if self.late:
-            worker, swap = self.late.pop(number % len(self.late))
-            found = self.value.swap(swap, self.time)
-            if worker.sent is swap:
-                worker.answers.append(found)
-
-    @rule(number=st.integers(0, 20))
-    def hear(self, number: int) -> None:
-        worker = self._one(number)
-        if worker and worker.sent is not None and worker.answers:
-            worker.hear(worker.answers.pop(), self.time)
-
-    @rule(number=st.integers(0, 20))
-    def hear_nothing(self, number: int) -> None:
-        """A command has no answer in time; whether it is made, and when, stays open. (Not for so long that P32 counts:
-        who does not reach a cache that others reach is beyond what the rule covers.)"""
-        worker = self._one(number)
-        if worker and worker.sent is not None:
-            now, until = worker.now(self.time), worker.lease.until
-            if until <= now or now + RENEW_S < until:
-                if worker.hear(None, self.time) is Answer.NONE:
-                    worker.lease.unanswered(worker.part, False, now)
-                worker.settle(self.time)
-
-    @rule(number=st.integers(0, 20), count=st.sampled_from([1, 8]))
-    def ask(self, number: int, count: int) -> None:
-        if worker := self._one(number):
-            while count and worker.now(self.time) < worker.lease.until and worker.busy < worker.lease.limit:
-                worker.busy, count = worker.busy + 1, count - 1
-
-    @rule(number=st.integers(0, 20), count=st.integers(1, 8))
-    def end(self, number: int, count: int) -> None:
-        if worker := self._one(number):
-            worker.busy = max(0, worker.busy - count)
-
-    @rule(number=st.integers(0, 20))
-    def stand_still(self, number: int) -> None:
-        if worker := self._one(number):
-            worker.is_running = False
-
-    @rule(number=st.integers(0, 20))
-    def go_on(self, number: int) -> None:
-        still = [worker for worker in self.workers if not worker.is_running and not worker.is_dead]
-        if still:
-            worker = still[number % len(still)]
-            worker.is_running = True
-
-    @rule(number=st.integers(0, 20))
-    def die(self, number: int) -> None:
-        if worker := self._one(number):
-            worker.is_running, worker.is_dead = False, True
-
-    @invariant()
-    def all_together_have_at_most_the_whole_in_flight(self) -> None:
-        if hasattr(self, "workers"):
-            assert sum(worker.in_flight(self.time) for worker in self.workers) <= self.whole
-
-    @invariant()
-    def claims_add_up_to_at_most_the_whole(self) -> None:
-        if hasattr(self, "workers"):
-            assert sum(claim.held for claim in read_board(self.value.data).claims) <= self.whole
-
-    def teardown(self) -> None:
-        """Whatever happened: when only one is left it gets everything, within a bounded time."""
-        if not hasattr(self, "workers"):
-            return
-        for worker in self.workers:
-            worker.is_running = False
-        self._come(1.0)
-        last = self.workers[-1]
-        last.wanted = self.whole
-        for _ in range(int((SURE_S / 0.9 + 2 * RENEW_S) / TICK_S)):
-            self.time += TICK_S
-            while last.hear(self.value.swap(last.propose(self.time), self.time), self.time) is Answer.AGAIN:
-                pass
-        assert last.lease.limit == self.whole
-
-
-TestLeases = Leases.TestCase
-TestLeases.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
 
 
 class Crowd:
@@ -219,7 +22,9 @@ class Crowd:
 
     def __init__(self, count: int, whole: int = 8, part: int = 100) -> None:
         self.time, self.value, self.whole = 0.0, Value(), whole
-        self.workers = [Worker(Lease(b"%d" % number, whole), 0.0, part=part, wanted=whole) for number in range(count)]
+        self.workers = [
+            Worker(new_lease(b"%d" % number, whole), 0.0, part=part, wanted=whole) for number in range(count)
+        ]
         self.swaps = 0
 
     def tick(self) -> list[int]:
@@ -307,7 +112,7 @@ def test_a_lease_costs_a_swap_for_each_renewal() -> None:
 
 
 def test_a_swap_without_an_answer_does_not_count_and_one_that_shrinks_does() -> None:
-    value, worker = Value(), Worker(Lease(b"a", 8), 0.0, wanted=4)
+    value, worker = Value(), Worker(new_lease(b"a"), 0.0, wanted=4)
     worker.hear(value.swap(worker.propose(0.0), 0.0), 0.0)
     assert worker.lease.limit == 4
     worker.wanted = 8
@@ -320,7 +125,7 @@ def test_a_swap_without_an_answer_does_not_count_and_one_that_shrinks_does() -> 
 
 def test_a_lease_counts_from_when_its_swap_was_sent() -> None:
     value = Value()
-    slow, other = (Worker(Lease(name, 8), 0.0, wanted=8) for name in (b"slow", b"other"))
+    slow, other = (Worker(new_lease(name), 0.0, wanted=8) for name in (b"slow", b"other"))
     found = value.swap(slow.propose(0.0), 0.0)
     assert other.hear(value.swap(other.propose(0.0), 0.0), 0.0) is Answer.AGAIN
     assert slow.hear(found, LEASE_S - 1.0) is Answer.MADE
@@ -348,7 +153,7 @@ def test_a_claim_is_not_smaller_than_what_is_in_flight() -> None:
 
 def test_requests_that_outlive_their_lease_give_no_right_to_places_that_others_have_by_then() -> None:
     value = Value()
-    lapsed, other = (Worker(Lease(name, 8), 0.0, wanted=8) for name in (b"lapsed", b"other"))
+    lapsed, other = (Worker(new_lease(name), 0.0, wanted=8) for name in (b"lapsed", b"other"))
     for time in (0.0, RENEW_S):
         lapsed.hear(value.swap(lapsed.propose(time), time), time)
     other.hear(value.swap(other.propose(RENEW_S), RENEW_S), RENEW_S)
@@ -366,7 +171,7 @@ def test_requests_that_outlive_their_lease_give_no_right_to_places_that_others_h
 
 def test_p32_when_the_cache_goes_away_leases_run_out_before_parts_count() -> None:
     contact, value = Contact(), Value()
-    greedy, late = (Worker(Lease(name, 8), 0.0, part=4, wanted=8) for name in (b"greedy", b"late"))
+    greedy, late = (Worker(new_lease(name), 0.0, part=4, wanted=8) for name in (b"greedy", b"late"))
     for time in (0.0, RENEW_S, 2 * RENEW_S):
         greedy.hear(value.swap(greedy.propose(time), time), time)
     greedy.busy = greedy.lease.limit
@@ -394,23 +199,19 @@ def test_p32_when_the_cache_goes_away_leases_run_out_before_parts_count() -> Non
 
 def test_p32_when_the_cache_is_back_parts_count_until_everybody_has_noticed() -> None:
     contact = Contact()
-    assert contact.is_sure(0.0), "a cache that was never there"
-    contact.unanswered(0.0)
-    contact.answered(1.0)
-    assert not contact.is_settling(1.0), "it has come up beside this worker"
     contact.unanswered(2.0)
     assert not contact.is_sure(2.0 + SURE_S - 0.1)
     assert contact.is_sure(2.0 + SURE_S)
     contact.answered(20.0)
     assert contact.is_settling(20.0 + SURE_S - 0.1)
     assert not contact.is_settling(20.0 + SURE_S)
-    lease = Lease(b"a", 8)
+    lease = new_lease(b"a")
     lease.answered(lease.propose(Use(3, 8, 3, is_settling=True), 20.0, WALL).new, 20.0)
     assert lease.limit == 3
 
 
 def test_a_worker_that_stood_still_and_finds_the_cache_away_asks_nothing() -> None:
-    value, worker = Value(), Worker(Lease(b"a", 8), 0.0, wanted=8)
+    value, worker = Value(), Worker(new_lease(b"a"), 0.0, wanted=8)
     worker.hear(value.swap(worker.propose(0.0), 0.0), 0.0)
     answer = Answer.AGAIN
     while answer is Answer.AGAIN:  # the key may be gone, or the cache away
@@ -421,9 +222,71 @@ def test_a_worker_that_stood_still_and_finds_the_cache_away_asks_nothing() -> No
     assert worker.lease.limit == 0
 
 
+def test_p32_a_worker_that_starts_while_the_cache_is_away_waits_until_no_lease_is_left() -> None:
+    contact, worker = Contact(), Worker(new_lease(b"a"), 0.0, part=4, wanted=8)
+    assert not contact.is_sure(0.0)
+    for time in (0.0, RENEW_S, SURE_S - 0.1, SURE_S):
+        contact.unanswered(time)
+        worker.propose(time)
+        assert worker.hear(None, time) is Answer.NONE
+        worker.lease.unanswered(4, contact.is_sure(time), time)
+        assert worker.lease.limit == (4 if time >= SURE_S else 0), "others may hold leases"
+
+
+def test_p32_who_claims_nothing_while_the_cache_is_away_has_no_lease_that_could_end_under_the_next_request() -> None:
+    worker = Worker(new_lease(b"a"), 0.0, part=4, wanted=4)
+    worker.propose(0.0)
+    assert worker.hear(None, 0.0) is Answer.NONE
+    worker.lease.unanswered(4, True, 0.0)
+    assert worker.lease.limit == 4
+    worker.wanted = 0
+    worker.propose(RENEW_S)
+    worker.hear(None, RENEW_S)
+    worker.lease.unanswered(4, True, RENEW_S)
+    assert worker.lease.is_over()
+    assert worker.lease.limit == worker.lease.most == 0
+
+
+def test_when_the_cache_forgets_who_has_a_lease_does_not_grow_at_the_cost_of_other_leases() -> None:
+    crowd = Crowd(2)
+    crowd.run(5 * RENEW_S)
+    assert crowd.tick() == [4, 4]
+    crowd.value.data = None
+    forgot_at = crowd.time
+    while crowd.time < forgot_at + SURE_S:
+        assert crowd.tick() == [4, 4]
+    crowd.workers[1].is_running = False
+    crowd.run(2 * SURE_S)
+    assert crowd.tick()[0] == 8, "it may grow again later"
+
+
+def test_a_cache_that_did_not_answer_once_has_not_forgotten() -> None:
+    crowd = Crowd(2)
+    crowd.run(5 * RENEW_S)
+    one, other = crowd.workers
+    one.propose(crowd.time)
+    assert one.hear(None, crowd.time) is Answer.AGAIN, "the key may be gone"
+    crowd.renew(one)
+    other.busy = other.wanted = 0
+    crowd.renew(other)
+    other.is_running = False
+    crowd.run(RENEW_S)
+    assert crowd.tick() == [8, 0]
+
+
+async def test_leases_of_a_host_that_was_forgotten_meanwhile_do_not_repeat_stamps() -> None:
+    turns, boards = Turns(MemoryCache(), SYSTEM_CLOCK, b"a"), set()
+    for _ in range(4):  # each time a new lease, as after the host was forgotten
+        lease = turns.lease(8)
+        await turns.renew("host", lease, lambda: (0, 1))
+        assert lease.limit == 1
+        boards.add(lease._board)
+    assert len(boards) == 4
+
+
 def test_a_pause_that_a_host_asked_for_is_told_with_the_claims_and_the_longest_counts() -> None:
     value = Value()
-    one, other = (Worker(Lease(name, 8), 0.0) for name in (b"one", b"other"))
+    one, other = (Worker(new_lease(name), 0.0) for name in (b"one", b"other"))
     one.lease.hold = Hold(WALL + 100.0, "status_503", 503)
     one.hear(value.swap(one.propose(0.0), 0.0), 0.0)
     other.lease.hold = Hold(WALL + 5.0, "status_429", 429)
@@ -440,7 +303,7 @@ def test_a_pause_that_a_host_asked_for_is_told_with_the_claims_and_the_longest_c
 @given(st.binary(max_size=60))
 def test_a_board_that_is_none_is_an_empty_one(data: bytes) -> None:
     assert isinstance(read_board(data), Board)
-    lease = Lease(b"a", 8)
+    lease = new_lease(b"a")
     swap = lease.propose(Use(0, 3, 8), 0.0, WALL)
     assert lease.answered(data, 0.0) in (Answer.AGAIN, Answer.MADE)
     swap = lease.propose(Use(0, 3, 8), 0.0, WALL)

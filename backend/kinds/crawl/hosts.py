@@ -9,6 +9,7 @@ begin again at the first.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ from backend.kinds.crawl.turns import Turns
 from backend.kinds.crawl.urls import host as host_of
 from wire.clock import Clock
 
+log = logging.getLogger(__name__)
 _luck = random.SystemRandom()
 
 PATIENCE_S = 0.25
@@ -149,7 +151,9 @@ class Hosts:
                 await self._clock.sleep(TICK_S)
                 now = self._clock.monotonic()
                 due = [host for host in self._active.values() if host.lease.is_due(now) or host.wants_more()]
-                await asyncio.gather(*map(self._renew, due))
+                for problem in await asyncio.gather(*map(self._renew, due), return_exceptions=True):
+                    if isinstance(problem, Exception):
+                        log.error("lease not renewed", exc_info=problem, extra={"action": "lease_not_renewed"})
                 self._active = {name: host for name, host in self._active.items() if host.is_active()}
         finally:
             self._keeper = None
@@ -208,7 +212,7 @@ class Hosts:
                     await self._renew(host)
             if not place.done():
                 await asyncio.wait({place}, timeout=patience_s)
-        except asyncio.CancelledError:
+        except BaseException:
             host.give_up(place)
             raise
         if not place.done():

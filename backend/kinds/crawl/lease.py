@@ -2,6 +2,7 @@
 
 **The rule.** All workers together have at most `whole` requests to a host in flight, at every moment, as long as they
 reach one cache that forgets nothing. A share shrinks at once, and grows only when those who hold the rest let go of it.
+(This holds apart from robots.txt: the requests for it need no place.)
 
 **How.** The claims of all workers are one value in the cache (`board.Board`), which changes only by compare-and-swap.
 A worker reads it, works out its next claim, and swaps the whole value; if somebody else was faster it works the claim
@@ -26,21 +27,25 @@ What becomes of it:
 a worker comes               it gets what nobody claims, and the rest as others renew (`RENEW_S`) and their requests end
 a worker leaves              it takes its claim off the board
 a worker is killed           its claim counts until others have seen it unchanged for `SURE_S`
-a worker stands still        (SIGSTOP) the same. When it goes on its lease is over: nothing begins, and requests are cut
-                             off. To the host they were open meanwhile, beside those of others. (A machine that
-                             is suspended is not covered: its monotonic clock stands still with it.)
+a worker stands still        (SIGSTOP) the same. When it goes on its lease is over: nothing begins, except a request
+                             whose sending had already begun, and requests are cut off. To the host they were open
+                             meanwhile, beside those of others. (A machine that is suspended is not covered: its
+                             monotonic clock stands still with it.)
 more workers than places     `whole` of them have one place each; every `RENEW_S` those go to the end of the queue
 the cache is slow            the lease counts from the sending, so it only gets shorter
 the cache is away            P32, below
 the cache forgets            (flushed, restarted, failed over, out of memory) each worker puts its claim back when it
-                             renews; until then newcomers may exceed the rule, and nothing can prevent that (I5)
+                             renews. Who had a lease and does not find it on the board does not grow for `SURE_S`, as
+                             others have leases too that are not there. Newcomers cannot know of them and may exceed
+                             the rule until all have renewed; nothing can prevent that (I5)
 ===========================  ==========================================================================================
 
 **Without the cache (P32)** each worker takes its part of the places by the number of workers that discovery knows. As
 others may hold leases when the cache goes away, for `SURE_S` a worker uses the smaller of part and lease; then no lease
-is left and the part counts. When the cache is back, for `SURE_S` a worker claims no more than its part, as others may
-not have noticed yet. Workers of which only some reach the cache, or of which discovery says different things, can
-exceed the rule: they have no way to know of each other.
+is left and the part counts. A worker that starts meanwhile has no lease, so it asks nothing for that time. When the
+cache is back, for `SURE_S` a worker claims no more than its part, as others may not have noticed yet. Workers of which
+only some reach the cache, or of which discovery says different things, can exceed the rule: they have no way to know of
+each other.
 
 **Cost.** One swap for each `RENEW_S` while a worker asks a host, two when others changed the board meanwhile, one to
 leave. The first claim on a host is not larger than the part by discovery, so workers that come together do not wait for
@@ -49,6 +54,7 @@ each other; larger ones follow when nobody else has come within `RENEW_S`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -102,11 +108,12 @@ class Lease:
     """Worker `name`'s share of one host. Times are monotonic seconds; `wall` is wall-clock seconds.
 
     One swap at a time. `limit`: a request may begin while fewer are in flight and `until` is not reached. `most`:
-    so many may be in flight; those beyond are to be cut off. `hold`: the host's, as far as anybody has told.
+    so many may be in flight; those beyond are to be cut off. `hold`: the host's, as far as anybody has told. `stamps`
+    gives a number for each claim and never repeats one for this name, so all leases of a worker share it.
     """
 
-    def __init__(self, name: bytes, whole: int) -> None:
-        self._name, self.whole = name, whole
+    def __init__(self, name: bytes, whole: int, stamps: Iterator[int]) -> None:
+        self._name, self.whole, self._stamps = name, whole, stamps
         self.limit = self.most = 0
         self.until = float("-inf")
         self.hold: Hold | None = None
@@ -115,11 +122,13 @@ class Lease:
         self._target = self._room = 0
         self._renew_at = float("-inf")
         self._since: float | None = None
-        self._stamp = 0
         self._board: bytes | None = None
+        self._forgot_until = float("-inf")
         self._sent: Swap | None = None
         self._sent_at = 0.0
         self._claim: Claim | None = None
+        self._made: Claim | None = None
+        """The last claim of which the cache said that it was made."""
         self._is_over = True
         self._seen: dict[bytes, tuple[int, float]] = {}
 
@@ -156,6 +165,7 @@ class Lease:
         self._look(found, now)
         if found != self._sent.new:
             return Answer.AGAIN
+        self._made = self._claim
         held = self._claim.held if self._claim is not None else 0
         self.limit, self.most, self.until = self._room, held, self._sent_at + LEASE_S
         if self.limit == held == self._target:
@@ -167,6 +177,8 @@ class Lease:
     def unanswered(self, part: int, is_sure: bool, now: float) -> None:
         """The cache is away (P32). `is_sure`: it has been for so long that nobody's lease is left."""
         is_lost = now >= self.until  # others may have taken the places before the cache went away
+        if self._claim is None:
+            part = 0  # no renewals follow, so whoever comes next must ask for a lease first
         self.limit = part if is_sure else 0 if is_lost else min(self.limit, part)
         if is_sure or now + RENEW_S >= self.until:
             self.most, self.until = self.limit, now + LEASE_S
@@ -191,8 +203,7 @@ class Lease:
         self._room = min(self._target, max(0, self.whole - sum(claim.held for claim in others)))
         # others may have the places of requests that the end of the lease has cut off and that are not quite over yet
         covered = use.busy if now < self.until else 0
-        self._stamp += 1
-        self._claim = Claim(self._name, self._stamp, max(covered, self._room), use.wanted)
+        self._claim = Claim(self._name, next(self._stamps), max(covered, self._room), use.wanted)
         return [*others[:place], self._claim, *others[place:]]
 
     def _foreseen(self, use: Use, now: float) -> int:
@@ -207,6 +218,8 @@ class Lease:
         return self._since is None or now - self._since < RENEW_S
 
     def _cap(self, use: Use, now: float) -> int:
+        if self._made is not None and now < self._forgot_until:
+            return min(use.part, self._made.held)
         if use.is_settling:
             return use.part
         return max(1, use.part) if self._is_new(now) else self.whole
@@ -221,23 +234,39 @@ class Lease:
         self._board, before = found, self._seen
         board = read_board(found)
         self.hold = later(self.hold, board.hold)
+        self._notice_loss(found, board, now)
         self._seen = {}
         for claim in board.claims:
             stamp, since = before.get(claim.name, (claim.stamp, now))
             self._seen[claim.name] = (claim.stamp, since if stamp == claim.stamp else now)
 
+    def _notice_loss(self, found: bytes | None, board: Board, now: float) -> None:
+        """While our lease lasts our claim is on the board; if not, the cache has forgotten those of others too."""
+        assert self._sent is not None, "answers follow proposals"
+        if self._made is None or not self._made.held or now >= self.until or found == self._sent.new:
+            return
+        if self._made not in board.claims:
+            self._forgot_until = now + SURE_S
+        elif self._sent.old is None:
+            self._forgot_until = float("-inf")  # there was no answer before, and everything is still there
+
 
 class Contact:
-    """Since when a worker has not reached the cache, or has reached it again."""
+    """Since when a worker has not reached the cache, or has reached it again.
+
+    A new worker knows of no outage: the first command without an answer begins one. A worker that starts while the
+    cache is away therefore asks nothing for `SURE_S`, as others may hold leases from before; then it goes by its part.
+    A cache in the same process always answers, so nobody waits there.
+    """
 
     def __init__(self) -> None:
-        self._away_since = float("-inf")
-        self._is_away = True
+        self._away_since = 0.0
+        self._is_away = False
         self._settled_at = float("-inf")
 
     def answered(self, now: float) -> None:
         """The cache has answered."""
-        if self._is_away and self._away_since > float("-inf"):
+        if self._is_away:
             self._settled_at = now + SURE_S
         self._is_away = False
 
@@ -247,7 +276,7 @@ class Contact:
             self._is_away, self._away_since = True, now
 
     def is_sure(self, now: float) -> bool:
-        """It has been away for so long that no lease is left, or was never there."""
+        """It has been away for so long that no lease is left."""
         return self._is_away and now - self._away_since >= SURE_S
 
     def is_settling(self, now: float) -> bool:

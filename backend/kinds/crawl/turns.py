@@ -18,6 +18,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import count
 
 from msgspec import Struct
 
@@ -55,6 +56,7 @@ class Turns:
         self._cache, self._clock, self._name = cache, clock, name
         self._company = company or Company(name.hex(), tuple)
         self._contact = Contact()
+        self._stamps = count()
 
     async def take(self, host: str, delay_s: float) -> float:
         """0: it is our turn, and nobody else's for `delay_s`; otherwise how long to wait at least."""
@@ -79,7 +81,7 @@ class Turns:
 
     def lease(self, whole: int) -> Lease:
         """A lease of none yet of a host's `whole` places."""
-        return Lease(self._name, whole)
+        return Lease(self._name, whole, self._stamps)
 
     async def renew(self, host: str, lease: Lease, use: Callable[[], tuple[int, int]]) -> None:
         """Claim places of the host. `use` says how many requests are in flight, and how many are wanted."""
