@@ -31,7 +31,7 @@ class Bearer:
         try:
             import jwt
         except ImportError as problem:
-            raise Misuse('JWT needs PyJWT: pip install "roost[jwt]"') from problem
+            raise Misuse('JWT needs PyJWT: in a clone, .venv/bin/pip install ".[jwt]"') from problem
         known = jwt.algorithms.get_default_algorithms()
         missing = [name for name in algorithms if name == "none" or name not in known]
         if missing or not algorithms:

@@ -122,7 +122,8 @@ def _options(given: dict[str, Any]) -> Options:
         raise Misuse("say where discovery is (--discovery URL), or --no-discovery to run alone")
     if access.require_ticket and not given["keys"]:
         raise Misuse("--require-ticket needs the --keys that sign tickets")
-    check_processes(given["processes"], settings, access, given["public_url"])
+    checks_tickets = bool(given["keys"]) and not alone
+    check_processes(given["processes"], settings, access, given["public_url"], checks_tickets=checks_tickets)
     if not alone:
         admin_hosts = [given["admin_host"]] if given["admin_port"] is not None else []
         refuse_exposed(InternalSecret(given["secret"]), settings.host, *admin_hosts)

@@ -16,8 +16,10 @@ END_MARGIN_S = 3.0
 """What a process gets to end in beyond its drain window, before it is killed."""
 
 
-def check_processes(count: int, settings: Settings, access: Access, public_url: str) -> None:
+def check_processes(count: int, settings: Settings, access: Access, public_url: str, *, checks_tickets: bool) -> None:
     """Raise Misuse for what no process could be started with.
+
+    `checks_tickets`: discovery sends clients with tickets, which the processes verify.
 
     A child that finds this out by itself would be started again and again.
     """
@@ -26,9 +28,10 @@ def check_processes(count: int, settings: Settings, access: Access, public_url: 
     checked_public_url(public_url, "ws", "wss")
     if count > 1 and settings.shared_port and not settings.port:
         raise Misuse("--shared-port needs a port of its own: --port, or --gateway-port of roost, and not 0")
-    if count > 1 and settings.shared_port and access.require_ticket:
+    if count > 1 and settings.shared_port and (checks_tickets or access.require_ticket):
         raise Misuse(
-            "--require-ticket does not go with --shared-port: a ticket opens one process, the kernel picks one"
+            "--shared-port does not go with tickets: discovery's ticket opens one process, and the kernel picks one; "
+            "leave it out, and each process has a port of its own"
         )
     if count > 1 and public_url and not settings.shared_port and urlsplit(public_url).port is None:
         raise Misuse(

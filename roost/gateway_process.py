@@ -39,7 +39,7 @@ class GatewayPlan:
         """Raise Misuse for what no process could be started with; `has_keys` tells whether the operator gave any."""
         if self.access.require_ticket and not has_keys:
             raise Misuse("--require-ticket needs the ROOST_KEYS by which discovery signs tickets")
-        check_processes(self.processes, self.settings, self.access, self.public_url)
+        check_processes(self.processes, self.settings, self.access, self.public_url, checks_tickets=True)
         check_gateway_place(self.settings, self.public_url, secret)
 
     def build(self, site: Site, index: int) -> tuple[Stack, Server]:

@@ -63,7 +63,7 @@ def test_what_a_whole_system_shares_may_be_in_the_environment_of_every_part(part
         (["gateway", "--trusted-proxies", "balancer"], {}, "trusted_proxies"),
         (["gateway", "--idle-close-s", "inf"], {}, "must be finite"),
         (["gateway", "--processes", "2", "--shared-port", "--gateway-port", "0"], {}, "--shared-port needs a port"),
-        (["gateway", "--processes", "2", "--shared-port", "--require-ticket"], KEYS, "does not go with --shared-port"),
+        (["gateway", "--processes", "2", "--shared-port"], KEYS, "--shared-port does not go with tickets"),
         (["gateway", "--processes", "2", "--public-url", "ws://a.example"], {}, "--public-url needs a port"),
         (["up", "--jwt-audience", "roost"], {}, "jwt_audience needs a jwt_key"),
         (["up", "--tls-key", "key.pem"], {}, "tls_key needs a tls_cert"),
