@@ -10,6 +10,8 @@ from wire.clock import Clock
 from wire.errors import Misuse
 
 DEFAULT_ALGORITHMS = "HS256"
+MIN_KEY_CHARS = 16
+"""As many as of a key in ROOST_KEYS. An empty secret file often has a line break in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Access:
         for name in ("jwt_algorithms", "jwt_audience"):
             if getattr(self, name) and not self.jwt_key:
                 raise Misuse(f"{name} needs a jwt_key: without one no token is asked for")
+        if self.jwt_key and len(self.jwt_key.strip()) < MIN_KEY_CHARS:
+            raise Misuse(f"jwt_key has fewer than {MIN_KEY_CHARS} characters: anybody could guess it and sign tokens")
 
     def bearer(self, clock: Clock) -> Bearer | None:
         """What checks tokens; None when none is asked for. Raises Misuse for a key or algorithm that cannot be used."""

@@ -12,6 +12,7 @@ from wire.clock import SYSTEM_CLOCK
 from wire.errors import Misuse
 from wire.public_url import checked_public_url
 
+LAST_PORT = 65_535
 END_MARGIN_S = 3.0
 """What a process gets to end in beyond its drain window, before it is killed."""
 
@@ -32,6 +33,10 @@ def check_processes(count: int, settings: Settings, access: Access, public_url: 
         raise Misuse(
             "--shared-port does not go with tickets: discovery's ticket opens one process, and the kernel picks one; "
             "leave it out, and each process has a port of its own"
+        )
+    if not settings.shared_port and settings.port and settings.port + count - 1 > LAST_PORT:
+        raise Misuse(
+            f"{count} processes from port {settings.port} on need ports beyond {LAST_PORT}: begin with a lower one"
         )
     if count > 1 and public_url and not settings.shared_port and urlsplit(public_url).port is None:
         raise Misuse(

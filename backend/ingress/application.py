@@ -99,6 +99,10 @@ class Ingress(Application):
                 self.requests.cancel(who, said.id)
 
     def _submit(self, who: Speaker, submit: Submit) -> None:
+        if self.requests.is_over_limit(
+            who, submit
+        ):  # before the spec is read, which costs more than anything else here
+            return
         try:
             kind = self._kinds.find(submit.kind)
             spec = kind.read_spec(bytes(submit.spec))

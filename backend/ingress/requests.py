@@ -128,18 +128,23 @@ class Requests:
 
     # --- what a client says ------------------------------------------------------------------------
 
+    def is_over_limit(self, who: Speaker, submit: protocol.Submit) -> bool:
+        """Whether the client has as many live requests as it may and asks for another one; then it is told so."""
+        limit = self._settings.live_requests
+        if self.live.find(who.client, submit.id) is not None or self.live.open_count(who.client) < limit:
+            return False
+        text = f"you have {limit} live request(s), the limit: wait for it, or cancel it"
+        say(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
+        return True
+
     def submit(self, who: Speaker, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
-        """A valid submit."""
+        """A valid submit of a client that is not over its limit."""
         packed = kind.pack_spec(spec)
         digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
         known = self.live.find(who.client, submit.id)
         is_told = known is not None and known.peer == who.peer and known.digest  # one resumed here is offered once more
         if known is not None and is_told and not (submit.again and known.digest == digest):
             self._submit_twice(known, digest)
-            return
-        if known is None and self.live.open_count(who.client) >= self._settings.live_requests:
-            text = f"you have {self._settings.live_requests} live request(s), the limit: wait for it, or cancel it"
-            say(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
             return
         if self._refuses(who, 1, submit.id):
             return

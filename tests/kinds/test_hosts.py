@@ -29,9 +29,9 @@ class FailingCache(MemoryCache):
         return await super().swap(key, old, new, ttl_s)
 
 
-def make(cache: Cache, clock: ManualClock) -> tuple[Hosts, Turns]:
-    turns = Turns(cache, clock, b"a")
-    return Hosts(turns, clock, 8), turns
+def make(cache: Cache, clock: ManualClock, name: bytes = b"a", at_once: int = 8) -> tuple[Hosts, Turns]:
+    turns = Turns(cache, clock, name)
+    return Hosts(turns, clock, at_once), turns
 
 
 async def test_p32_a_long_request_to_a_host_that_was_idle_is_not_cut_off_while_the_cache_is_away() -> None:
@@ -48,6 +48,19 @@ async def test_p32_a_long_request_to_a_host_that_was_idle_is_not_cut_off_while_t
             await clock.advance(TICK_S)
             assert clock.monotonic() < host.lease.until
     await hosts.stop()
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+async def test_where_workers_are_more_than_places_each_gives_its_place_back_with_the_end_of_its_request(
+    workers: int,
+) -> None:
+    clock, cache = ManualClock(), MemoryCache()
+    crowd = [make(cache, clock, b"%d" % number, at_once=workers - 1)[0] for number in range(workers)]
+    for _ in range(3):
+        for hosts in crowd:  # time stands still, so nobody's place is over by itself
+            async with hosts.visit(URL, 0):
+                pass
+    await asyncio.gather(*(hosts.stop() for hosts in crowd))
 
 
 async def test_one_renewal_that_fails_is_logged_and_leases_are_renewed_further(

@@ -14,6 +14,7 @@ from backend.kinds.crawl.page import Page
 from backend.kinds.crawl.selection import (
     CUT,
     MAX_CSS_CHARS,
+    MAX_CSS_CHARS_TOGETHER,
     MAX_PAGE_CHARS,
     MAX_SELECTIONS,
     MAX_VALUE_CHARS,
@@ -103,6 +104,10 @@ def test_what_cannot_be_selected_is_refused_with_advice(name: str, css: str, adv
 def test_too_many_selections_are_refused() -> None:
     with pytest.raises(ValueError, match="at most"):
         checked_selections({f"n{n}": "a" for n in range(MAX_SELECTIONS + 1)})
+    most = {f"n{n}": "a" * MAX_CSS_CHARS for n in range(MAX_CSS_CHARS_TOGETHER // MAX_CSS_CHARS)}
+    assert checked_selections(most) == most
+    with pytest.raises(ValueError, match="characters together"):
+        checked_selections({**most, "more": "a"})
 
 
 def test_no_name_hides_what_results_have_already() -> None:

@@ -76,6 +76,10 @@ class Host:
         self.asked -= 1
         self.admit()
 
+    def is_spare(self) -> bool:
+        """No request is in flight, nobody waits, and workers that have no place may."""
+        return not self._now_wanted() and self.lease.is_crowded(self._clock.monotonic())
+
     def begin(self, cover: asyncio.Timeout) -> None:
         """A request is in flight, which `cover` cuts off when the lease ends."""
         self._covers[cover] = None

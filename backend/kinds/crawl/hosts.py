@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _luck = random.SystemRandom()
 
 PATIENCE_S = 0.25
+LOOK_S = 0.1
+"""How often who waits in a worker without a place looks whether others have given one back."""
 HOP_WAIT_S = 10.0
 TICK_S = 0.25
 """How often a worker looks whether leases are to be renewed."""
@@ -73,6 +75,9 @@ class Hosts:
                 host.window.answered(now - began, now)
         finally:
             host.leave()
+            if host.is_spare() and not self._is_stopping:
+                host.want_nothing()
+                self._begin_renewal(host)
 
     async def again_in(self, start: str, problem: NotFetched) -> float | None:
         """When to try the page at `start` again, which has failed; None when it has failed for good."""
@@ -122,13 +127,17 @@ class Hosts:
             del self._hosts[name]
 
     async def _renew(self, host: Host) -> None:
-        """Renew the lease of the host's places; one renewal at a time, which goes on when the caller is cancelled."""
+        """Renew the lease of the host's places; the renewal goes on when the caller is cancelled."""
+        await asyncio.shield(self._begin_renewal(host))
+
+    def _begin_renewal(self, host: Host) -> asyncio.Task[None]:
+        """The renewal under way; one at a time."""
         if host.renewal is None:
             if not self._is_stopping:
                 self._active[host.name] = host
                 self._keeper = self._keeper or asyncio.create_task(self._keep())
             host.renewal = asyncio.create_task(self._renew_alone(host))
-        await asyncio.shield(host.renewal)
+        return host.renewal
 
     async def _renew_anew(self, host: Host) -> None:
         """Renew by what is the case now: a renewal under way may have begun before."""
@@ -210,8 +219,12 @@ class Hosts:
             for _ in range(2):  # a renewal under way may not know of this one yet
                 if not place.done() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
                     await self._renew(host)
-            if not place.done():
-                await asyncio.wait({place}, timeout=patience_s)
+            time = asyncio.get_running_loop().time
+            ends_at = time() + patience_s
+            while not place.done() and (left_s := ends_at - time()) > 0:
+                await asyncio.wait({place}, timeout=min(left_s, LOOK_S))
+                if not place.done() and not host.lease.limit:
+                    await self._renew(host)
         except BaseException:
             host.give_up(place)
             raise

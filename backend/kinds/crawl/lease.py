@@ -31,7 +31,8 @@ a worker stands still        (SIGSTOP) the same. When it goes on its lease is ov
                              whose sending had already begun, and requests are cut off. To the host they were open
                              meanwhile, beside those of others. (A machine that is suspended is not covered: its
                              monotonic clock stands still with it.)
-more workers than places     `whole` of them have one place each; every `RENEW_S` those go to the end of the queue
+more workers than places     `whole` of them have one place each; every `RENEW_S` those go to the end of the queue, and
+                             a worker gives its place back as soon as it has no request for it (`is_crowded`)
 the cache is slow            the lease counts from the sending, so it only gets shorter
 the cache is away            P32, below
 the cache forgets            (flushed, restarted, failed over, out of memory) each worker puts its claim back when it
@@ -48,8 +49,9 @@ only some reach the cache, or of which discovery says different things, can exce
 each other.
 
 **Cost.** One swap for each `RENEW_S` while a worker asks a host, two when others changed the board meanwhile, one to
-leave. The first claim on a host is not larger than the part by discovery, so workers that come together do not wait for
-each other; larger ones follow when nobody else has come within `RENEW_S`.
+leave; with as many workers as places two for each request, or about five when others change the board meanwhile. The
+first claim on a host is not larger than the part by discovery, so workers that come together do not wait for each
+other; larger ones follow when nobody else has come within `RENEW_S`.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ RENEW_S = 2.0
 RETRY_S = 0.5
 """How soon to look again for places that are ours by right and that others still use."""
 GRACE_S = 1.5
+CROWDED_S = 5 * RENEW_S
+"""So long after it has seen as many claims as places a worker gives its places back whenever it has no request."""
 SURE_S = LEASE_S + GRACE_S
 KEPT_S = 2 * SURE_S
 """A board lives so long after its last change; by then all its claims are dead."""
@@ -123,7 +127,7 @@ class Lease:
         self._renew_at = float("-inf")
         self._since: float | None = None
         self._board: bytes | None = None
-        self._forgot_until = float("-inf")
+        self._forgot_until = self._crowded_until = float("-inf")
         self._sent: Swap | None = None
         self._sent_at = 0.0
         self._claim: Claim | None = None
@@ -139,6 +143,10 @@ class Lease:
     def is_over(self) -> bool:
         """Nothing is claimed or wanted: no renewals are needed."""
         return self._is_over
+
+    def is_crowded(self, now: float) -> bool:
+        """Others may wait for every place that is not in use, because there were as many workers as places lately."""
+        return now < self._crowded_until
 
     def propose(self, use: Use, now: float, wall: float) -> Swap:
         """The next swap. From now on `limit` is not above what it claims."""
@@ -235,6 +243,8 @@ class Lease:
         board = read_board(found)
         self.hold = later(self.hold, board.hold)
         self._notice_loss(found, board, now)
+        if len(board.claims) >= self.whole:
+            self._crowded_until = now + CROWDED_S
         self._seen = {}
         for claim in board.claims:
             stamp, since = before.get(claim.name, (claim.stamp, now))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_SELECTIONS = 20
 MAX_CSS_CHARS = 500
+MAX_CSS_CHARS_TOGETHER = 2000
+"""Of all selectors of a crawl. A gateway reads them on its event loop, which takes up to 2 us a character."""
 MAX_VALUES = 100
 """Of one name on a page."""
 MAX_VALUE_CHARS = 2000
@@ -43,6 +45,8 @@ def checked_selections(wanted: Mapping[str, str]) -> dict[str, str]:
     """
     if len(wanted) > MAX_SELECTIONS:
         raise ValueError(f"select at most {MAX_SELECTIONS} things")
+    if sum(map(len, wanted.values())) > MAX_CSS_CHARS_TOGETHER:
+        raise ValueError(f"write selectors of at most {MAX_CSS_CHARS_TOGETHER} characters together")
     return {name: _checked(name, css) for name, css in wanted.items()}
 
 
