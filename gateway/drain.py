@@ -29,12 +29,19 @@ STEP_S = 0.05
 PACE_SHARE, GRACE_SHARE, BUSY_SHARE = 0.5, 0.25, 0.85
 """Of the window: for everybody's turn, from a peer's turn to its close frame, and until the busy are closed, too."""
 
+LATE_S = 0.5
+"""Half of what the process has between the end of the window and its own."""
+
 PAUSE_STEPS = 10
 """Where there is no place, others are asked for again after so many steps."""
 
 
 async def send_away(links: Links, moves: Moves, window_s: float, clock: Clock) -> None:
-    """Return when every connection is gone, or the window is over."""
+    """Return when every connection is gone, or the window is over.
+
+    A process that was kept from running may find the window over before everybody had their turn. These peers get the
+    same close frame then, and `LATE_S` for their closing handshakes.
+    """
     begun_s = clock.monotonic()
     leaving = _Leaving(links, moves, window_s)
     step = 0
@@ -42,6 +49,10 @@ async def send_away(links: Links, moves: Moves, window_s: float, clock: Clock) -
         await leaving.go_on(step)
         await clock.sleep(STEP_S)
         step = max(step + 1, int((clock.monotonic() - begun_s) / STEP_S))
+    if leaving.close_rest():
+        late_until = clock.monotonic() + LATE_S
+        while links.slots.used and clock.monotonic() < late_until:
+            await clock.sleep(STEP_S)
     moves.drop_stock()
 
 
@@ -76,6 +87,17 @@ class _Leaving:
                 self._send_away(peer, step, STEP_S * index / len(ready))
         while self._told and self._told[0][0] <= step:
             self._told.popleft()[1].close(MOVED)
+
+    def close_rest(self) -> bool:
+        """Close those who are still open; whether there were any."""
+        rest = [
+            peer
+            for fd, generation in zip(self._fds, self._generations, strict=True)
+            if (peer := Peer(self._links, fd, generation)).is_open
+        ]
+        for peer in rest:
+            peer.close(MOVED)
+        return bool(rest)
 
     async def _stock(self, step: int, count: int) -> None:
         """Have places for so many, reserved with some for those who come next."""

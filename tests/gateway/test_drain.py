@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from wsproto.events import CloseConnection
@@ -10,6 +11,7 @@ from wsproto.events import CloseConnection
 from gateway.api import Peer, Place
 from tests.gateway.bytes_of import frame
 from tests.gateway.harness import House, Recorder, until
+from wire.clock import SystemClock
 from wire.messages import moves as wire
 
 
@@ -149,3 +151,28 @@ async def test_no_window_at_all_still_says_goodbye(house: House) -> None:
     client = await house.open(server)
     await server.drain()
     assert (await client.closed())[0] == 1012
+
+
+async def test_a_process_that_was_kept_from_running_until_the_window_was_over_still_says_goodbye(house: House) -> None:
+    app = Guide()
+    server = await house.serve(app, places=Elsewhere(100), drain_s=60)
+    clients = [await house.open(server) for _ in range(3)]
+    server.clock = Starved()
+    draining = asyncio.ensure_future(server.drain())
+    assert [await client.hear() for client in clients] == ["ws://g2:1 t0", "ws://g2:1 t1", "ws://g2:1 t2"]
+    await draining
+    await server.stop()
+    assert app.closes() == [1012] * 3
+
+
+class Starved(SystemClock):
+    """Whoever sleeps is woken an hour late, as far as this clock can tell."""
+
+    _late_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._late_s
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        self._late_s += 3600.0
