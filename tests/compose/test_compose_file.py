@@ -15,6 +15,8 @@ from backend.store.port import StoreLimits
 from backend.wiring import Engines, EngineUrls
 from roost.commands import app
 from tests.compose import overlay
+from wire.guards import refuse_exposed, refuse_unapplied
+from wire.internal import InternalSecret
 from wire.tokens import Keyring
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,6 +73,14 @@ def test_a_part_is_given_the_secrets_and_engines_that_it_accepts(name: str) -> N
     Engines(EngineUrls(**urls), StoreLimits())
     wanted = {"discovery": set(), "lock": {"store"}}.get(command(PARTS[name]), {"broker", "cache"})
     assert {*urls} == wanted
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_no_part_refuses_to_start_with_what_the_image_and_the_file_give_it(name: str) -> None:
+    given = dict(re.findall(r"(ROOST_\w+)=(\S+)", DOCKERFILE)) | PARTS[name]["environment"]
+    assert given["ROOST_HOST"] == given["ROOST_ADMIN_HOST"] == "0.0.0.0", "a container is reached from others"
+    refuse_unapplied(command(PARTS[name]), given)
+    refuse_exposed(InternalSecret(given["ROOST_SECRET"]), given["ROOST_HOST"], given["ROOST_ADMIN_HOST"])
 
 
 def test_a_secret_has_no_default_and_its_absence_is_told() -> None:
