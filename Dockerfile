@@ -20,7 +20,7 @@ COPY gateway gateway
 COPY backend backend
 COPY roost roost
 RUN /opt/roost/bin/pip install --no-deps . \
- && cd / && /opt/roost/bin/python -c "from gateway.compiled import is_compiled; assert is_compiled" \
+ && cd / && /opt/roost/bin/python -c "from roost.gateway.compiled import is_compiled; assert is_compiled" \
  && /opt/roost/bin/python -m compileall -q /opt/roost/lib
 
 FROM ${PYTHON}

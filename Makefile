@@ -18,7 +18,7 @@ help: ## list what can be made
 
 setup: $(DEV) ## virtual environment with the pinned dependencies, those of development too
 
-$(ROOST): pyproject.toml constraints.txt gateway/_batch.c gateway/_head.c
+$(ROOST): pyproject.toml constraints.txt gateway/io/_batch.c gateway/websocket/_head.c
 	@bash tools/setup-python "$(PYTHON)" "$(VENV)" .
 	@touch $@
 
@@ -71,4 +71,4 @@ format: $(DEV) ## let ruff lay the code out
 	$(BIN)/ruff format $(PACKAGES)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build gateway/*.so
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info build gateway/*/*.so

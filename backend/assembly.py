@@ -9,33 +9,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backend.broker.port import Broker
-from backend.cache.port import Cache
-from backend.ingress.application import Ingress
-from backend.ingress.requests import IngressSettings
-from backend.kinds.api import RunnerTools
-from backend.kinds.registry import Kinds
-from backend.lock.client import LockClient
-from backend.lock.server import LockServer
-from backend.master.master import Master, MasterSettings
-from backend.store.port import StoreLimits
-from backend.wiring import Engines
-from backend.worker.watchdog import Watchdog
-from backend.worker.worker import Worker, WorkerSettings
-from discovery.registrar import Registrar, Vitals, new_incarnation
-from gateway.bearer import Bearer
-from gateway.server import Server
-from gateway.settings import Settings
-from wire.clock import SYSTEM_CLOCK, Clock
-from wire.errors import Misuse
-from wire.guards import exposure
-from wire.hosts import first_place, is_everywhere
-from wire.internal import NO_SECRET, InternalSecret
-from wire.messages.moves import Directions, Place
-from wire.messages.registry import ComponentKind
-from wire.public_url import checked_public_url
-from wire.service import Hooks, Part
-from wire.tokens import Keyring
+from roost.backend.broker.port import Broker
+from roost.backend.cache.port import Cache
+from roost.backend.client_protocol.application import Ingress
+from roost.backend.client_protocol.requests import IngressSettings
+from roost.backend.engines import Engines
+from roost.backend.kinds.api import RunnerTools
+from roost.backend.kinds.registry import Kinds
+from roost.backend.lock.client import LockClient
+from roost.backend.lock.server import LockServer
+from roost.backend.master.master import Master, MasterSettings
+from roost.backend.store.port import StoreLimits
+from roost.backend.worker.watchdog import Watchdog
+from roost.backend.worker.worker import Worker, WorkerSettings
+from roost.discovery.registrar import Registrar, Vitals, new_incarnation
+from roost.gateway.admission.jwt import Bearer
+from roost.gateway.server import Server
+from roost.gateway.settings import Settings
+from roost.wire.auth import NO_SECRET, InternalSecret
+from roost.wire.bind_addresses import first_place, is_everywhere
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.errors import Misuse
+from roost.wire.guards import exposure
+from roost.wire.messages.moving import Directions, Place
+from roost.wire.messages.registry import ComponentKind
+from roost.wire.public_url import checked_public_url
+from roost.wire.service import Hooks, Part
+from roost.wire.tokens import Keyring
 
 SESSION_SLACK_S = 3600.0
 """A session is valid for so much longer than a result is kept (P1)."""

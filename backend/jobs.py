@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from wire.codes import ErrorCode
-from wire.errors import Misuse
-from wire.messages.outcome import Ending, Failure, Outcome
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import Misuse
+from roost.wire.messages.outcome import Ending, Failure, Outcome
 
 
 class JobState(StrEnum):

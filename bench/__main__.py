@@ -11,20 +11,20 @@ from pathlib import Path
 OUT = Path(__file__).resolve().parent / "out"
 
 BENCHES = {
-    "hold": "what an idle connection costs, beside other servers",
-    "echo": "messages per second, beside other servers",
-    "accept": "processor time for an accepted connection, beside other servers",
-    "keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
-    "crawl": "pages per second and per second of processor time, beside Scrapy; fails when a crawl asks twice",
-    "choice": "how evenly rules spread a storm of clients over gateways, simulated; writes a plot",
-    "takeover": "how long a job waits for another master after kill -9, and which pages are fetched twice",
-    "lock": "lock decisions per second on PostgreSQL, also with many finished jobs stored",
-    "hostile": "whether honest clients notice attackers of every kind; fails when they do",
-    "leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
-    "users": "whether 50,000 locust users stay connected, get their jobs and come back; fails when not",
-    "rolling": "whether clients or jobs feel that every gateway is restarted; fails when they do",
-    "rush": "everybody at once through discovery, a gateway killed, discovery killed; fails when not all is well",
-    "wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
+    "compare.hold": "what an idle connection costs, beside other servers",
+    "compare.echo": "messages per second, beside other servers",
+    "compare.accept": "processor time for an accepted connection, beside other servers",
+    "compare.keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
+    "compare.crawl": "pages per second and per second of processor time, beside Scrapy; fails when a crawl asks twice",
+    "compare.choice": "how evenly rules spread a storm of clients over gateways, simulated; writes a plot",
+    "load.takeover": "how long a job waits for another master after kill -9, and which pages are fetched twice",
+    "load.lock": "lock decisions per second on PostgreSQL, also with many finished jobs stored",
+    "load.hostile": "whether honest clients notice attackers of every kind; fails when they do",
+    "load.leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
+    "load.users": "whether 50,000 locust users stay connected, get their jobs and come back; fails when not",
+    "load.rolling": "whether clients or jobs feel that every gateway is restarted; fails when they do",
+    "load.rush": "everybody at once through discovery, a gateway killed, discovery killed; fails when not all is well",
+    "compare.wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
 }
 
 
@@ -32,14 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one benchmark and publish what it found; status 1 when that is not what had to be shown."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
-    for name, text in BENCHES.items():
-        options = names.add_parser(name, help=text, description=import_module(f"bench.{name}").__doc__)
+    modules = {}
+    for path, text in BENCHES.items():
+        module = import_module(f"bench.{path}")
+        name = path.partition(".")[2]
+        modules[name] = module
+        options = names.add_parser(name, help=text, description=module.__doc__)
         options.add_argument(
             "--json", type=Path, default=OUT / f"{name}.json", metavar="FILE", help="where the figures are written, too"
         )
-        import_module(f"bench.{name}").add_options(options)
+        module.add_options(options)
     given = parser.parse_args(arguments)
-    report = import_module(f"bench.{given.name}").run(given)
+    report = modules[given.name].run(given)
     report.publish(given.json)
     if report.has_failed:
         sys.exit(1)

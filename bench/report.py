@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.rounds import Row, medians
+from bench.support.rounds import Row, medians
 
 
 @dataclass

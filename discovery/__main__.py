@@ -6,16 +6,16 @@ import argparse
 import logging
 import os
 
-from discovery.callers import MAX_UNUSED_TICKETS, CallerLimits
-from discovery.server import Discovery
-from wire.errors import Misuse
-from wire.guards import refuse_exposed, refuse_unapplied
-from wire.internal import AdminToken, InternalSecret
-from wire.origins import AllowedOrigins
-from wire.service import Stack, run
-from wire.telemetry import set_up_logging
-from wire.tokens import Keyring
-from wire.variables import read_switch, variable
+from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, CallerLimits
+from roost.discovery.server import Discovery
+from roost.wire.auth import AdminToken, InternalSecret
+from roost.wire.errors import Misuse
+from roost.wire.guards import refuse_exposed, refuse_unapplied
+from roost.wire.origins import AllowedOrigins
+from roost.wire.service import Stack, run
+from roost.wire.telemetry import set_up_logging
+from roost.wire.tokens import Keyring
+from roost.wire.variables import read_switch, variable
 
 log = logging.getLogger("discovery")
 

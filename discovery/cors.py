@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from wire.origins import ANY, AllowedOrigins
+from roost.wire.origins import ANY, AllowedOrigins
 
 ANY_PAGE = AllowedOrigins("")
 

@@ -26,14 +26,14 @@ from types import MappingProxyType
 
 import aiohttp
 
-from discovery.beats import MAX_REDEEMED
-from discovery.table import INTERVAL_S, TICKET_S
-from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codec import pack
-from wire.errors import RoostError, Unavailable
-from wire.internal import NO_SECRET, InternalSecret
-from wire.messages.moves import MAX_PLACES, Directions, Place, ReservePlaces, read_places
-from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
+from roost.discovery.core.table import INTERVAL_S, TICKET_S
+from roost.discovery.heartbeats import MAX_REDEEMED
+from roost.wire.auth import NO_SECRET, InternalSecret
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.codec import pack
+from roost.wire.errors import RoostError, Unavailable
+from roost.wire.messages.moving import MAX_PLACES, Directions, Place, ReservePlaces, read_places
+from roost.wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Registrar:
     async def _obey(self, asked: Sequence[Directions]) -> None:
         """Follow an operator's order of any replica; how many clients to give away the first alone says.
 
-        All gateways have the same first one, as far as their lists name the same URLs (`discovery.balance`).
+        All gateways have the same first one, as far as their lists name the same URLs (`roost.discovery.core.balance`).
         """
         orders = [directions for directions in asked if directions.leave is not None]
         if self._is_ending:

@@ -5,7 +5,7 @@
                          client's address has too many tickets that nobody has used; ``?zone=a`` prefers gateways
                          with this label
 ``GET /v1/components``   JSON: who is alive, for people and the dashboard
-``POST /v1/places``      places at other gateways for clients that are to be moved (`discovery.moves`); internal
+``POST /v1/places``      places at other gateways for clients that are to be moved (`roost.discovery.moving`); internal
 ``POST /v1/drain``, ``/v1/rebalance``   what operators ask for; they need the admin token
 ``GET /health /ready /metrics``
 
@@ -23,25 +23,25 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import Counter
 
-from discovery.answers import in_json, refuse
-from discovery.beats import MAX_BEAT_BYTES, read_checked_beat
-from discovery.callers import CallerLimits, Callers
-from discovery.cors import ANY_PAGE, share_reads
-from discovery.crowd import Crowd, Want
-from discovery.doorway import Doorway
-from discovery.labels import are_labels
-from discovery.moves import SERIAL_BYTES, Moves
-from discovery.table import INTERVAL_S, TICKET_S, Component, Table
-from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codec import pack
-from wire.codes import ErrorCode
-from wire.errors import BadInput
-from wire.hosts import nearest_place
-from wire.internal import NO_ADMIN, NO_SECRET, AdminToken, InternalSecret
-from wire.messages.registry import Assignment, BeatAnswer, Choice, ComponentKind
-from wire.origins import AllowedOrigins
-from wire.service import add_admin_routes
-from wire.tokens import Keyring, Ticket
+from roost.discovery.connection_limiter import Doorway
+from roost.discovery.core.client_tickets import CallerLimits, Callers
+from roost.discovery.core.labels import are_labels
+from roost.discovery.core.retry_after import Crowd, Want
+from roost.discovery.core.table import INTERVAL_S, TICKET_S, Component, Table
+from roost.discovery.cors import ANY_PAGE, share_reads
+from roost.discovery.heartbeats import MAX_BEAT_BYTES, read_checked_beat
+from roost.discovery.moving import SERIAL_BYTES, Moves
+from roost.discovery.responses import in_json, refuse
+from roost.wire.auth import NO_ADMIN, NO_SECRET, AdminToken, InternalSecret
+from roost.wire.bind_addresses import nearest_place
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.codec import pack
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput
+from roost.wire.messages.registry import Assignment, BeatAnswer, Choice, ComponentKind
+from roost.wire.origins import AllowedOrigins
+from roost.wire.service import add_admin_routes
+from roost.wire.tokens import Keyring, Ticket
 
 log = logging.getLogger(__name__)
 

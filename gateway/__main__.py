@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 from prometheus_client import REGISTRY
 
-from discovery.registrar import Registrar
-from gateway import kernel
-from gateway.hangup import Hangup
-from gateway.metrics import GatewayCollector
-from gateway.moves import nowhere
-from gateway.options import Options, load_application, of_process, parse
-from gateway.prefork import Family
-from gateway.processes import END_MARGIN_S
-from gateway.server import Server
-from wire.clock import SYSTEM_CLOCK
-from wire.errors import Misuse
-from wire.internal import InternalSecret
-from wire.messages.registry import ComponentKind
-from wire.service import AdminHttp, Part, Stack, run
-from wire.telemetry import set_up_logging
-from wire.tokens import Keyring
-from wire.version import VERSION
+from roost.discovery.registrar import Registrar
+from roost.gateway.moving.endpoints import nowhere
+from roost.gateway.options import Options, load_application, of_process, parse
+from roost.gateway.process import kernel
+from roost.gateway.process.metrics import GatewayCollector
+from roost.gateway.process.per_process import END_MARGIN_S
+from roost.gateway.process.sighup import Hangup
+from roost.gateway.process.supervisor import Family
+from roost.gateway.server import Server
+from roost.wire.auth import InternalSecret
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.errors import Misuse
+from roost.wire.messages.registry import ComponentKind
+from roost.wire.service import AdminHttp, Part, Stack, run
+from roost.wire.telemetry import set_up_logging
+from roost.wire.tokens import Keyring
+from roost.wire.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

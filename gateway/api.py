@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from gateway.cells import Cells
-from wire.clock import Clock
-from wire.codes import NORMAL, Close
+from roost.gateway.connections.columns import Cells
+from roost.wire.clock import Clock
+from roost.wire.codes import NORMAL, Close
 
 Message = str | bytes
 """One WebSocket message: text as str, binary as bytes."""
@@ -130,7 +130,7 @@ class Peer:
         return self._links.send_frame(self.fd, self.generation, frame)
 
     def close(self, close: Close = NORMAL) -> None:
-        """Close with a code of `wire.codes`, after what was sent before. `on_close` follows in a later turn."""
+        """Close with a code of `roost.wire.codes`, after what was sent before. `on_close` follows in a later turn."""
         self._links.close(self.fd, self.generation, close)
 
     def hold(self) -> None:
@@ -196,7 +196,7 @@ class Gateway(Protocol):
         """Every open peer."""
 
     def cells(self, width_bytes: int) -> Cells:
-        """A few bytes for each connection, zero at first, that shrink with the gateway (`gateway.cells`)."""
+        """A column of `width_bytes` for each connection, zero at first (`roost.gateway.connections.columns`)."""
 
     def encode(self, message: Message) -> Frame:
         """Encode once what many are to get."""

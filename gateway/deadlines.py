@@ -1,19 +1,19 @@
-"""What happens when a connection's deadline comes: the shell around `gateway.keepalive`."""
+"""What happens when a connection's deadline comes: the shell around `roost.gateway.connections.keepalive`."""
 
 from __future__ import annotations
 
 import logging
 from itertools import repeat
 
-from gateway import keepalive
-from gateway.door import Door
-from gateway.frames import ping_bytes
-from gateway.keepalive import Asked, Rhythm, judge
-from gateway.links import Links
-from gateway.settings import Settings
-from gateway.slots import CLOSING, GREETING, LINGERING, OPEN
-from gateway.wheel import ticks
-from wire.codes import IDLE, NO_PONG, POLICY
+from roost.gateway.admission.handshake_handler import Door
+from roost.gateway.connections import keepalive
+from roost.gateway.connections.keepalive import Asked, Rhythm, judge
+from roost.gateway.connections.slots import CLOSING, GREETING, LINGERING, OPEN
+from roost.gateway.connections.wheel import ticks
+from roost.gateway.io.writer import Links
+from roost.gateway.settings import Settings
+from roost.gateway.websocket.frames import ping_bytes
+from roost.wire.codes import IDLE, NO_PONG, POLICY
 
 log = logging.getLogger(__name__)
 

@@ -9,23 +9,23 @@ from dataclasses import MISSING, dataclass, fields, replace
 from importlib import import_module
 from typing import Any
 
-from discovery.labels import read_labels
-from gateway.access import Access
-from gateway.api import Application
-from gateway.processes import check_processes, port_of, public_url_of, settings_of
-from gateway.settings import LIMITS, SECURITY, Settings
-from wire.errors import Misuse
-from wire.guards import refuse_exposed
-from wire.internal import InternalSecret
-from wire.variables import read_switch, variable
+from roost.discovery.core.labels import read_labels
+from roost.gateway.admission.access import Access
+from roost.gateway.api import Application
+from roost.gateway.process.per_process import check_processes, port_of, public_url_of, settings_of
+from roost.gateway.settings import LIMITS, SECURITY, Settings
+from roost.wire.auth import InternalSecret
+from roost.wire.errors import Misuse
+from roost.wire.guards import refuse_exposed
+from roost.wire.variables import read_switch, variable
 
 _ABOUT = """\
 Hold WebSocket connections for an application.
 
-  python -m gateway --app gateway.examples.echo:Echo --no-discovery
+  python -m gateway --app roost.gateway.examples.echo:Echo --no-discovery
   python -m gateway --app my.module:MyApp --discovery http://127.0.0.1:8000 --public-url ws://gw1.example:9001
 
-The application is a class with the callbacks of gateway.api.Application. SIGTERM and Ctrl-C send every client
+The application is a class with the callbacks of roost.gateway.api.Application. SIGTERM and Ctrl-C send every client
 away with close code 1012, spread over the drain window, and end the process; a second signal ends it at once.
 Every option can be given as a variable too: --ping-after-s is ROOST_PING_AFTER_S.
 """
@@ -117,7 +117,7 @@ def _options(given: dict[str, Any]) -> Options:
     written = given.pop("label") or os.environ.get(variable("label"), "").split(",")
     given["labels"] = read_labels(label for label in written if label)
     if not given["app"]:
-        raise Misuse("say which application to run: --app gateway.examples.echo:Echo")
+        raise Misuse("say which application to run: --app roost.gateway.examples.echo:Echo")
     if not discovery and not alone:
         raise Misuse("say where discovery is (--discovery URL), or --no-discovery to run alone")
     if access.require_ticket and not given["keys"]:
@@ -149,5 +149,5 @@ def load_application(name: str) -> Application:
         raise Misuse(f"no application {name}: {problem}") from problem
     app = factory()
     if not callable(getattr(app, "on_message", None)):
-        raise Misuse(f"{name} has no on_message: see gateway.api.Application")
+        raise Misuse(f"{name} has no on_message: see roost.gateway.api.Application")
     return app  # type: ignore[no-any-return]

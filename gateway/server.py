@@ -1,4 +1,4 @@
-"""A gateway: everything wired together, with the lifecycle of a part (`wire.service`)."""
+"""A gateway: everything wired together, with the lifecycle of a part (`roost.wire.service`)."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator
 
-from discovery.registrar import Vitals, new_incarnation
-from gateway import frames
-from gateway.admission import Rate
-from gateway.api import Application, Frame, Message, Peer
-from gateway.bearer import Bearer
-from gateway.broadcast import Broadcast
-from gateway.cells import Cells
-from gateway.counters import Counters
-from gateway.deadlines import Deadlines
-from gateway.door import TURN_AWAY_COUNT, Door
-from gateway.drain import send_away
-from gateway.links import Links
-from gateway.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
-from gateway.moves import Moves, Places, nowhere
-from gateway.orders import Orders
-from gateway.poller import Poller
-from gateway.settings import Settings, capacity
-from gateway.slots import OPEN
-from gateway.talk import Talk
-from gateway.ticker import Ticker
-from gateway.tickets import TicketBooth
-from gateway.tls import Tls
-from gateway.transport import Plain
-from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codes import GOING_AWAY
-from wire.errors import Misuse
-from wire.listener import Listener, bind
-from wire.messages.moves import Directions
-from wire.tokens import Keyring
+from roost.discovery.registrar import Vitals, new_incarnation
+from roost.gateway.admission.handshake_handler import TURN_AWAY_COUNT, Door
+from roost.gateway.admission.jwt import Bearer
+from roost.gateway.admission.tickets import TicketBooth
+from roost.gateway.api import Application, Frame, Message, Peer
+from roost.gateway.connections.columns import Cells
+from roost.gateway.connections.counters import Counters
+from roost.gateway.connections.rate import Rate
+from roost.gateway.connections.slots import OPEN
+from roost.gateway.deadlines import Deadlines
+from roost.gateway.io.broadcast import Broadcast
+from roost.gateway.io.poller import Poller
+from roost.gateway.io.reader import Talk
+from roost.gateway.io.ticker import Ticker
+from roost.gateway.io.tls import Tls
+from roost.gateway.io.transport import Plain
+from roost.gateway.io.writer import Links
+from roost.gateway.moving.directives import Orders
+from roost.gateway.moving.drain import send_away
+from roost.gateway.moving.endpoints import Moves, Places, nowhere
+from roost.gateway.process.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
+from roost.gateway.settings import Settings, capacity
+from roost.gateway.websocket import frames
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.codes import GOING_AWAY
+from roost.wire.errors import Misuse
+from roost.wire.listener import Listener, bind
+from roost.wire.messages.moving import Directions
+from roost.wire.tokens import Keyring
 
 log = logging.getLogger(__name__)
 
 
 class Server:
-    """Holds connections for one application. Implements `api.Gateway` and `wire.service.Part`.
+    """Holds connections for one application. Implements `api.Gateway` and `roost.wire.service.Part`.
 
     With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one; with `bearer` everybody
     needs a JSON Web Token. `places` are where clients can be sent when it leaves. `sockets` are

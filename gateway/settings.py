@@ -1,8 +1,8 @@
 """Every number that shapes a gateway, each with its unit and the reason for its default.
 
-One frozen dataclass per process. The command lines are derived from it (and from `gateway.access`, which says who
-gets in): field `ping_after_s` is option ``--ping-after-s`` and variable ``ROOST_PING_AFTER_S``. The help shows two
-groups, what protects the gateway's port and all the rest.
+One frozen dataclass per process. The command lines are derived from it, and from `roost.gateway.admission.access`,
+which says who gets in: field `ping_after_s` is option ``--ping-after-s`` and variable ``ROOST_PING_AFTER_S``. The help
+shows two groups, what protects the gateway's port and all the rest.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import resource
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from wire.addresses import check_proxies
-from wire.errors import Misuse
-from wire.origins import AllowedOrigins
+from roost.wire.client_address import check_proxies
+from roost.wire.errors import Misuse
+from roost.wire.origins import AllowedOrigins
 
 LIMITS, SECURITY = "limits and times", "security"
 

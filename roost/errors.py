@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wire.errors import RoostError, Unavailable
+from roost.wire.errors import RoostError, Unavailable
 
 
 class Refusal(Unavailable):

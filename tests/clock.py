@@ -11,7 +11,7 @@ TURNS_TO_SETTLE = 50
 
 
 class ManualClock:
-    """A `wire.clock.Clock` that only `advance` moves; wall and monotonic time move together."""
+    """A `roost.wire.clock.Clock` that only `advance` moves; wall and monotonic time move together."""
 
     def __init__(self, monotonic_s: float = 1_000.0, wall_s: float = 1_750_000_000.0) -> None:
         self._now = monotonic_s

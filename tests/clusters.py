@@ -1,4 +1,4 @@
-"""Private clusters of the real engines, for tests; they are made of what `tests.services` has."""
+"""Private clusters of the real engines, for tests; they are made of what `bench.support.services` has."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import cache
 
 from redis import Redis as Client
 
-from tests.ports import elsewhere_if_taken
-from tests.services import LOOPBACK, RABBITMQ_BIN, RabbitMq, Redis, Service, need, say
+from bench.support.ports import elsewhere_if_taken
+from bench.support.services import LOOPBACK, RABBITMQ_BIN, RabbitMq, Redis, Service, need, say
 
 SENTINELS = 3
 SERVICE = "roost"

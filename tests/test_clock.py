@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from roost.wire.clock import SYSTEM_CLOCK, Clock
 from tests.clock import ManualClock
-from wire.clock import SYSTEM_CLOCK, Clock
 
 
 async def test_sleepers_wake_at_their_own_time_in_order() -> None:

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from tests import ports, services
-from tests.ports import (
+from bench.support import ports, services
+from bench.support.ports import (
     FIRST,
     IN_USE,
     LAST,

@@ -16,21 +16,21 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PURE = "Pure modules do no I/O, read no clock and draw no lots, not even through others"
 STATEFUL = (
-    "backend.ingress.application",
-    "backend.store.acquire",
-    "backend.store.ledger",
-    "backend.store.page",
-    "discovery.table",
-    "gateway.admission",
-    "gateway.api",
-    "gateway.deadlines",
-    "gateway.links",
-    "gateway.outbox",
-    "gateway.poller",
-    "gateway.slots",
-    "gateway.talk",
-    "gateway.tickets",
-    "gateway.wheel",
+    "roost.backend.client_protocol.application",
+    "roost.backend.store.sqlite.acquire",
+    "roost.backend.store.sqlite.decisions",
+    "roost.backend.store.sqlite.transaction",
+    "roost.discovery.core.table",
+    "roost.gateway.admission.limits",
+    "roost.gateway.api",
+    "roost.gateway.deadlines",
+    "roost.gateway.io.writer",
+    "roost.gateway.io.outbox",
+    "roost.gateway.io.poller",
+    "roost.gateway.connections.slots",
+    "roost.gateway.io.reader",
+    "roost.gateway.admission.tickets",
+    "roost.gateway.connections.wheel",
 )
 """Modules that hold or change shared state; the store's run in one transaction each, the gateway's in one turn."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
-from tests.backend.contract_broker import until
+from bench.support import services
+from bench.support.waiting import until
 
 ROOT = Path(__file__).parent.parent
 KILLED = """

@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import zstandard
 
-from wire.codes import ErrorCode
-from wire.errors import DecodeError
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError
 
 T = TypeVar("T")
 

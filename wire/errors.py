@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from wire.codes import ErrorCode
+from roost.wire.codes import ErrorCode
 
 
 class RoostError(Exception):

@@ -17,7 +17,7 @@ import signal
 from enum import StrEnum
 from pathlib import Path
 
-from wire.errors import Misuse
+from roost.wire.errors import Misuse
 
 log = logging.getLogger(__name__)
 

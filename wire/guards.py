@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wire.errors import Misuse
-from wire.hosts import is_loopback_only
-from wire.internal import InternalSecret
-from wire.variables import read_switch, variable
+from roost.wire.auth import InternalSecret
+from roost.wire.bind_addresses import is_loopback_only
+from roost.wire.errors import Misuse
+from roost.wire.variables import read_switch, variable
 
 SWITCHES = frozenset(("require_ticket", "proxy_protocol"))
 AT_A_GATEWAY = SWITCHES | {

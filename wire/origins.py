@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from wire.errors import Misuse
+from roost.wire.errors import Misuse
 
 ANY = "*"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")

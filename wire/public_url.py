@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from wire.errors import Misuse
+from roost.wire.errors import Misuse
 
 MAX_CHARS = 512
 """Discovery takes no longer address."""

@@ -21,7 +21,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
-from wire.listener import bind
+from roost.wire.listener import bind
 
 log = logging.getLogger(__name__)
 

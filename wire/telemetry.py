@@ -20,7 +20,7 @@ def extras(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class PlainFormatter(logging.Formatter):
-    """``12:00:01 WARNING backend.master lease lost job=7``."""
+    """``12:00:01 WARNING roost.backend.master lease lost job=7``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%H:%M:%S")

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from wire.errors import Misuse, TokenError, TokenFault
+from roost.wire.errors import Misuse, TokenError, TokenFault
 
 T = TypeVar("T")
 

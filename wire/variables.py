@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wire.errors import Misuse
+from roost.wire.errors import Misuse
 
 _ON = frozenset(("1", "true", "t", "yes", "y", "on"))
 _OFF = frozenset(("", "0", "false", "f", "no", "n", "off"))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from backend.broker.port import Delivery, Handler
+from roost.backend.broker.port import Delivery, Handler
 
 log = logging.getLogger(__name__)
 

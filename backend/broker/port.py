@@ -1,6 +1,6 @@
 """The broker port: at least once, in order per queue until redelivery.
 
-Queues are declared by whoever uses them, from the specs of one table (`backend.broker.topology`), so that
+Queues are declared by whoever uses them, from the specs of one table (`roost.backend.broker.topology`), so that
 two parts can never disagree about one. Bodies are bytes; nothing else of a message means anything to the
 broker. What is promised here is what `tests/backend/contract_broker.py` shows of every engine.
 """
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from wire.errors import Misuse
+from roost.wire.errors import Misuse
 
 BROKER = "the broker"
 """What `Unavailable` names while the broker itself is away; otherwise it names the queue that takes no message."""

@@ -7,7 +7,7 @@ Declare `JOBS_DEAD` before `jobs_assigned` and `TASKS_DEAD` before `tasks`, whos
 
 from __future__ import annotations
 
-from backend.broker.port import QueueSpec
+from roost.backend.broker.port import QueueSpec
 
 CONTROL = "control"
 """Fanout: cancel a job's tasks now."""

@@ -17,8 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from backend.hosts import each_host
-from wire.errors import Misuse
+from roost.backend.host_lists import each_host
+from roost.wire.errors import Misuse
 
 SENTINEL_SCHEME = "redis+sentinel"
 SENTINEL_PORT = 26379

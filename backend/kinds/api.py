@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from backend.cache.port import Cache
-from wire.clock import Clock
-from wire.messages.outcome import Failure, Outcome
+from roost.backend.cache.port import Cache
+from roost.wire.clock import Clock
+from roost.wire.messages.outcome import Failure, Outcome
 
 SpecT = TypeVar("SpecT")
 

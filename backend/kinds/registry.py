@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
-from backend.kinds.api import JobKind
-from wire.codes import ErrorCode
-from wire.errors import BadInput, Misuse
+from roost.backend.kinds.api import JobKind
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput, Misuse
 
-BUILT_IN = ("backend.kinds.crawl.kind:Crawl",)
+BUILT_IN = ("roost.backend.kinds.crawl.kind:Crawl",)
 
 
 class Kinds:

@@ -6,7 +6,7 @@ with the attack that it answers.
 It holds no state of its own: every decision is a transaction of the store, so any number of lock servers may run
 side by side and none is special. What it adds is batching, and an HTTP face.
 
-States of a job (`backend.jobs`) and who may move them::
+States of a job (`roost.backend.jobs`) and who may move them::
 
     waiting --grant--> running      a master's acquire; a new fencing token each time
     running --grant--> running      another master's acquire, once the lease has run out
@@ -14,8 +14,8 @@ States of a job (`backend.jobs`) and who may move them::
     running --> done, failed, expired, cancelled      its master, under its token
     waiting, running --> cancelled, expired           the store's tick: nobody waits, or its time is over
 
-A request (`backend.jobs.REQUEST_TABLE`) is moved by its client's words and its gateway's, a job's end is read from the
-job (P11). Whoever moves either locks the client and the job's row first, in one order for all.
+A request (`roost.backend.jobs.REQUEST_TABLE`) is moved by its client's words and its gateway's, a job's end is read
+from the job (P11). Whoever moves either locks the client and the job's row first, in one order for all.
 
 Trust windows. A lease lasts 6 s by the store's clock and is renewed every 2 s. The holder trusts it for 5 s
 counted from before it sent the request that granted or renewed it, by its own monotonic clock; then it suspends:

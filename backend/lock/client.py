@@ -11,12 +11,22 @@ from typing import TypeVar
 
 import aiohttp
 
-from wire.codec import Unpacker, pack
-from wire.codes import ErrorCode
-from wire.errors import DecodeError, Unavailable
-from wire.internal import InternalSecret
-from wire.messages import lock as messages
-from wire.messages.lock import Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep, Swept, Verdict
+from roost.wire.auth import InternalSecret
+from roost.wire.codec import Unpacker, pack
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError, Unavailable
+from roost.wire.messages import lock as messages
+from roost.wire.messages.lock import (
+    Answer,
+    Decision,
+    LeaseAnswer,
+    LeaseBeat,
+    PutPart,
+    ReadParts,
+    Sweep,
+    Swept,
+    Verdict,
+)
 
 ANSWER_S = 0.8
 """Patience with one server for a small request: well inside a 2 s beat, also with a second try (P18)."""

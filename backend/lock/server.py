@@ -15,17 +15,27 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
-from backend.lock.batch import Batcher, rows
-from backend.lock.points import have_committed, have_received
-from backend.store.port import Store
-from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codec import pack
-from wire.errors import DecodeError, Unavailable
-from wire.failpoints import Point, reach
-from wire.internal import InternalSecret
-from wire.messages import lock as messages
-from wire.messages.lock import Acquire, Acquired, Answer, Decision, LeaseAnswer, LeaseBeat, PutPart, ReadParts, Sweep
-from wire.service import add_admin_routes, serve
+from roost.backend.lock.batch_failpoints import have_committed, have_received
+from roost.backend.lock.group_commit import Batcher, rows
+from roost.backend.store.port import Store
+from roost.wire.auth import InternalSecret
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.codec import pack
+from roost.wire.errors import DecodeError, Unavailable
+from roost.wire.failpoints import Point, reach
+from roost.wire.messages import lock as messages
+from roost.wire.messages.lock import (
+    Acquire,
+    Acquired,
+    Answer,
+    Decision,
+    LeaseAnswer,
+    LeaseBeat,
+    PutPart,
+    ReadParts,
+    Sweep,
+)
+from roost.wire.service import add_admin_routes, serve
 
 log = logging.getLogger(__name__)
 

@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from backend.broker import topology
-from backend.broker.port import Broker, Delivery, Subscription
-from backend.cache.port import Cache
-from backend.kinds.api import JobKind, Plan
-from backend.kinds.registry import Kinds
-from backend.lock.client import LockClient
-from backend.master.driver import BUG, Desk, Driver
-from backend.master.intake import OFFERS_AT_ONCE, Intake
-from backend.master.mail import Post
-from backend.master.run import JobRun
-from wire.clock import SYSTEM_CLOCK, Clock
-from wire.codec import pack
-from wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
-from wire.failpoints import Point, reach
-from wire.messages.lock import Decision, Grant, Release
-from wire.messages.outcome import Ending, Failure, Outcome
-from wire.messages.work import Nudge, TaskResult, read_control, read_task, read_task_result
+from roost.backend.broker import topology
+from roost.backend.broker.port import Broker, Delivery, Subscription
+from roost.backend.cache.port import Cache
+from roost.backend.kinds.api import JobKind, Plan
+from roost.backend.kinds.registry import Kinds
+from roost.backend.lock.client import LockClient
+from roost.backend.master.event_publisher import Post
+from roost.backend.master.job_acquirer import OFFERS_AT_ONCE, Intake
+from roost.backend.master.job_run import JobRun
+from roost.backend.master.job_runner import BUG, Desk, Driver
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.codec import pack
+from roost.wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
+from roost.wire.failpoints import Point, reach
+from roost.wire.messages.lock import Decision, Grant, Release
+from roost.wire.messages.outcome import Ending, Failure, Outcome
+from roost.wire.messages.work import Nudge, TaskResult, read_control, read_task, read_task_result
 
 log = logging.getLogger(__name__)
 

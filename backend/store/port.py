@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from wire.messages.lock import (
+from roost.wire.messages.lock import (
     Answer,
     Decision,
     LeaseAnswer,

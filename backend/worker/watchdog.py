@@ -20,12 +20,12 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from backend.worker import processor_alarm
-from backend.worker.processor_alarm import EXIT_STATUS
-from backend.worker.running import describe, task_on
-from backend.worker.stillness import LOOK_S, Stillness
-from wire.errors import Misuse
-from wire.messages.work import Task
+from roost.backend.worker import processor_alarm
+from roost.backend.worker.current_task import describe, task_on
+from roost.backend.worker.processor_alarm import EXIT_STATUS
+from roost.backend.worker.stall_detector import LOOK_S, Stillness
+from roost.wire.errors import Misuse
+from roost.wire.messages.work import Task
 
 log = logging.getLogger(__name__)
 

@@ -13,19 +13,19 @@ import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from backend.broker import topology
-from backend.broker.port import BROKER, Broker, Delivery, Subscription
-from backend.kinds.api import Later, Runner, RunnerTools
-from backend.kinds.registry import Kinds
-from backend.worker.allowance import allowance
-from backend.worker.room import Room
-from backend.worker.running import in_its_name
-from wire.clock import Clock
-from wire.codec import pack
-from wire.errors import DecodeError, Misuse, Unavailable
-from wire.failpoints import Point, reach
-from wire.messages.work import CancelTasks, Task, TaskResult, read_control, read_task
-from wire.service import Hooks, Part
+from roost.backend.broker import topology
+from roost.backend.broker.port import BROKER, Broker, Delivery, Subscription
+from roost.backend.kinds.api import Later, Runner, RunnerTools
+from roost.backend.kinds.registry import Kinds
+from roost.backend.worker.active_timeout import allowance
+from roost.backend.worker.current_task import in_its_name
+from roost.backend.worker.shared_exclusive_lock import Room
+from roost.wire.clock import Clock
+from roost.wire.codec import pack
+from roost.wire.errors import DecodeError, Misuse, Unavailable
+from roost.wire.failpoints import Point, reach
+from roost.wire.messages.work import CancelTasks, Task, TaskResult, read_control, read_task
+from roost.wire.service import Hooks, Part
 
 log = logging.getLogger(__name__)
 

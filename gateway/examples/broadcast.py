@@ -1,10 +1,10 @@
 """Every message goes to everybody who is connected: encoded once, sent in slices."""
 
-from gateway.api import Application, Gateway, Message, Peer
+from roost.gateway.api import Application, Gateway, Message, Peer
 
 
 class Broadcast(Application):
-    """Run it: ``python -m gateway --app gateway.examples.broadcast:Broadcast --no-discovery``."""
+    """Run it: ``python -m gateway --app roost.gateway.examples.broadcast:Broadcast --no-discovery``."""
 
     def start(self, gateway: Gateway) -> None:
         self.gateway = gateway

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs
 
-from gateway.api import Application, Gateway, Message, Peer, Refusal, Request
-from wire.codes import UNSUPPORTED
+from roost.gateway.api import Application, Gateway, Message, Peer, Refusal, Request
+from roost.wire.codes import UNSUPPORTED
 
 MAX_NAME_CHARS = 30
 MAX_GUESTS = 1000
 
 
 class Chat(Application):
-    """Run it: ``python -m gateway --app gateway.examples.chat:Chat --no-discovery``, open ``ws://…/tea?name=Ada``."""
+    """Run it: ``python -m gateway --app roost.gateway.examples.chat:Chat --no-discovery``, open ``ws://…/tea?name=Ada``."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, dict[Peer, str]] = {}

@@ -1,10 +1,10 @@
 """The smallest application: every message goes back to whoever sent it."""
 
-from gateway.api import Application, Message, Peer
+from roost.gateway.api import Application, Message, Peer
 
 
 class Echo(Application):
-    """Run it: ``python -m gateway --app gateway.examples.echo:Echo --port 9001 --no-discovery``."""
+    """Run it: ``python -m gateway --app roost.gateway.examples.echo:Echo --port 9001 --no-discovery``."""
 
     def on_message(self, peer: Peer, message: Message) -> None:
         peer.send(message)

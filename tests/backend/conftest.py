@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from backend.store.port import StoreLimits
-from backend.store.postgres.engine import PostgresStore
-from tests import services
+from bench.support import services
+from roost.backend.store.port import StoreLimits
+from roost.backend.store.postgres.postgres_store import PostgresStore
 from tests.backend.database import NewStore
 
 

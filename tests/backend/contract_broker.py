@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Protocol
 from uuid import uuid4
 
 import pytest
 
-from backend.broker.port import Broker, Delivery, QueueSpec, Subscription
-from wire.errors import Misuse, Unavailable
+from bench.support.waiting import PATIENCE_S, until
+from roost.backend.broker.port import Broker, Delivery, QueueSpec, Subscription
+from roost.wire.errors import Misuse, Unavailable
 
-PATIENCE_S = 20.0
 SOON_S = 0.25
 """A message's time to live, short enough to wait for."""
 LATER_S = 1.0
@@ -31,16 +31,6 @@ class BrokerEngine(Protocol):
 
     def connect(self) -> Broker:
         """Another connection, not started, to the same broker."""
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return when the condition holds; fail after PATIENCE_S."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            answer = holds()
-            if answer if isinstance(answer, bool) else await answer:
-                return
-            await asyncio.sleep(0.005)
 
 
 class Inbox:
@@ -120,7 +110,7 @@ def numbered(count: int) -> list[bytes]:
 
 
 class BrokerContract:
-    """Every promise of `backend.broker.port`."""
+    """Every promise of `roost.backend.broker.port`."""
 
     @pytest.fixture
     async def site(self, engine: BrokerEngine) -> AsyncIterator[Site]:

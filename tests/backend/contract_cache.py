@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from backend.cache.port import Cache
-from tests.backend.contract_broker import until
+from bench.support.waiting import until
+from roost.backend.cache.port import Cache
 
 LONG_S = 600.0
 
@@ -33,7 +33,7 @@ def key(word: str) -> bytes:
 
 
 class CacheContract:
-    """Every promise of `backend.cache.port`."""
+    """Every promise of `roost.backend.cache.port`."""
 
     @pytest.fixture
     async def cache(self, engine: CacheEngine) -> AsyncIterator[Cache]:

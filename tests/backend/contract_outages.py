@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from backend.store.port import LEASE_S, SWEPT_WITHIN_S, TICK_GAP_S, TWO_SWEEPS_S, StoreLimits
+from roost.backend.store.port import LEASE_S, SWEPT_WITHIN_S, TICK_GAP_S, TWO_SWEEPS_S, StoreLimits
+from roost.wire.messages.lock import Attach, Detach, Grant, Sweep, Verdict
 from tests.backend.contract_store import ANN, BOB, Desk, OpenStore, offer
 from tests.clock import ManualClock
-from wire.messages.lock import Attach, Detach, Grant, Sweep, Verdict
 
 BEAT_S = 2
 """Also the step of time: the store is ticked as often, which is no gap."""

@@ -13,12 +13,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from backend.jobs import TAKEN_ENDING
-from backend.store.port import ALONE_WAIT_S, LEASE_S, READ_KEEPS_S, RESERVED_S, TICK_GAP_S, Store, StoreLimits
-from tests.clock import ManualClock
-from wire.codes import ErrorCode
-from wire.messages.client import MAX_IDS
-from wire.messages.lock import (
+from roost.backend.jobs import TAKEN_ENDING
+from roost.backend.store.port import (
+    ALONE_WAIT_S,
+    LEASE_S,
+    READ_KEEPS_S,
+    RESERVED_S,
+    TICK_GAP_S,
+    Store,
+    StoreLimits,
+)
+from roost.wire.codes import ErrorCode
+from roost.wire.messages.client import MAX_IDS
+from roost.wire.messages.lock import (
     Acknowledge,
     Acquire,
     Acquired,
@@ -41,7 +48,8 @@ from wire.messages.lock import (
     Verdict,
     Withdraw,
 )
-from wire.messages.outcome import Ending, Outcome
+from roost.wire.messages.outcome import Ending, Outcome
+from tests.clock import ManualClock
 
 OpenStore = Callable[..., Awaitable[Store]]
 

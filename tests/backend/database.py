@@ -7,9 +7,9 @@ from functools import cache
 
 import asyncpg
 
-from backend.store.postgres.engine import PostgresStore
-from backend.store.postgres.schema import migrate
-from tests import services
+from bench.support import services
+from roost.backend.store.postgres.postgres_store import PostgresStore
+from roost.backend.store.postgres.schema import migrate
 from tests.clock import ManualClock
 
 EMPTY = """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backend.worker.allowance import TURN_S, allowance
+from roost.backend.worker.active_timeout import TURN_S, allowance
 from tests.simulation.loop import VirtualLoop
 
 ALLOWED_S = 6.0

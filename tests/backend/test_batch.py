@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from backend.lock.batch import Batcher
-from wire.errors import Unavailable
+from roost.backend.lock.group_commit import Batcher
+from roost.wire.errors import Unavailable
 
 
 class Store:

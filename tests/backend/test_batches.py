@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.store.port import LEASE_S, Store, StoreLimits
-from backend.store.postgres.engine import PostgresStore
-from backend.store.sqlite import SqliteStore
-from tests.backend.database import DatabaseClock, shared_url
-from wire.messages.lock import (
+from roost.backend.store.port import LEASE_S, Store, StoreLimits
+from roost.backend.store.postgres.postgres_store import PostgresStore
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.messages.lock import (
     Acknowledge,
     Acquire,
     Acquired,
@@ -36,7 +35,8 @@ from wire.messages.lock import (
     Sweep,
     Withdraw,
 )
-from wire.messages.outcome import Ending, Outcome
+from roost.wire.messages.outcome import Ending, Outcome
+from tests.backend.database import DatabaseClock, shared_url
 
 LIMITS = StoreLimits(live_requests=2, grace_s=20.0)
 CLIENTS = [bytes([number]) * 16 for number in range(6)]

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from backend.broker.memory import MemoryBroker
-from backend.broker.port import Broker, Delivery, QueueSpec
-from backend.broker.rabbitmq import RabbitBroker
-from tests import services
+from bench.support import services
+from roost.backend.broker.memory.memory_broker import MemoryBroker
+from roost.backend.broker.port import Broker, Delivery, QueueSpec
+from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
+from roost.wire.errors import Misuse, Unavailable
 from tests.backend.contract_broker import BrokerContract, BrokerEngine, Inbox
 from tests.clock import ManualClock
-from wire.errors import Misuse, Unavailable
 
 
 class RabbitEngine:

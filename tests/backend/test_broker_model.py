@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from backend.broker.port import QueueSpec
-from backend.broker.queue import Consumer, Handover
-from backend.broker.queues import Queues
-from wire.errors import Unavailable
+from roost.backend.broker.memory.queue import Consumer, Handover
+from roost.backend.broker.memory.queues import Queues
+from roost.backend.broker.port import QueueSpec
+from roost.wire.errors import Unavailable
 
 DEAD = QueueSpec("dead")
 WORK = QueueSpec("work", max_length=4, ttl_s=10.0, delivery_limit=2, dead_letters="dead")

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.lru import ENTRY_BYTES, Lru
-from backend.cache.memory import MemoryCache
-from backend.cache.port import Cache
-from backend.cache.redis import RedisCache
-from tests import services
+from bench.support import services
+from roost.backend.cache.lru import ENTRY_BYTES, Lru
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.cache.port import Cache
+from roost.backend.cache.redis_cache import RedisCache
 from tests.backend.contract_cache import CacheContract, CacheEngine
 from tests.clock import ManualClock
 

@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from backend.broker import topology
-from backend.broker.port import QueueSpec
-from backend.broker.rabbitmq import RabbitBroker
-from backend.broker.rabbitmq_link import Link
-from backend.cache.redis import RedisCache
-from tests import clusters, services
-from tests.backend.contract_broker import Inbox, publish, until
+from bench.support import services
+from bench.support.waiting import until
+from roost.backend.broker import topology
+from roost.backend.broker.port import QueueSpec
+from roost.backend.broker.rabbitmq.amqp_connection import Link
+from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
+from roost.backend.cache.redis_cache import RedisCache
+from roost.wire.errors import Unavailable
+from tests import clusters
+from tests.backend.contract_broker import Inbox, publish
 from tests.backend.contract_cache import LONG_S, key
-from wire.errors import Unavailable
 
 TRIES = 8
 """With two hosts in random order, one try in two begins with the dead one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.hosts import each_host, names_hosts
+from roost.backend.host_lists import each_host, names_hosts
 
 
 @pytest.mark.parametrize(

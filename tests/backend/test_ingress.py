@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 
-from backend.broker.memory import MemoryBroker
-from backend.cache.memory import MemoryCache
-from backend.ingress.application import Ingress
-from backend.ingress.requests import IngressSettings
-from backend.kinds.registry import Kinds
-from backend.lock.client import LockClient
+from bench.support.steps_kind import Steps
+from roost.backend.broker.memory.memory_broker import MemoryBroker
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.client_protocol.application import Ingress
+from roost.backend.client_protocol.requests import IngressSettings
+from roost.backend.kinds.registry import Kinds
+from roost.backend.lock.client import LockClient
+from roost.wire.auth import NO_SECRET
+from roost.wire.tokens import Keyring
 from tests.gateway.harness import Client, House, TickClock
 from tests.gateway.idle import CROWD_COUNT, cost_of_a_crowd
-from tests.system.steps import Steps
-from wire.internal import NO_SECRET
-from wire.tokens import Keyring
 
 
 async def greet(client: Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.jobs import (
+from roost.backend.jobs import (
     EVENT_OF_OUTCOME,
     JOB_TABLE,
     LIVE_JOBS,
@@ -26,8 +26,8 @@ from backend.jobs import (
     request_ending,
     step,
 )
-from wire.errors import Misuse
-from wire.messages.outcome import Ending, Outcome
+from roost.wire.errors import Misuse
+from roost.wire.messages.outcome import Ending, Outcome
 
 Table = Mapping[Any, Mapping[Any, Any]]
 TABLES: list[tuple[Table, type[StrEnum], type[StrEnum]]] = [

@@ -7,8 +7,8 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.ingress.live import LiveRequest, LiveTable, Stage
-from gateway.api import Links, Peer
+from roost.backend.client_protocol.active_requests import LiveRequest, LiveTable, Stage
+from roost.gateway.api import Links, Peer
 
 ANN, BOB = b"a" * 16, b"b" * 16
 LINKS = cast(Links, None)

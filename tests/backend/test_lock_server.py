@@ -11,16 +11,25 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from backend.lock.client import LockClient
-from backend.lock.server import MAX_WAITING, TICK_S, LockServer
-from backend.store.port import Store
-from backend.store.sqlite import SqliteStore
+from roost.backend.lock.client import LockClient
+from roost.backend.lock.server import MAX_WAITING, TICK_S, LockServer
+from roost.backend.store.port import Store
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.auth import InternalSecret
+from roost.wire.codec import pack
+from roost.wire.errors import Unavailable
+from roost.wire.messages.lock import (
+    Acquire,
+    Acquired,
+    Answer,
+    Decision,
+    LeaseAnswer,
+    LeaseBeat,
+    ReadParts,
+    Verdict,
+)
 from tests.backend.contract_store import offer
 from tests.clock import ManualClock
-from wire.codec import pack
-from wire.errors import Unavailable
-from wire.internal import InternalSecret
-from wire.messages.lock import Acquire, Acquired, Answer, Decision, LeaseAnswer, LeaseBeat, ReadParts, Verdict
 
 SECRET = InternalSecret("s3cret")
 PATHS = ("/v1/decide", "/v1/beat", "/v1/part", "/v1/parts", "/v1/sweep")

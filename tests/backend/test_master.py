@@ -11,25 +11,22 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from backend.broker import topology
-from backend.broker.memory import MemoryBroker
-from backend.cache.memory import MemoryCache
-from backend.kinds.registry import Kinds
-from backend.lock.client import LockClient
-from backend.lock.server import LockServer
-from backend.master import driver
-from backend.master.driver import STUCK_S
-from backend.master.master import BEAT_S, Master, MasterSettings
-from backend.store.port import ALONE_FROM, LEASE_S
-from backend.store.sqlite import SqliteStore
-from tests.backend.contract_broker import Inbox
-from tests.clock import ManualClock
-from tests.system.cluster import until
-from tests.system.steps import Steps, StepsPlan, StepsSpec
-from wire.codec import pack
-from wire.errors import Misuse
-from wire.internal import NO_SECRET
-from wire.messages.lock import (
+from bench.support.steps_kind import Steps, StepsPlan, StepsSpec
+from roost.backend.broker import topology
+from roost.backend.broker.memory.memory_broker import MemoryBroker
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.registry import Kinds
+from roost.backend.lock.client import LockClient
+from roost.backend.lock.server import LockServer
+from roost.backend.master import job_runner as driver
+from roost.backend.master.job_runner import STUCK_S
+from roost.backend.master.master import BEAT_S, Master, MasterSettings
+from roost.backend.store.port import ALONE_FROM, LEASE_S
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.auth import NO_SECRET
+from roost.wire.codec import pack
+from roost.wire.errors import Misuse
+from roost.wire.messages.lock import (
     Acquire,
     Acquired,
     Answer,
@@ -43,8 +40,11 @@ from wire.messages.lock import (
     Verdict,
     read_offer,
 )
-from wire.messages.outcome import Outcome
-from wire.messages.work import Task, TaskResult, read_mail, read_task
+from roost.wire.messages.outcome import Outcome
+from roost.wire.messages.work import Task, TaskResult, read_mail, read_task
+from tests.backend.contract_broker import Inbox
+from tests.clock import ManualClock
+from tests.system.cluster import until
 
 ANN = b"a" * 16
 GATEWAY = "g1"

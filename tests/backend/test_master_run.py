@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.api import PlannedTask
-from backend.master.run import MOST_OUT, OVERDUE_FACTOR, JobRun
-from tests.system.steps import StepsPlan, StepsSpec
-from wire.messages.lock import Grant
-from wire.messages.outcome import Outcome
-from wire.messages.work import Task, TaskResult
+from bench.support.steps_kind import StepsPlan, StepsSpec
+from roost.backend.kinds.api import PlannedTask
+from roost.backend.master.job_run import MOST_OUT, OVERDUE_FACTOR, JobRun
+from roost.wire.messages.lock import Grant
+from roost.wire.messages.outcome import Outcome
+from roost.wire.messages.work import Task, TaskResult
 
 LEASE_S, TRUST_S = 6.0, 5.0
 DEADLINE_S = 5.0

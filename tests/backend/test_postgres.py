@@ -11,12 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from backend.store.port import LEASE_S, StoreLimits
-from backend.store.postgres.engine import PostgresStore
-from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
-from tests.backend.database import DatabaseClock, NewStore, clients, shared_url
-from wire.errors import BadInput, Unavailable
-from wire.messages.lock import (
+from roost.backend.store.port import LEASE_S, StoreLimits
+from roost.backend.store.postgres.postgres_store import PostgresStore
+from roost.wire.errors import BadInput, Unavailable
+from roost.wire.messages.lock import (
     Acknowledge,
     Acquire,
     Acquired,
@@ -35,7 +33,9 @@ from wire.messages.lock import (
     Verdict,
     Withdraw,
 )
-from wire.messages.outcome import Outcome
+from roost.wire.messages.outcome import Outcome
+from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
+from tests.backend.database import DatabaseClock, NewStore, clients, shared_url
 
 
 @pytest.fixture

@@ -11,17 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests import services
-from tests.backend.contract_broker import until
+from bench.support import services
+from bench.support.waiting import until
+from roost.wire.errors import Misuse, Unavailable
+from roost.wire.messages.lock import PutPart, RequestState, Sweep, Verdict
 from tests.backend.contract_store import BOB, Desk, offer
 from tests.backend.database import NewStore, clients
-from wire.errors import Misuse, Unavailable
-from wire.messages.lock import (
-    PutPart,
-    RequestState,
-    Sweep,
-    Verdict,
-)
 
 
 async def comes_back(work: Callable[[], Awaitable[Any]]) -> Any:

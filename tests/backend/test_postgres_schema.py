@@ -7,13 +7,11 @@ import asyncio
 import asyncpg
 import pytest
 
-from backend.store.port import StoreLimits
-from backend.store.postgres.schema import migrate, migrations
-from tests import services
-from tests.backend.contract_store import DONE, Desk, offer
-from tests.backend.database import NewStore
-from wire.errors import Misuse
-from wire.messages.lock import (
+from bench.support import services
+from roost.backend.store.port import StoreLimits
+from roost.backend.store.postgres.schema import migrate, migrations
+from roost.wire.errors import Misuse
+from roost.wire.messages.lock import (
     Acquire,
     Acquired,
     Attach,
@@ -24,6 +22,8 @@ from wire.messages.lock import (
     Verdict,
     Withdraw,
 )
+from tests.backend.contract_store import DONE, Desk, offer
+from tests.backend.database import NewStore
 
 
 async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_store: NewStore) -> None:

@@ -10,16 +10,17 @@ from collections.abc import AsyncIterator, Iterator
 import aio_pika
 import pytest
 
-from backend.broker import topology
-from backend.broker.port import QueueSpec
-from backend.broker.rabbitmq import RabbitBroker
-from backend.broker.rabbitmq_attachment import Attachment
-from backend.broker.rabbitmq_link import CLOSE_S
-from backend.broker.rabbitmq_publisher import BODY_BYTES, LEAVING_MAX, WINDOW
-from backend.broker.rabbitmq_queues import NO_DELIVERY_LIMIT, arguments, death_queue
-from tests import services
-from tests.backend.contract_broker import Inbox, publish, until, until_depth
-from wire.errors import Misuse, Unavailable
+from bench.support import services
+from bench.support.waiting import until
+from roost.backend.broker import topology
+from roost.backend.broker.port import QueueSpec
+from roost.backend.broker.rabbitmq.amqp_connection import CLOSE_S
+from roost.backend.broker.rabbitmq.channel import Attachment
+from roost.backend.broker.rabbitmq.publisher import BODY_BYTES, LEAVING_MAX, WINDOW
+from roost.backend.broker.rabbitmq.queue_arguments import NO_DELIVERY_LIMIT, arguments, death_queue
+from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
+from roost.wire.errors import Misuse, Unavailable
+from tests.backend.contract_broker import Inbox, publish, until_depth
 
 
 @pytest.fixture

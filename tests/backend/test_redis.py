@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from backend.cache.redis import PAUSE_S, PREFIX, VALUE_BYTES, RedisCache
-from tests import services
-from tests.backend.contract_broker import until
+from bench.support import services
+from bench.support.waiting import until
+from roost.backend.cache.redis_cache import PAUSE_S, PREFIX, VALUE_BYTES, RedisCache
 from tests.backend.contract_cache import LONG_S, key
 from tests.clock import ManualClock
 

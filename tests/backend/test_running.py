@@ -8,8 +8,8 @@ import threading
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from backend.worker.running import in_its_name, task_on
-from wire.messages.work import Task
+from roost.backend.worker.current_task import in_its_name, task_on
+from roost.wire.messages.work import Task
 
 T = TypeVar("T")
 TASK = Task(7, 1, 3, "steps", b"", "reply.m1", 5.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.worker.stillness import LOOK_S, Stillness
+from roost.backend.worker.stall_detector import LOOK_S, Stillness
 
 
 @pytest.mark.parametrize(("bound_s", "looks"), [(0.1, 1), (LOOK_S, 1), (1, 2), (1.2, 3), (10, 20)])

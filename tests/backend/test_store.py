@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from backend.store.port import Store, StoreLimits
-from backend.store.postgres.engine import PostgresStore
-from backend.store.sqlite import SqliteStore
-from backend.store.statements import load
+from roost.backend.store.port import Store, StoreLimits
+from roost.backend.store.postgres.postgres_store import PostgresStore
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.backend.store.statements import load
+from roost.wire.errors import DecodeError, Misuse, Unavailable
+from roost.wire.messages.lock import Sweep
 from tests.backend.contract_outages import OutageContract
 from tests.backend.contract_store import Desk, OpenStore, StoreContract, offer
 from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
-from wire.errors import DecodeError, Misuse, Unavailable
-from wire.messages.lock import Sweep
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -15,13 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from backend.jobs import TAKEN_ENDING
-from backend.store.port import LEASE_S, Store, StoreLimits
-from backend.store.postgres.engine import PostgresStore
-from backend.store.sqlite import SqliteStore
-from tests.backend.database import DatabaseClock, shared_url
-from tests.clock import ManualClock
-from wire.messages.lock import (
+from roost.backend.jobs import TAKEN_ENDING
+from roost.backend.store.port import LEASE_S, Store, StoreLimits
+from roost.backend.store.postgres.postgres_store import PostgresStore
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.messages.lock import (
     Acknowledge,
     Acquire,
     Acquired,
@@ -44,7 +42,9 @@ from wire.messages.lock import (
     Watcher,
     Withdraw,
 )
-from wire.messages.outcome import Ending, Outcome
+from roost.wire.messages.outcome import Ending, Outcome
+from tests.backend.database import DatabaseClock, shared_url
+from tests.clock import ManualClock
 
 T = TypeVar("T")
 Who = tuple[bytes, str]

@@ -11,11 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.ingress.requests import SWEEP_S
-from backend.ingress.sweeping import AGAIN_S, SPREAD, SPREAD_AGAIN, keep_sweeping, pause_s
-from backend.store.port import SWEPT_WITHIN_S
+from roost.backend.client_protocol.poll_schedule import (
+    AGAIN_S,
+    SPREAD,
+    SPREAD_AGAIN,
+    keep_sweeping,
+    pause_s,
+)
+from roost.backend.client_protocol.requests import SWEEP_S
+from roost.backend.store.port import SWEPT_WITHIN_S
+from roost.wire.errors import Unavailable
 from tests.clock import ManualClock
-from wire.errors import Unavailable
 
 LUCK = st.floats(0.0, 1.0)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backend.broker import topology
-from backend.broker.memory import MemoryBroker
-from backend.broker.port import QueueSpec
+from roost.backend.broker import topology
+from roost.backend.broker.memory.memory_broker import MemoryBroker
+from roost.backend.broker.port import QueueSpec
 from tests.backend.contract_broker import Inbox
 from tests.clock import ManualClock
 

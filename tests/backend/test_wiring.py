@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backend.broker.port import QueueSpec
-from backend.store.port import StoreLimits
-from backend.wiring import Engines, EngineUrls
-from tests import services
-from wire.errors import Misuse
-from wire.messages.lock import Attach, RequestState, Statuses, Withdraw
+from bench.support import services
+from roost.backend.broker.port import QueueSpec
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.store.port import StoreLimits
+from roost.wire.errors import Misuse
+from roost.wire.messages.lock import Attach, RequestState, Statuses, Withdraw
 
 
 def engines(**urls: str) -> Engines:

@@ -7,18 +7,25 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from backend.broker import topology
-from backend.broker.memory import MemoryBroker, MemoryConnection
-from backend.broker.port import Delivery
-from backend.cache.memory import MemoryCache
-from backend.kinds.api import RunnerTools
-from backend.kinds.registry import Kinds
-from backend.worker.worker import Worker, WorkerSettings
+from bench.support.steps_kind import Steps
+from roost.backend.broker import topology
+from roost.backend.broker.memory.memory_broker import MemoryBroker, MemoryConnection
+from roost.backend.broker.port import Delivery
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.api import RunnerTools
+from roost.backend.kinds.registry import Kinds
+from roost.backend.worker.worker import Worker, WorkerSettings
+from roost.wire.codec import pack
+from roost.wire.errors import Misuse
+from roost.wire.messages.work import (
+    CancelTasks,
+    Nudge,
+    Task,
+    TaskResult,
+    read_task,
+    read_task_result,
+)
 from tests.clock import ManualClock
-from tests.system.steps import Steps
-from wire.codec import pack
-from wire.errors import Misuse
-from wire.messages.work import CancelTasks, Nudge, Task, TaskResult, read_task, read_task_result
 
 REPLY = topology.reply("m1")
 

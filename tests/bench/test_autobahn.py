@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bench.autobahn import CASES, Found, judge
+from bench.compare.autobahn import CASES, Found, judge
 
 
 def results(group: str, count: int, **odd: tuple[str, str]) -> Found:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from bench.choosers import CHOOSERS, OURS
-from bench.storm import ASK_S, HELD_SHARE, ROOM, Scene, Storm, capacities
+from bench.compare.simulation import ASK_S, HELD_SHARE, ROOM, Scene, Storm, capacities
+from bench.compare.strategies import CHOOSERS, OURS
 
 
 @pytest.mark.parametrize("rule", CHOOSERS)

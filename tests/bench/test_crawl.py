@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from bench import processes
-from bench.crawl import ALONE, SCRAPY, TUNED, crawling, pages_of
+from bench.compare.crawl import ALONE, SCRAPY, TUNED, crawling, pages_of
+from bench.support import processes
 
 LINKS = {"index.html": "a.html b.html a.html#x", "a.html": "c.html b.html", "b.html": "none.html", "c.html": "a.html"}
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.farewells import NO_CODE, Farewells, largest_share
+from bench.support.clients.close_stats import NO_CODE, Farewells, largest_share
 
 
 def test_a_close_frame_is_counted_by_its_code_also_when_it_has_none() -> None:

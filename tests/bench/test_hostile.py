@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import gateways, processes
-from bench.attacker import Attacks, attack
-from bench.attacks import BEGUN, FLOOD, KINDS, RESET
-from bench.client import upgraded
-from bench.gateways import Gateway
-from bench.honest import Found, Honest
-from bench.hostile import judge
+from bench.load.attacker import Attacks, attack
+from bench.load.attacks import BEGUN, FLOOD, KINDS, RESET
+from bench.load.hostile import judge
 from bench.report import Report
+from bench.support import gateways, processes
+from bench.support.clients.client_bytes import upgraded
+from bench.support.clients.echo_clients import Found, Honest
+from bench.support.gateways import Gateway
 
 SHORT = ("--handshake-s", "0.5", "--max-message-s", "0.5", "--close-s", "0.5", "--max-outbox-age-s", "0.5")
 """Limits that are met soon."""
@@ -76,7 +76,9 @@ def test_an_attacker_that_nobody_listens_to_says_so_and_goes_on() -> None:
 
 
 def test_attackers_end_when_they_are_told_and_tell_what_they_did(gateway: Gateway) -> None:
-    with processes.running([sys.executable, "-m", "bench.attacker", str(gateway.port), "1 TiB header"]) as attacker:
+    with processes.running(
+        [sys.executable, "-m", "bench.load.attacker", str(gateway.port), "1 TiB header"]
+    ) as attacker:
         assert processes.said(attacker) == "ready"
         closed = Attacks.from_json(processes.tell(attacker, "end"))
         assert set(closed.counts) <= {BEGUN, "closed 1009"}

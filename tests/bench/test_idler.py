@@ -12,11 +12,11 @@ from random import Random
 
 import pytest
 
-from bench.client import CLOSE_KIND
-from bench.swarm.idler import Dismissed, Habits, Idler
-from bench.swarm.swarm import Swarm
-from gateway.frames import close_bytes, encode
-from wire import codes
+from bench.load.swarm.idler import Dismissed, Habits, Idler
+from bench.load.swarm.swarm import Swarm
+from bench.support.clients.client_bytes import CLOSE_KIND
+from roost.gateway.websocket.frames import close_bytes, encode
+from roost.wire import codes
 
 WELCOME = encode(
     '{"type":"welcome","session":"s.k.b.m","limits":{"message_bytes":65536,"live_requests":1,"retention_s":86400}}'

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench.__main__ import main
-from bench.farewells import Farewells
-from bench.leave import WINDOW_S, Leaving, judge, run
+from bench.load.leave import WINDOW_S, Leaving, judge, run
 from bench.report import Report
+from bench.support.clients.close_stats import Farewells
 
 TOLD_S = 100.0
 COUNT = 1000

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from bench.client import PING_KIND, TEXT_KIND, split
-from bench.swarm.line import Line, NoWay, ask, open_line, where
-from gateway.frames import encode, ping_bytes
-from wire.messages.registry import Choice
+from bench.load.swarm.client_connection import Line, NoWay, ask, open_line, where
+from bench.support.clients.client_bytes import PING_KIND, TEXT_KIND, split
+from roost.gateway.websocket.frames import encode, ping_bytes
+from roost.wire.messages.registry import Choice
 
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 ASSIGNED = (

@@ -9,14 +9,16 @@ import time
 
 import pytest
 
-from bench import crowds, gateways, processes, servers
-from bench.client import CLOSE_KIND, PING_KIND, TEXT_KIND, address, frames
-from bench.processes import Cpu
-from gateway.frames import close_bytes, encode, ping_bytes
+from bench.compare import servers
+from bench.support import gateways, processes
+from bench.support.clients import idle_processes
+from bench.support.clients.client_bytes import CLOSE_KIND, PING_KIND, TEXT_KIND, address, frames
+from bench.support.processes import Cpu
+from roost.gateway.websocket.frames import close_bytes, encode, ping_bytes
 
 
 def test_every_client_of_a_crowd_has_an_address_of_its_own() -> None:
-    numbers = [*range(70_000), *range(crowds.WARM_UP_FIRST, crowds.WARM_UP_FIRST + 1000)]
+    numbers = [*range(70_000), *range(idle_processes.WARM_UP_FIRST, idle_processes.WARM_UP_FIRST + 1000)]
     assert len({address(number) for number in numbers}) == len(numbers)
     assert address(0) == "127.1.0.0"
 
@@ -32,7 +34,7 @@ def test_frames_that_share_a_read_are_told_apart() -> None:
 def test_a_crowd_opens_hears_pings_and_leaves_without_losing_anybody() -> None:
     with (
         gateways.gateway(gateways.ECHO, "--ping-after-s", "0.2") as gateway,
-        crowds.throng(gateway.port, 300) as throng,
+        idle_processes.throng(gateway.port, 300) as throng,
     ):
         throng.open()
         assert gateway.metrics()["open_connections"] == 300
@@ -44,14 +46,14 @@ def test_a_crowd_opens_hears_pings_and_leaves_without_losing_anybody() -> None:
 
 
 def test_clients_that_say_hello_are_open_when_they_are_welcome() -> None:
-    with gateways.job_gateway() as gateway, crowds.one(gateway.port, 0, hello=True) as crowd:
+    with gateways.job_gateway() as gateway, idle_processes.one(gateway.port, 0, hello=True) as crowd:
         crowd.open(50)
         assert gateway.metrics()["messages_out_total"] == 50
         crowd.close()
 
 
 def test_a_crowd_over_tls_does_all_that_a_plain_one_does() -> None:
-    with servers.running(servers.OUR_TLS) as server, crowds.one(server.port, 0, tls=True) as crowd:
+    with servers.running(servers.OUR_TLS) as server, idle_processes.one(server.port, 0, tls=True) as crowd:
         assert server.gateway is not None
         crowd.open(120)
         assert server.gateway.metrics()["open_connections"] == 120
@@ -63,12 +65,15 @@ def test_a_crowd_over_tls_does_all_that_a_plain_one_does() -> None:
 
 
 def test_a_second_crowd_comes_from_addresses_that_the_first_did_not_use() -> None:
-    assert crowds.PROCESS_ADDRESSES >= 2 * crowds.CROWD_COUNT
-    assert crowds.ADDRESSES_EACH * len((*servers.ALL_OURS, *servers.PEERS)) <= crowds.WARM_UP_FIRST
+    assert idle_processes.PROCESS_ADDRESSES >= 2 * idle_processes.CROWD_COUNT
+    assert idle_processes.ADDRESSES_EACH * len((*servers.ALL_OURS, *servers.PEERS)) <= idle_processes.WARM_UP_FIRST
 
 
 def test_how_each_client_was_sent_away_is_counted() -> None:
-    with gateways.gateway(gateways.ECHO, "--drain-s", "0.5") as gateway, crowds.throng(gateway.port, 150) as throng:
+    with (
+        gateways.gateway(gateways.ECHO, "--drain-s", "0.5") as gateway,
+        idle_processes.throng(gateway.port, 150) as throng,
+    ):
         throng.open()
         since_s = time.monotonic()
         gateway.process.terminate()
@@ -83,7 +88,7 @@ def test_how_each_client_was_sent_away_is_counted() -> None:
 
 
 def test_clients_of_a_gateway_that_is_killed_hear_no_farewell() -> None:
-    with gateways.gateway() as gateway, crowds.throng(gateway.port, 50) as throng:
+    with gateways.gateway() as gateway, idle_processes.throng(gateway.port, 50) as throng:
         throng.open()
         gateway.process.kill()
         gateway.process.wait(timeout=30)
@@ -94,7 +99,7 @@ def test_clients_of_a_gateway_that_is_killed_hear_no_farewell() -> None:
 
 
 def test_a_connection_that_the_server_resets_is_counted_as_that() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, crowds.one(listener.getsockname()[1], 0) as crowd:
+    with socket.create_server(("127.0.0.1", 0)) as listener, idle_processes.one(listener.getsockname()[1], 0) as crowd:
         processes.order(crowd.process, "open 1")
         connection, _ = listener.accept()
         with connection:
@@ -109,7 +114,7 @@ def test_a_connection_that_the_server_resets_is_counted_as_that() -> None:
 
 
 def test_a_churn_opens_and_closes_as_many_as_it_says() -> None:
-    with gateways.gateway() as gateway, crowds.one(gateway.port, 0) as crowd:
+    with gateways.gateway() as gateway, idle_processes.one(gateway.port, 0) as crowd:
         crowd.churn(250)
         metrics = gateway.metrics()
         assert (metrics["opened_total"], metrics["open_connections"]) == (250, 0)
@@ -118,7 +123,7 @@ def test_a_churn_opens_and_closes_as_many_as_it_says() -> None:
 
 def test_the_load_counts_each_message_that_came_back() -> None:
     with gateways.gateway() as gateway:
-        command = [sys.executable, "-m", "bench.load", str(gateway.port), "10", "32"]
+        command = [sys.executable, "-m", "bench.support.clients.echo_load", str(gateway.port), "10", "32"]
         with processes.running(command) as load:
             assert processes.said(load) == "ready"
             counts = [int(processes.tell(load, "run 0.2").split()[0]) for _ in range(2)]

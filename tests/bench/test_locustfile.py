@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from roost.up import System
-from tests.services import free_port
+from bench.support.services import free_port
+from roost.allinone import System
 from tests.system.cluster import until
 from tests.system.conftest import steps as steps
 from tests.system.conftest import system as system
@@ -25,9 +25,9 @@ STEPS = {"job_kind": "steps", "job_spec": "{}"}
 
 @asynccontextmanager
 async def locust(*arguments: str, descriptors: int = 0) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run ``locust -f bench/locustfile.py ARGUMENTS``, perhaps with fewer descriptors."""
+    """Run ``locust -f bench/load/locustfile.py ARGUMENTS``, perhaps with fewer descriptors."""
     limit = f"ulimit -n {descriptors} && " if descriptors else ""
-    command = f'{limit}exec "$0" -m locust -f bench/locustfile.py --only-summary "$@"'
+    command = f'{limit}exec "$0" -m locust -f bench/load/locustfile.py --only-summary "$@"'
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "LOCUST_"))}
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", command, sys.executable, *arguments),

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import processes
+from bench.support import processes
 
 MIB = 1 << 20
 SLACK_BYTES = MIB

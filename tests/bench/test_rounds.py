@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.rounds import medians, take_turns
+from bench.support.rounds import medians, take_turns
 
 
 def test_rounds_take_turns_so_that_moods_of_the_machine_hit_all_alike() -> None:

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from bench.rush import clustered
-from bench.seekers import Seekers
+from bench.load.rush import clustered
+from bench.support.clients.discovery_clients import Seekers
 
 DEADLINE_S = 60.0
 

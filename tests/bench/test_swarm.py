@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.swarm.course import Course, Phase, Plan
-from bench.swarm.swarm import EVERYBODY, Swarm
-from bench.swarm.tally import Tally
+from bench.load.swarm.counters import Tally
+from bench.load.swarm.phases import Course, Phase, Plan
+from bench.load.swarm.swarm import EVERYBODY, Swarm
 
 NO_LOSS = "no connection ended by itself (storm and outage aside)"
 USERS = 300

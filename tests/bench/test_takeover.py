@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from bench.takeover import Takeover, quantile
+from bench.load.takeover import Takeover, quantile
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from argparse import Namespace
 import pytest
 
 from bench.__main__ import main
-from bench.swarm.deployment import PER_GATEWAY, gateways_for
-from bench.users import run
+from bench.load.swarm.deployment import PER_GATEWAY, gateways_for
+from bench.load.users import run
 
 USERS = 200
 

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import wire
 from bench.__main__ import main
-from bench.formats.samples import samples
+from bench.compare import wire
+from bench.compare.formats.samples import samples
 
 FORMATS = wire.formats()
 

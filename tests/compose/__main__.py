@@ -19,7 +19,7 @@ from pathlib import Path
 
 import typer
 
-from tests import services
+from bench.support import services
 from tests.compose import pages
 from tests.compose.crowd import Crowd, Wrong, check, host, width
 from tests.compose.engine import EngineProblem, Project, find_compose, run

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import roost
-from roost.client import Client
+from roost.client.client import Client
 from tests.compose import pages
 
 CONNECT_WITHIN_S = 60.0

@@ -8,7 +8,7 @@ import resource
 import secrets
 from pathlib import Path
 
-from tests import services
+from bench.support import services
 from tests.compose import crowd, pages
 from tests.compose.engine import ROOT
 

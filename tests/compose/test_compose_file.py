@@ -11,13 +11,13 @@ import pytest
 import typer.main
 import yaml
 
-from backend.store.port import StoreLimits
-from backend.wiring import Engines, EngineUrls
-from roost.commands import app
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.store.port import StoreLimits
+from roost.cli.commands import app
+from roost.wire.auth import InternalSecret
+from roost.wire.guards import refuse_exposed, refuse_unapplied
+from roost.wire.tokens import Keyring
 from tests.compose import overlay
-from wire.guards import refuse_exposed, refuse_unapplied
-from wire.internal import InternalSecret
-from wire.tokens import Keyring
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

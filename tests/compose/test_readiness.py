@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests import services
+from bench.support import services
+from bench.support.components import part
+from roost.wire.service import AdminHttp
 from tests.compose.engine import ROOT
-from tests.system.parts import part
-from wire.service import AdminHttp
 
 CHECK = ROOT / "deploy/roost-ready"
 

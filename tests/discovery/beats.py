@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wire.messages.registry import Beat, ComponentKind
+from roost.wire.messages.registry import Beat, ComponentKind
 
 
 def make_beat(name: str = "g1", sequence: int = 1, load: int = 0, capacity: int = 100, **more: Any) -> Beat:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from discovery.server import Discovery
-from wire.internal import AdminToken, InternalSecret
-from wire.tokens import Keyring
+from roost.discovery.server import Discovery
+from roost.wire.auth import AdminToken, InternalSecret
+from roost.wire.tokens import Keyring
 
 SECRET = InternalSecret("a shared secret of these tests")
 ADMIN = AdminToken("an operator's token of these tests")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from discovery.balance import (
+from roost.discovery.core.balance import (
     RECEIVED_PER_S,
     SETTLE_S,
     START_COUNT,
@@ -20,8 +20,8 @@ from discovery.balance import (
     in_time,
     rooms,
 )
-from discovery.component import Component
-from discovery.table import Table
+from roost.discovery.core.component import Component
+from roost.discovery.core.table import Table
 from tests.discovery.beats import make_beat
 
 NONE: frozenset[tuple[str, str]] = frozenset()

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.callers import LONGEST_S, MAX_REMEMBERED, CallerLimits, Callers
-from discovery.server import Discovery
-from discovery.table import TICKET_S, Table
+from roost.discovery.core.client_tickets import LONGEST_S, MAX_REMEMBERED, CallerLimits, Callers
+from roost.discovery.core.table import TICKET_S, Table
+from roost.discovery.server import Discovery
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.errors import Misuse
+from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
 from tests.discovery.conftest import SECRET
 from tests.discovery.test_server import send
-from wire.clock import SYSTEM_CLOCK
-from wire.errors import Misuse
-from wire.tokens import Keyring
 
 
 def test_loopback_is_not_counted_unless_it_is_asked_for() -> None:

@@ -3,7 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.crowd import LEAST_BEST_RATE, LONGEST_S, SLOWEST_RATE, WINDOW_S, Crowd, Want
+from roost.discovery.core.retry_after import (
+    LEAST_BEST_RATE,
+    LONGEST_S,
+    SLOWEST_RATE,
+    WINDOW_S,
+    Crowd,
+    Want,
+)
 
 
 def test_the_first_one_turned_away_comes_back_soon() -> None:

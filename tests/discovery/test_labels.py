@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from discovery.labels import MAX_LABELS, read_labels
-from wire.errors import Misuse
+from roost.discovery.core.labels import MAX_LABELS, read_labels
+from roost.wire.errors import Misuse
 
 
 def test_labels_are_names_and_values() -> None:

@@ -8,15 +8,15 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from discovery.registrar import Registrar, Vitals
-from discovery.server import Discovery
+from roost.discovery.registrar import Registrar, Vitals
+from roost.discovery.server import Discovery
+from roost.wire.codec import pack
+from roost.wire.messages.moving import MAX_PLACES, ReservePlaces, read_places
+from roost.wire.messages.registry import ComponentKind
+from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
 from tests.discovery.conftest import ADMIN, SECRET
 from tests.discovery.test_server import get_json, send
-from wire.codec import pack
-from wire.messages.moves import MAX_PLACES, ReservePlaces, read_places
-from wire.messages.registry import ComponentKind
-from wire.tokens import Keyring
 
 
 def make_registrar(url: str, *more: str, zone: str = "") -> Registrar:

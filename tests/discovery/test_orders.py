@@ -8,15 +8,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from discovery.registrar import Registrar, Vitals
-from discovery.server import Discovery
+from roost.discovery.registrar import Registrar, Vitals
+from roost.discovery.server import Discovery
+from roost.wire.messages.moving import Directions
+from roost.wire.messages.registry import ComponentKind
+from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
 from tests.discovery.conftest import ADMIN, SECRET
 from tests.discovery.test_registrar import INTERVAL_S, until, until_listed
 from tests.discovery.test_server import send
-from wire.messages.moves import Directions
-from wire.messages.registry import ComponentKind
-from wire.tokens import Keyring
 
 
 async def order(

@@ -10,13 +10,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from discovery.registrar import Registrar, Vitals
-from discovery.server import Discovery
+from roost.discovery.registrar import Registrar, Vitals
+from roost.discovery.server import Discovery
+from roost.wire.auth import InternalSecret
+from roost.wire.codec import pack
+from roost.wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat
+from roost.wire.tokens import Keyring
 from tests.discovery.conftest import SECRET
-from wire.codec import pack
-from wire.internal import InternalSecret
-from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat
-from wire.tokens import Keyring
 
 INTERVAL_S = 0.05
 
@@ -107,7 +107,7 @@ async def test_discovery_restarted_is_whole_again_after_one_beat(
     (component,) = await until_listed(discovery.url, bool)
     assert (component["address"], component["load"]) == ("ws://h:1", 4)
     await registrar.stop()
-    said = [record.getMessage() for record in caplog.records if record.name == "discovery.registrar"]
+    said = [record.getMessage() for record in caplog.records if record.name == "roost.discovery.registrar"]
     assert said == ["discovery lost", "discovery is back"]
 
 

@@ -11,15 +11,21 @@ from typing import Any
 import aiohttp
 import pytest
 
-from discovery.beats import MAX_BEAT_BYTES
-from discovery.server import YOUNG_BEATS, Discovery
-from discovery.table import INTERVAL_S
+from roost.discovery.core.table import INTERVAL_S
+from roost.discovery.heartbeats import MAX_BEAT_BYTES
+from roost.discovery.server import YOUNG_BEATS, Discovery
+from roost.wire.codec import pack
+from roost.wire.messages.registry import (
+    Beat,
+    BeatAnswer,
+    ComponentKind,
+    read_assignment,
+    read_beat_answer,
+)
+from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
 from tests.discovery.conftest import SECRET
 from tests.gateway.harness import TickClock
-from wire.codec import pack
-from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_assignment, read_beat_answer
-from wire.tokens import Keyring
 
 
 async def send(http: aiohttp.ClientSession, beat: Beat) -> BeatAnswer:
@@ -184,7 +190,7 @@ async def test_a_figure_that_json_cannot_hold_does_not_break_the_list(http: aioh
 async def test_a_connection_that_asks_nothing_is_closed_and_one_that_asked_may_stay(
     discovery: Discovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("discovery.doorway.HEAD_S", 0.0)
+    monkeypatch.setattr("roost.discovery.connection_limiter.HEAD_S", 0.0)
     port = int(discovery.url.rpartition(":")[2])
     silent, slow, steady = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
     async with asyncio.timeout(10):
@@ -200,8 +206,8 @@ async def test_a_connection_that_asks_nothing_is_closed_and_one_that_asked_may_s
 async def test_whoever_asks_is_answered_although_more_connect_than_may_and_say_nothing(
     discovery: Discovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("discovery.doorway.MAX_SILENT", 4)
-    monkeypatch.setattr("discovery.doorway.SILENT_S", 0.0)
+    monkeypatch.setattr("roost.discovery.connection_limiter.MAX_SILENT", 4)
+    monkeypatch.setattr("roost.discovery.connection_limiter.SILENT_S", 0.0)
     port = int(discovery.url.rpartition(":")[2])
     steady = await asyncio.open_connection("127.0.0.1", port)
     await health(*steady)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.share import MAX_ECHO, WINDOW_S, Share
+from roost.discovery.core.replica_share import MAX_ECHO, WINDOW_S, Share
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 5])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.component import RAMP_S, STRAINED_LAG_MS
-from discovery.table import MAX_COMPONENTS, MISSED_BEATS, TICKET_S, Component, Table
+from roost.discovery.core.component import RAMP_S, STRAINED_LAG_MS
+from roost.discovery.core.table import MAX_COMPONENTS, MISSED_BEATS, TICKET_S, Component, Table
+from roost.wire.messages.registry import ComponentKind
 from tests.discovery.beats import make_beat
-from wire.messages.registry import ComponentKind
 
 LONG_AGO = -1000.0
 """Born so long ago that the table is no longer blind."""

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from discovery.component import LAG_WEIGHT, STRAINED_LAG_MS
-from discovery.table import INTERVAL_S, MISSED_BEATS, TICKET_S, Table
+from roost.discovery.core.component import LAG_WEIGHT, STRAINED_LAG_MS
+from roost.discovery.core.table import INTERVAL_S, MISSED_BEATS, TICKET_S, Table
 from tests.discovery.beats import make_beat
 
 ADDRESSES = ["ws://a", "ws://b", "ws://c"]

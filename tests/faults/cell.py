@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from tests.faults import audit
-from tests.faults.lane import Lane, go_on
+from bench.support import audit
+from bench.support.components import Process
+from bench.support.lane import Lane, go_on
+from roost.wire.messages.client import Accepted, Level
 from tests.faults.matrix import PARTS, Action, Cell
 from tests.faults.witness import Witness
-from tests.system.parts import Process
-from wire.messages.client import Accepted, Level
 
 REACHED_WITHIN_S = 60.0
 ENDED_WITHIN_S = 120.0

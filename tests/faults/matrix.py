@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatch
 
-from wire.failpoints import Point
+from roost.wire.failpoints import Point
 
 PARTS = ("gateway", "master", "worker", "lock")
 ENGINES = ("rabbitmq", "postgres", "redis")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests import services
+from bench.support import services
+from bench.support.lane import Engines, Lane
 from tests.faults.cell import Broken, Trial
-from tests.faults.lane import Engines, Lane
 from tests.faults.matrix import ENGINES, Cell
 
 CELLS_OF_A_LANE = 20

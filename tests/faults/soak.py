@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from tests import services
-from tests.faults import audit
-from tests.faults.lane import Engines, Lane
+from bench.support import audit, services
+from bench.support.components import Process
+from bench.support.lane import Engines, Lane
+from roost.wire.messages.client import Accepted
 from tests.faults.witness import Witness
-from tests.system.parts import Process
-from wire.messages.client import Accepted
 
 COUNTS = {"discovery": 2, "lock": 2, "master": 3, "worker": 3, "gateway": 3}
 PART_EVERY_S = 2.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from roost.wire.failpoints import Point
 from tests.faults.matrix import PARTS, Cell, cells
 from tests.faults.run import Verdict
-from wire.failpoints import Point
 
 HELD, FAILED, NOT_RUN, NONE = "held", "FAILED", ".", ""
 

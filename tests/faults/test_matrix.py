@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from roost.effects import Answer, Ended
+from bench.support.audit import Account
+from roost.client.effects import Answer, Ended
 from roost.errors import Overloaded
-from tests.faults.audit import Account
+from roost.wire.codec import to_json
+from roost.wire.failpoints import Point
+from roost.wire.messages.client import Accepted, Result
+from roost.wire.messages.outcome import Outcome
 from tests.faults.matrix import ENGINES, PARTS, Action, Cell, cells, pick
 from tests.faults.run import Verdict
 from tests.faults.table import table
 from tests.faults.witness import Witness, levels_of
-from wire.codec import to_json
-from wire.failpoints import Point
-from wire.messages.client import Accepted, Result
-from wire.messages.outcome import Outcome
 
 SPEC = {"levels": 2, "width": 2, "bytes": 3}
 

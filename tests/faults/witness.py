@@ -12,16 +12,16 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from roost.connection import Connection
-from roost.effects import Answer, Ended, News, Welcomed
-from roost.route import Link, Route
-from roost.session import Session
-from wire.clock import SYSTEM_CLOCK
-from wire.codec import to_json
-from wire.errors import RoostError
-from wire.messages.client import Accepted, FromGateway, Result
-from wire.messages.outcome import Outcome
-from wire.messages.registry import Choice
+from roost.client.connection import Connection
+from roost.client.effects import Answer, Ended, News, Welcomed
+from roost.client.route import Link, Route
+from roost.client.session import Session
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.codec import to_json
+from roost.wire.errors import RoostError
+from roost.wire.messages.client import Accepted, FromGateway, Result
+from roost.wire.messages.outcome import Outcome
+from roost.wire.messages.registry import Choice
 
 
 class Tap(Link):

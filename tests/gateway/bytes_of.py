@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from gateway.frames import Event, Kind, unmask
+from roost.gateway.websocket.frames import Event, Kind, unmask
 
 MASK = b"\x12\xf4\x9c\x01"
 

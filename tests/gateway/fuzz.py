@@ -11,11 +11,11 @@ import argparse
 import random
 import sys
 
-from gateway.api import Application, Message, Peer
-from gateway.settings import Settings
+from roost.gateway.api import Application, Message, Peer
+from roost.gateway.settings import Settings
+from roost.wire.codes import NORMAL
 from tests.gateway.bytes_of import close, frame, text
 from tests.gateway.lone import Lone
-from wire.codes import NORMAL
 
 REQUEST = (
     b"GET /?ticket=a HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"

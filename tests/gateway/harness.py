@@ -15,10 +15,10 @@ from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.events import Request as UpgradeRequest
 
-from gateway.api import Application, Gateway, Message, Peer, Refusal, Request
-from gateway.server import Server
-from gateway.settings import Settings
-from gateway.wheel import TICK_S
+from roost.gateway.api import Application, Gateway, Message, Peer, Refusal, Request
+from roost.gateway.connections.wheel import TICK_S
+from roost.gateway.server import Server
+from roost.gateway.settings import Settings
 
 PATIENCE_S = 10.0
 """A test that waits longer than this has failed."""

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway.server import Server
+from roost.gateway.server import Server
 from tests.gateway.harness import Client
 
 WARM_COUNT = 300

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import socket
 
-from gateway.api import Application
-from gateway.counters import Counters
-from gateway.door import Door
-from gateway.links import Links
-from gateway.poller import READ, Poller
-from gateway.settings import Settings
-from gateway.slots import FREE
-from gateway.talk import Talk
-from gateway.tickets import TicketBooth
-from gateway.transport import Plain, Transport
-from wire.clock import SYSTEM_CLOCK
+from roost.gateway.admission.handshake_handler import Door
+from roost.gateway.admission.tickets import TicketBooth
+from roost.gateway.api import Application
+from roost.gateway.connections.counters import Counters
+from roost.gateway.connections.slots import FREE
+from roost.gateway.io.poller import READ, Poller
+from roost.gateway.io.reader import Talk
+from roost.gateway.io.transport import Plain, Transport
+from roost.gateway.io.writer import Links
+from roost.gateway.settings import Settings
+from roost.wire.clock import SYSTEM_CLOCK
 
 
 class Lone:

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission import AddressCounts, Addresses, Origins, Rate
-from gateway.proxy import MAX_BYTES, SIGNATURE, BadProxyHeader, read_header
-from gateway.settings import Settings
-from gateway.wheel import TICK_S
+from roost.gateway.admission.limits import AddressCounts, Addresses, Origins
+from roost.gateway.admission.proxy_protocol import MAX_BYTES, SIGNATURE, BadProxyHeader, read_header
+from roost.gateway.connections.rate import Rate
+from roost.gateway.connections.wheel import TICK_S
+from roost.gateway.settings import Settings
+from roost.wire.client_address import Proxies
+from roost.wire.errors import Misuse
 from tests.gateway.bytes_of import frame, text
 from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
 from tests.gateway.test_server import refusal_of
-from wire.addresses import Proxies
-from wire.errors import Misuse
 
 
 @given(st.lists(st.integers(0, 400), max_size=120), st.integers(1, 20), st.integers(1, 5))

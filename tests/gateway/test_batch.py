@@ -16,11 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import _batch
-from gateway.batch import MAX_READ_BYTES, Found, ReadMessages, WriteFrames, read_messages_by, write_frames_by
-from gateway.frames import Parser, is_empty_pong, single
-from gateway.poller import READ, WRITE
-from gateway.slots import GONE, OPEN, STATES
+from roost.gateway.connections.slots import GONE, OPEN, STATES
+from roost.gateway.io import _batch
+from roost.gateway.io.batch import (
+    MAX_READ_BYTES,
+    Found,
+    ReadMessages,
+    WriteFrames,
+    read_messages_by,
+    write_frames_by,
+)
+from roost.gateway.io.poller import READ, WRITE
+from roost.gateway.websocket.frames import Parser, is_empty_pong, single
 from tests.gateway.bytes_of import close, frame, text
 
 NOW = 7
@@ -289,7 +296,9 @@ def test_compiled_nothing_is_kept(stack: ExitStack) -> None:
 
 @pytest.mark.parametrize(("value", "is_compiled"), [("", True), ("1", False)])
 def test_the_gateway_uses_the_compiled_ones_unless_told_not_to(value: str, is_compiled: bool) -> None:
-    code = "from gateway.transport import Plain, batch; print(Plain.read_messages is batch._batch.read_messages)"
+    code = (
+        "from roost.gateway.io.transport import Plain, batch; print(Plain.read_messages is batch._batch.read_messages)"
+    )
     environment = {**os.environ, "ROOST_NO_EXTENSIONS": value}
     said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (said.stdout.strip() == "True") == is_compiled

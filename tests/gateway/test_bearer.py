@@ -7,12 +7,12 @@ from typing import Any
 import jwt
 import pytest
 
-from gateway.api import Refusal
-from gateway.bearer import Bearer
+from roost.gateway.admission.jwt import Bearer
+from roost.gateway.api import Refusal
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.errors import Misuse
 from tests.gateway.harness import House, Recorder, TickClock
 from tests.gateway.test_server import refusal_of
-from wire.clock import SYSTEM_CLOCK
-from wire.errors import Misuse
 
 KEY = "a shared secret of more than 32 bytes, for tests"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cells import Cells
+from roost.gateway.connections.columns import Cells
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.one_of(st.none(), st.binary(min_size=3, max_size=3)))))

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batch import ReadMessages
-from gateway.deflate import MAX_FINAL_BLOCKS
-from gateway.examples.echo import Echo
-from gateway.frames import Event, Kind, close_bytes, encode, pong_bytes
-from gateway.settings import Settings
-from gateway.transport import Plain
+from roost.gateway.examples.echo import Echo
+from roost.gateway.io.batch import ReadMessages
+from roost.gateway.io.transport import Plain
+from roost.gateway.settings import Settings
+from roost.gateway.websocket.deflate import MAX_FINAL_BLOCKS
+from roost.gateway.websocket.frames import Event, Kind, close_bytes, encode, pong_bytes
 from tests.gateway.bytes_of import close, conversations, cut, deflated, frame, in_fragments
 from tests.gateway.fuzz import REQUEST
 from tests.gateway.lone import Lone

@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from gateway.deflate import agree
+from roost.gateway.websocket.deflate import agree
 from tests.gateway.bytes_of import cut, deflated, frame, in_fragments
 from tests.gateway.harness import PATIENCE_S
 from tests.gateway.test_process import running

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from wsproto.events import Ping
 
-from gateway.deadlines import TIDY_S
-from gateway.server import Server
-from gateway.wheel import TICK_S
+from roost.gateway.connections.wheel import TICK_S
+from roost.gateway.deadlines import TIDY_S
+from roost.gateway.server import Server
+from roost.wire.codes import IDLE, NO_PONG, SLOW
 from tests.gateway.bytes_of import text
 from tests.gateway.harness import Client, House, Recorder, TickClock, pass_time, until
-from wire.codes import IDLE, NO_PONG, SLOW
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from wsproto.events import BytesMessage, TextMessage
 from wsproto.events import Request as UpgradeRequest
 from wsproto.extensions import PerMessageDeflate
 
-from gateway.deflate import Deflater, agree, inflate
-from gateway.frames import Kind, Parser, encode_deflated, plain
+from roost.gateway.websocket.deflate import Deflater, agree, inflate
+from roost.gateway.websocket.frames import Kind, Parser, encode_deflated, plain
 from tests.gateway.bytes_of import cut, frame
 from tests.gateway.harness import House
 from tests.gateway.test_frames import codes_only, receive

@@ -8,11 +8,11 @@ import time
 import pytest
 from wsproto.events import CloseConnection
 
-from gateway.api import Peer, Place
+from roost.gateway.api import Peer, Place
+from roost.wire.clock import SystemClock
+from roost.wire.messages import moving as wire
 from tests.gateway.bytes_of import frame
 from tests.gateway.harness import House, Recorder, until
-from wire.clock import SystemClock
-from wire.messages import moves as wire
 
 
 class Guide(Recorder):

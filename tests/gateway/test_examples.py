@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.examples.broadcast import Broadcast
-from gateway.examples.chat import Chat
-from gateway.examples.echo import Echo
+from roost.gateway.examples.broadcast import Broadcast
+from roost.gateway.examples.chat import Chat
+from roost.gateway.examples.echo import Echo
 from tests.gateway.harness import House, until
 from tests.gateway.test_server import refusal_of
 

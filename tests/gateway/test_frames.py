@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from gateway import frames
-from gateway.frames import Event, Kind, Parser, is_empty_pong, plain, single
+from roost.gateway.websocket import frames
+from roost.gateway.websocket.frames import Event, Kind, Parser, is_empty_pong, plain, single
+from roost.wire.codes import Close
 from tests.gateway.bytes_of import MASK, close, frame, odd_frames, split_streams, text, whole_messages
-from wire.codes import Close
 
 MAX_BYTES, MAX_FRAGMENTS = 10_000, 100
 

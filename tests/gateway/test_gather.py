@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from wsproto.events import BytesMessage, CloseConnection
 
-from gateway.api import Message, Peer
-from gateway.batch import Frames, Written
-from gateway.frames import encode
-from gateway.poller import READ
+from roost.gateway.api import Message, Peer
+from roost.gateway.io.batch import Frames, Written
+from roost.gateway.io.poller import READ
+from roost.gateway.websocket.frames import encode
+from roost.wire.codes import APPLICATION_ERROR, NORMAL, SLOW
 from tests.gateway.bytes_of import frame, text
 from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
-from wire.codes import APPLICATION_ERROR, NORMAL, SLOW
 
 
 class Answering(Recorder):

@@ -10,9 +10,9 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 from wsproto.events import Request as UpgradeRequest
 
-from gateway import _head
-from gateway.api import Refusal
-from gateway.handshake import (
+from roost.gateway.api import Refusal
+from roost.gateway.websocket import _head
+from roost.gateway.websocket.handshake import (
     Opening,
     accept_bytes,
     choose_subprotocol,

@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from gateway.server import Server
+from roost.gateway.server import Server
+from roost.wire.codes import POLICY
 from tests.gateway.bytes_of import MASK, frame
 from tests.gateway.harness import Client, House, Recorder, TickClock, pass_time, until
-from wire.codes import POLICY
 
 HONEST_COUNT = 20
 

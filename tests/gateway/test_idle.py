@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.api import Application, Message, Peer
-from gateway.examples.echo import Echo
+from roost.gateway.api import Application, Message, Peer
+from roost.gateway.examples.echo import Echo
 from tests.gateway.harness import Client, House, TickClock
 from tests.gateway.idle import CROWD_COUNT, cost_of_a_crowd
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.keepalive import Asked, Rhythm, Verdict, calm, judge
-from gateway.slots import OPEN, STATES
+from roost.gateway.connections.keepalive import Asked, Rhythm, Verdict, calm, judge
+from roost.gateway.connections.slots import OPEN, STATES
 
 PING, PONG, IDLE = 250, 100, 18_000
 RHYTHM = Rhythm(ping=PING, pong=PONG, idle=IDLE)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.kernel import read_setting, shortages, warn
+from roost.gateway.process.kernel import read_setting, shortages, warn
 
 
 def test_only_what_is_too_small_is_named() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
+from roost.gateway.process.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
 from tests.gateway.harness import House
 
 KIB, GIB = 1024, 1024**3
@@ -55,8 +55,8 @@ async def test_a_gateway_reports_no_more_room_than_it_has_memory_for(
     server = await house.serve(max_connections=100)
     await house.open(server)
     assert server.vitals().capacity == 100
-    monkeypatch.setattr("gateway.server.spare_bytes", lambda: 10 * CONNECTION_BYTES + 1)
+    monkeypatch.setattr("roost.gateway.server.spare_bytes", lambda: 10 * CONNECTION_BYTES + 1)
     assert (server.vitals().capacity, server.capacity) == (11, 100)
-    monkeypatch.setattr("gateway.server.spare_bytes", lambda: 0)
+    monkeypatch.setattr("roost.gateway.server.spare_bytes", lambda: 0)
     assert server.vitals().capacity == server.connections == 1
     assert TLS_BYTES > CONNECTION_BYTES

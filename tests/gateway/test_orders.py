@@ -7,11 +7,11 @@ import asyncio
 import aiohttp
 from wsproto.events import CloseConnection
 
-from gateway.server import Server
+from roost.gateway.server import Server
+from roost.wire.messages.moving import Directions
 from tests.gateway.harness import Client, House, Recorder, until
 from tests.gateway.test_drain import Elsewhere, Guide
 from tests.gateway.test_server import refusal_of
-from wire.messages.moves import Directions
 
 FAST = 1e6
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.outbox import Outbox
+from roost.gateway.io.outbox import Outbox
 
 PIECES = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=8)
 

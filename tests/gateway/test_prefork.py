@@ -10,11 +10,11 @@ import sys
 
 import aiohttp
 
-from gateway.prefork import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Child
+from bench.support.ports import free_port
+from roost.gateway.process.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Child
 from tests.gateway.harness import PATIENCE_S
-from tests.ports import free_port
 
-ECHO = ("--app", "gateway.examples.echo:Echo", "--no-discovery")
+ECHO = ("--app", "roost.gateway.examples.echo:Echo", "--no-discovery")
 
 
 def test_a_child_that_keeps_dying_waits_longer_each_time_and_a_steady_one_does_not() -> None:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.tokens import Keyring, Ticket
 from tests.gateway.harness import PATIENCE_S
-from wire.clock import SYSTEM_CLOCK
-from wire.tokens import Keyring, Ticket
 
-ECHO = ("--app", "gateway.examples.echo:Echo", "--port", "0", "--no-discovery")
+ECHO = ("--app", "roost.gateway.examples.echo:Echo", "--port", "0", "--no-discovery")
 UPGRADE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -154,8 +154,11 @@ async def test_options_come_from_variables_too_and_options_win() -> None:
     ("arguments", "complaint"),
     [
         (["--port", "0", "--no-discovery"], "say which application to run"),
-        (["--app", "gateway.examples.echo:Echo"], "say where discovery is"),
-        (["--app", "gateway.examples.echo:Nothing", "--no-discovery"], "no application gateway.examples.echo:Nothing"),
+        (["--app", "roost.gateway.examples.echo:Echo"], "say where discovery is"),
+        (
+            ["--app", "roost.gateway.examples.echo:Nothing", "--no-discovery"],
+            "no application roost.gateway.examples.echo:Nothing",
+        ),
         (["--app", "nowhere", "--no-discovery"], "no application nowhere"),
         ([*ECHO, "--max-message-bytes", "many"], "invalid int value"),
         ([*ECHO, "--ping-after-s", "-1"], "ping_after_s is -1.0: it must not be negative"),
@@ -193,5 +196,11 @@ async def test_help_teaches() -> None:
     )
     async with asyncio.timeout(PATIENCE_S):
         text, _ = await process.communicate()
-    for word in ("--max-message-bytes", "--ping-after-s", "gateway.examples.echo:Echo", "ROOST_PING_AFTER_S", "1012"):
+    for word in (
+        "--max-message-bytes",
+        "--ping-after-s",
+        "roost.gateway.examples.echo:Echo",
+        "ROOST_PING_AFTER_S",
+        "1012",
+    ):
         assert word in text.decode()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.processes import port_of, public_url_of, settings_of
-from gateway.settings import Settings
+from roost.gateway.process.per_process import port_of, public_url_of, settings_of
+from roost.gateway.settings import Settings
 
 
 def test_ports_and_public_urls_are_counted_up_alike() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import aiohttp
 
-from discovery.registrar import Registrar
-from discovery.server import Discovery
+from roost.discovery.registrar import Registrar
+from roost.discovery.server import Discovery
+from roost.wire.messages.registry import ComponentKind
+from roost.wire.tokens import Keyring
 from tests.gateway.harness import House, until
 from tests.gateway.test_process import running
-from wire.messages.registry import ComponentKind
-from wire.tokens import Keyring
 
 
 async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(house: House) -> None:

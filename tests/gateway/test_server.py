@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import pytest
 from wsproto.events import CloseConnection, Pong
 
-from gateway.api import Peer, Refusal, Request
-from gateway.talk import Talk
+from roost.gateway.api import Peer, Refusal, Request
+from roost.gateway.io.reader import Talk
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.codes import APPLICATION_ERROR, NORMAL, REPLACED
+from roost.wire.tokens import Keyring, Ticket
 from tests.gateway.bytes_of import close, frame, text
 from tests.gateway.harness import Client, House, Recorder, until
-from wire.clock import SYSTEM_CLOCK
-from wire.codes import APPLICATION_ERROR, NORMAL, REPLACED
-from wire.tokens import Keyring, Ticket
 
 
 async def test_messages_go_both_ways(house: House) -> None:
@@ -332,7 +332,7 @@ async def test_a_full_gateway_says_so_and_when_to_come_back(house: House) -> Non
 async def test_descriptors_that_run_out_stop_accepting_and_nothing_else(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wire.listener.PAUSE_S", 0.05)
+    monkeypatch.setattr("roost.wire.listener.PAUSE_S", 0.05)
     server = await house.serve()
     client, late = await house.open(server), house.spare()
     with no_more_descriptors():

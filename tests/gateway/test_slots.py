@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from gateway.slots import FREE, GREETING, MAX_HOLDS, OPEN, Slots
+from roost.gateway.connections.slots import FREE, GREETING, MAX_HOLDS, OPEN, Slots
 
 
 def test_a_new_tenant_has_a_generation_of_its_own() -> None:

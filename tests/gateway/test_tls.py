@@ -12,12 +12,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.server import Server
-from gateway.settings import Settings
-from gateway.tls import Tls
+from roost.gateway.io.tls import Tls
+from roost.gateway.server import Server
+from roost.gateway.settings import Settings
+from roost.wire.errors import Misuse
 from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
 from tests.gateway.test_process import running
-from wire.errors import Misuse
 
 
 def make_certificate(folder: Path, name: str = "localhost") -> tuple[str, str]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from gateway.wheel import SIZE, TICK_S, Wheel, ticks
+from roost.gateway.connections.wheel import SIZE, TICK_S, Wheel, ticks
 
 FDS = st.integers(0, 2000)
 

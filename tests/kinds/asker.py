@@ -9,9 +9,9 @@ from itertools import count
 
 import aiohttp
 
-from backend.cache.redis import RedisCache
+from roost.backend.cache.redis_cache import RedisCache
+from roost.wire.clock import SystemClock
 from tests.kinds.crawling import runners, visit
-from wire.clock import SystemClock
 
 TASKS = 16
 BEGAN = "X-Began"

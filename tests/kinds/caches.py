@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from backend.cache.memory import MemoryCache
+from roost.backend.cache.memory_cache import MemoryCache
 
 
 class NoCache:
-    """See `backend.cache.port.Cache`."""
+    """See `roost.backend.cache.port.Cache`."""
 
     async def start(self) -> None:
         """Nothing to connect to."""

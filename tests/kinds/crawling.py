@@ -7,20 +7,20 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from backend.cache.port import Cache
-from backend.kinds.api import Later, PlannedTask, RunnerTools
-from backend.kinds.crawl.kind import Crawl
-from backend.kinds.crawl.lease import SURE_S
-from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
-from backend.kinds.crawl.result import CrawlResult, read_result
-from backend.kinds.crawl.runner import CrawlRunner
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Bounds, Scope
+from roost.backend.cache.port import Cache
+from roost.backend.kinds.api import Later, PlannedTask, RunnerTools
+from roost.backend.kinds.crawl.kind import Crawl
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
+from roost.backend.kinds.crawl.output.crawl_result import CrawlResult, read_result
+from roost.backend.kinds.crawl.page_tasks import PageResult, PageTask, read_page_result
+from roost.backend.kinds.crawl.politeness.host_lease import SURE_S
+from roost.backend.kinds.crawl.runner import CrawlRunner
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import Bounds, Scope
+from roost.wire.clock import SYSTEM_CLOCK, Clock, SystemClock
+from roost.wire.codec import pack
+from roost.wire.messages.outcome import Outcome
 from tests.kinds.caches import NoCache
-from wire.clock import SYSTEM_CLOCK, Clock, SystemClock
-from wire.codec import pack
-from wire.messages.outcome import Outcome
 
 LOOPBACK = CrawlOptions(allow_private=("127.0.0.0/8",))
 

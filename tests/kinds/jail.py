@@ -18,9 +18,9 @@ import tempfile
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 
-from backend.kinds.crawl.addresses import REFUSED
-from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.urls import Scope, parse
+from roost.backend.kinds.crawl.fetch.public_addresses import REFUSED
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
+from roost.backend.kinds.crawl.urls import Scope, parse
 from tests.kinds.crawling import runners, visit
 
 PORT, OTHER_PORT = 8080, 8081

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import count
 
-from backend.kinds.crawl.lease import Answer, Lease, Swap, Use
+from roost.backend.kinds.crawl.politeness.host_lease import Answer, Lease, Swap, Use
 
 WALL = 1_750_000_000.0
 TICK_S = 0.25

@@ -1,7 +1,7 @@
 """A pytest plugin with which Protego's own tests ask us: ``pytest -p tests.kinds.robots_by_us``.
 
-Whom a group of robots.txt concerns is decided by `backend.kinds.crawl.robots` there, for every agent that is called
-as the standard wants it (RFC 9309 section 2.2.1), which leaves out names with digits and such.
+Whom a group of robots.txt concerns is decided by `roost.backend.kinds.crawl.politeness.robots` there, for every agent
+that is called as the standard wants it (RFC 9309 section 2.2.1), which leaves out names with digits and such.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 import protego
 
-from backend.kinds.crawl.robots import Rules, our_rules, product_token
+from roost.backend.kinds.crawl.politeness.robots import Rules, our_rules, product_token
 
 
 class ByUs(protego.Protego):

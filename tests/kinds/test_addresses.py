@@ -6,8 +6,13 @@ from ipaddress import ip_network
 
 import pytest
 
-from backend.kinds.crawl.addresses import REFUSED, Network, parse_networks, refusal
-from wire.errors import BadInput
+from roost.backend.kinds.crawl.fetch.public_addresses import (
+    REFUSED,
+    Network,
+    parse_networks,
+    refusal,
+)
+from roost.wire.errors import BadInput
 
 
 @pytest.mark.parametrize("network", [network for network, _ in REFUSED], ids=str)

@@ -12,10 +12,10 @@ from contextlib import ExitStack, asynccontextmanager
 
 from aiohttp import web
 
+from bench.support.services import redis
+from roost.wire.clock import SYSTEM_CLOCK
 from tests.kinds.asker import BEGAN
 from tests.kinds.site import page, serve
-from tests.services import redis
-from wire.clock import SYSTEM_CLOCK
 
 TAKES_S = 0.3
 DEADLINE_S = 60.0

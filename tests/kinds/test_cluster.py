@@ -8,18 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import roost
-from backend.assembly import worker_parts
-from backend.cache.redis import RedisCache
-from backend.kinds.crawl.result import CrawlResult
-from backend.kinds.crawl.turns import Turns
-from backend.kinds.registry import load
-from backend.wiring import Engines, EngineUrls
+from bench.support.services import redis
+from roost.backend.assembly import worker_parts
+from roost.backend.cache.redis_cache import RedisCache
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
+from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.registry import load
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.service import Stack
 from tests.kinds.crawling import LOOPBACK
 from tests.kinds.site import ROBOTS, robots, serve, tree
-from tests.services import redis
 from tests.system.cluster import LIMITS, Cluster
-from wire.clock import SYSTEM_CLOCK
-from wire.service import Stack
 
 DELAY_S = 1.0
 

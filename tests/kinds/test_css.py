@@ -16,8 +16,17 @@ from hypothesis import strategies as st
 from soupsieve import css_parser
 from soupsieve.css_types import SelectorList
 
-from backend.kinds.crawl import css
-from backend.kinds.crawl.css import CONTAINS, FLAGS, FUNCTIONS, LISTS, MAX_NESTING, NTH_CHILD, NTH_TYPE, normal_selector
+from roost.backend.kinds.crawl.html import css
+from roost.backend.kinds.crawl.html.css import (
+    CONTAINS,
+    FLAGS,
+    FUNCTIONS,
+    LISTS,
+    MAX_NESTING,
+    NTH_CHILD,
+    NTH_TYPE,
+    normal_selector,
+)
 from tests.kinds.limited import in_seconds
 
 WORDS = [*"abisn3+-", "x:y", "é", "日本", "-x", "--x", "of", "odd", "2n+1", "-n", "ltr", "h1", '"q"', "'['"]

@@ -10,8 +10,8 @@ from html5lib._inputstream import EncodingParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.encoding import choose_codec, codec_of, decode
-from backend.kinds.crawl.links import page_links
+from roost.backend.kinds.crawl.html.encoding import choose_codec, codec_of, decode
+from roost.backend.kinds.crawl.html.links import page_links
 
 
 @pytest.mark.parametrize(

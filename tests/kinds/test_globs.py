@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.globs import MAX_GLOB_CHARS, Globs, matches, normal_globs
-from backend.kinds.crawl.reasons import Skipped
+from roost.backend.kinds.crawl.globs import MAX_GLOB_CHARS, Globs, matches, normal_globs
+from roost.backend.kinds.crawl.reasons import Skipped
 
 URL = "https://example.org/docs/a.html?sort=up&q=[x]"
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 
-from backend.kinds.crawl.globs import MAX_GLOBS
-from backend.kinds.crawl.selection import MAX_CSS_CHARS, MAX_SELECTIONS
-from backend.kinds.crawl.spec import CrawlSpec, read_spec
+from roost.backend.kinds.crawl.globs import MAX_GLOBS
+from roost.backend.kinds.crawl.html.selection import MAX_CSS_CHARS, MAX_SELECTIONS
+from roost.backend.kinds.crawl.spec import CrawlSpec, read_spec
+from roost.wire.errors import BadInput
+from roost.wire.messages.client import read_from_client
 from tests.kinds.limited import in_seconds
 from tests.kinds.test_css import HOSTILE
-from wire.errors import BadInput
-from wire.messages.client import read_from_client
 
 MESSAGE_CHARS = 60_000
 """About as much as a gateway reads of one message."""

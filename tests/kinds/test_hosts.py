@@ -7,11 +7,11 @@ import logging
 
 import pytest
 
-from backend.cache.memory import MemoryCache
-from backend.cache.port import Cache
-from backend.kinds.crawl.hosts import TICK_S, Hosts
-from backend.kinds.crawl.lease import LEASE_S, RENEW_S, SURE_S
-from backend.kinds.crawl.turns import Turns
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.cache.port import Cache
+from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_lease import LEASE_S, RENEW_S, SURE_S
+from roost.backend.kinds.crawl.politeness.host_limits import TICK_S, Hosts
 from tests.clock import ManualClock
 from tests.kinds.caches import NoCache
 

@@ -11,18 +11,27 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.memory import MemoryCache
-from backend.kinds.api import Later
-from backend.kinds.crawl.flights import Flights
-from backend.kinds.crawl.kept import ENTRY_BYTES, HARD_AGE_S, NOTHING, Entry, Hop, KeptPage, pack_entry, read_entry
-from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
-from backend.kinds.crawl.shelf import OWNED_S, Shelf
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Bounds, Scope
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.api import Later
+from roost.backend.kinds.crawl.cached_page import (
+    ENTRY_BYTES,
+    HARD_AGE_S,
+    NOTHING,
+    Entry,
+    Hop,
+    KeptPage,
+    pack_entry,
+    read_entry,
+)
+from roost.backend.kinds.crawl.page_cache import OWNED_S, Shelf
+from roost.backend.kinds.crawl.page_tasks import PageResult, PageTask, read_page_result
+from roost.backend.kinds.crawl.single_flight import Flights
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import Bounds, Scope
+from roost.wire.codec import pack
 from tests.kinds.caches import Forgetful
 from tests.kinds.crawling import LOOPBACK, LaterClock, crawl, runners, visit
 from tests.kinds.site import ROBOTS, Answer, page, serve, tree
-from wire.codec import pack
 
 
 async def test_a_deeper_crawl_fetches_only_the_level_that_is_new() -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from backend.kinds.api import JobKind, RunnerTools
-from backend.kinds.crawl.kind import Crawl
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Scope
-from backend.kinds.registry import Kinds, load
+from roost.backend.kinds.api import JobKind, RunnerTools
+from roost.backend.kinds.crawl.kind import Crawl
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import Scope
+from roost.backend.kinds.registry import Kinds, load
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput, DecodeError, Misuse
 from tests.kinds.caches import NoCache
-from wire.clock import SYSTEM_CLOCK
-from wire.codes import ErrorCode
-from wire.errors import BadInput, DecodeError, Misuse
 
 SPEC = CrawlSpec("http://example.org/", depth=2, max_age_s=60)
 

@@ -8,13 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.memory import MemoryCache
-from backend.kinds.crawl.board import Board, Claim, Hold, later, read_board, share_out
-from backend.kinds.crawl.lease import LEASE_S, RENEW_S, SURE_S, Answer, Contact, Use
-from backend.kinds.crawl.turns import Turns
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.crawl.politeness.host_board import (
+    Board,
+    Claim,
+    Hold,
+    later,
+    read_board,
+    share_out,
+)
+from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_lease import (
+    LEASE_S,
+    RENEW_S,
+    SURE_S,
+    Answer,
+    Contact,
+    Use,
+)
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.codec import pack
 from tests.kinds.leases import TICK_S, WALL, Value, Worker, new_lease
-from wire.clock import SYSTEM_CLOCK
-from wire.codec import pack
 
 
 class Crowd:

@@ -6,8 +6,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backend.kinds.crawl.board import read_board
-from backend.kinds.crawl.lease import KEPT_S, LEASE_S, RENEW_S, SURE_S, Answer, Swap
+from roost.backend.kinds.crawl.politeness.host_board import read_board
+from roost.backend.kinds.crawl.politeness.host_lease import (
+    KEPT_S,
+    LEASE_S,
+    RENEW_S,
+    SURE_S,
+    Answer,
+    Swap,
+)
 from tests.kinds.leases import TICK_S, Value, Worker, new_lease
 
 

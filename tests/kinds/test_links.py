@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 from selectolax.lexbor import LexborHTMLParser
 
-from backend.kinds.crawl.links import (
+from roost.backend.kinds.crawl.html.fast_tags import MOST_BYTES, plain_tags
+from roost.backend.kinds.crawl.html.links import (
     MAX_LINK_CHARS,
     MAX_LINKS,
     MAX_REFERENCES,
@@ -21,9 +22,8 @@ from backend.kinds.crawl.links import (
     html_links,
     page_links,
 )
-from backend.kinds.crawl.plain import MOST_BYTES, plain_tags
-from backend.kinds.crawl.tags import attribute, start_tags
-from backend.kinds.crawl.urls import join
+from roost.backend.kinds.crawl.html.tags import attribute, start_tags
+from roost.backend.kinds.crawl.urls import join
 
 PAGE = "http://h/d/p"
 

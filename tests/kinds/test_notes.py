@@ -7,16 +7,16 @@ import json
 import pytest
 from aiohttp import web
 
-from backend.cache.memory import MemoryCache
-from backend.kinds.crawl import notes
-from backend.kinds.crawl.notes import Notes
-from backend.kinds.crawl.pages import Detail, PageResult
-from backend.kinds.crawl.parts import Sheaf
-from backend.kinds.crawl.result import CrawlResult
-from backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.crawl import crawl_details
+from roost.backend.kinds.crawl.crawl_details import Notes
+from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
+from roost.backend.kinds.crawl.output.packing import Sheaf
+from roost.backend.kinds.crawl.page_tasks import Detail, PageResult
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.wire.messages.outcome import PART_BYTES
 from tests.kinds.crawling import crawl, runners
 from tests.kinds.site import Answer, page, serve, tree
-from wire.messages.outcome import PART_BYTES
 
 
 def html(text: str) -> web.Response:
@@ -95,7 +95,7 @@ def test_a_row_that_fits_nowhere_and_one_that_is_too_much_are_refused() -> None:
 
 
 def test_notes_that_are_too_much_are_cut_and_the_crawl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "MOST_LINKS", 3)
+    monkeypatch.setattr(crawl_details, "MOST_LINKS", 3)
     taken = Notes("u", details=True, links=True, broken=False)
     was_cut = []
     for url, links, news in (("u", ["a", "b"], ["a", "b"]), ("a", ["u", "b"], [])):
@@ -156,7 +156,7 @@ async def test_the_pages_that_are_checked_count_too() -> None:
 
 
 def test_of_a_link_that_is_broken_everywhere_only_some_pages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notes, "MOST_NAMED", 2)
+    monkeypatch.setattr(crawl_details, "MOST_NAMED", 2)
     taken = Notes("u", details=False, links=False, broken=True)
     taken.take("u", PageResult("u", 200, None, ["a", "b", "c", "x"]), ["a", "b", "c", "x"])
     for url in ("a", "b", "c"):

@@ -10,16 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from backend.kinds.crawl.pages import PageResult, read_page_task
-from backend.kinds.crawl.plan import AT_ONCE_PER_HOST, CrawlPlan
-from backend.kinds.crawl.reasons import Failed, start_failure
-from backend.kinds.crawl.result import MAX_PIECES, PIECE_BYTES, CrawlResult, read_result
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Scope
-from wire.codec import pack
-from wire.codes import ErrorCode
-from wire.errors import DecodeError
-from wire.messages.outcome import PART_BYTES, Outcome
+from roost.backend.kinds.crawl.output.crawl_result import (
+    MAX_PIECES,
+    PIECE_BYTES,
+    CrawlResult,
+    read_result,
+)
+from roost.backend.kinds.crawl.page_tasks import PageResult, read_page_task
+from roost.backend.kinds.crawl.plan import AT_ONCE_PER_HOST, CrawlPlan
+from roost.backend.kinds.crawl.reasons import Failed, start_failure
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import Scope
+from roost.wire.codec import pack
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError
+from roost.wire.messages.outcome import PART_BYTES, Outcome
 
 HOME = "http://h/"
 AWAY = "http://away/"

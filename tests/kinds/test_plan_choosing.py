@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from backend.kinds.crawl import plan as plans
-from backend.kinds.crawl.globs import Globs
-from backend.kinds.crawl.pages import read_page_task
-from backend.kinds.crawl.plan import CHOOSING_US, CrawlPlan
-from backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl import plan as plans
+from roost.backend.kinds.crawl.globs import Globs
+from roost.backend.kinds.crawl.page_tasks import read_page_task
+from roost.backend.kinds.crawl.plan import CHOOSING_US, CrawlPlan
+from roost.backend.kinds.crawl.spec import CrawlSpec
 from tests.kinds.test_plan import HOME, SITES, SPECS, Site, crawled, page
 
 GLOBS = st.lists(st.sampled_from(["*1*", "*2", "/*", "http://h/3", "http://away/*"]), max_size=2, unique=True).map(

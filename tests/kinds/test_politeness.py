@@ -12,22 +12,29 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.memory import MemoryCache
-from backend.cache.port import Cache
-from backend.cache.redis import RedisCache
-from backend.kinds.api import Later
-from backend.kinds.crawl.company import Company
-from backend.kinds.crawl.pace import MOST_WAIT_S, STATUS_TRIES, Tries, Window, backoff_s, retry_after_s
-from backend.kinds.crawl.pages import PageTask, read_page_result
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.turns import SETTLE_S, Turns
-from backend.kinds.crawl.urls import Bounds, Scope
+from bench.support.services import redis
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.cache.port import Cache
+from roost.backend.cache.redis_cache import RedisCache
+from roost.backend.kinds.api import Later
+from roost.backend.kinds.crawl.page_tasks import PageTask, read_page_result
+from roost.backend.kinds.crawl.politeness.host_coordinator import SETTLE_S, Turns
+from roost.backend.kinds.crawl.politeness.pace import (
+    MOST_WAIT_S,
+    STATUS_TRIES,
+    Tries,
+    Window,
+    backoff_s,
+    retry_after_s,
+)
+from roost.backend.kinds.crawl.politeness.worker_ring import Company
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import Bounds, Scope
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.codec import pack
 from tests.kinds.caches import NoCache
 from tests.kinds.crawling import LaterClock, crawl, runners, visit
 from tests.kinds.site import ROBOTS, Answer, page, robots, serve, tree
-from tests.services import redis
-from wire.clock import SYSTEM_CLOCK
-from wire.codec import pack
 
 DELAY_S = 1.0
 

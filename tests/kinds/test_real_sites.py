@@ -8,12 +8,21 @@ from urllib.parse import unquote
 import pytest
 from aiohttp import web
 
-from backend.kinds.crawl.spec import CrawlSpec
+from bench.support.sites import (
+    APACHE,
+    GIT,
+    POSTGRESQL,
+    PYTHON,
+    SQLITE,
+    breadth_first,
+    own_levels,
+    serve,
+)
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.wire.messages.outcome import Outcome
 from tests.kinds.crawling import crawl, runners
 from tests.kinds.site import Answer, page
 from tests.kinds.site import serve as serve_pages
-from tests.sites import APACHE, GIT, POSTGRESQL, PYTHON, SQLITE, breadth_first, own_levels, serve
-from wire.messages.outcome import Outcome
 
 
 def moved(target: str) -> web.Response:

@@ -10,17 +10,23 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.memory import MemoryCache
-from backend.kinds.crawl.pages import PageTask, read_page_result
-from backend.kinds.crawl.permits import KEEP_S, TROUBLE_S
-from backend.kinds.crawl.reasons import start_failure
-from backend.kinds.crawl.robots import MOST_BYTES, MOST_DELAY_S, Rules, our_rules, product_token
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import Bounds, Scope
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.crawl.page_tasks import PageTask, read_page_result
+from roost.backend.kinds.crawl.politeness.robots import (
+    MOST_BYTES,
+    MOST_DELAY_S,
+    Rules,
+    our_rules,
+    product_token,
+)
+from roost.backend.kinds.crawl.politeness.robots_cache import KEEP_S, TROUBLE_S
+from roost.backend.kinds.crawl.reasons import start_failure
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import Bounds, Scope
+from roost.wire.codec import pack
 from tests.kinds.crawling import LOOPBACK, LaterClock, crawl, patiently, runners, visit
 from tests.kinds.hostile import BEHAVIOURS, hostile_site
 from tests.kinds.site import ROBOTS, page, robots, serve, tree
-from wire.codec import pack
 
 SITE = "http://site.test"
 FORBIDDEN = "User-agent: *\nDisallow: /"

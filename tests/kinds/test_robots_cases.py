@@ -9,8 +9,8 @@ import sys
 import pytest
 from protego import Protego
 
-from backend.kinds.crawl.robots import Rules, our_rules
-from tests.sites import PROTEGO
+from bench.support.sites import PROTEGO
+from roost.backend.kinds.crawl.politeness.robots import Rules, our_rules
 
 pytestmark = pytest.mark.skipif(not PROTEGO.exists(), reason="no sources of Protego: tools/setup-tests said why")
 

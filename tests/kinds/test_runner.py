@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from backend.kinds.api import RunnerTools
-from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.pages import PageResult, PageTask, read_page_result
-from backend.kinds.crawl.runner import INLINE_BYTES, CrawlRunner
-from backend.kinds.crawl.spec import start_url
-from backend.kinds.crawl.urls import Bounds, Scope
+from roost.backend.kinds.api import RunnerTools
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
+from roost.backend.kinds.crawl.page_tasks import PageResult, PageTask, read_page_result
+from roost.backend.kinds.crawl.runner import INLINE_BYTES, CrawlRunner
+from roost.backend.kinds.crawl.spec import start_url
+from roost.backend.kinds.crawl.urls import Bounds, Scope
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.codec import pack
+from roost.wire.errors import BadInput, DecodeError
 from tests.kinds.caches import NoCache
 from tests.kinds.crawling import patiently, runners
 from tests.kinds.hostile import BEHAVIOURS, hostile_site, raw, redirect, response
-from wire.clock import SYSTEM_CLOCK
-from wire.codec import pack
-from wire.errors import BadInput, DecodeError
 
 OPTIONS = CrawlOptions(allow_private=("127.0.0.1",), page_timeout_s=20.0, page_bytes=2_000_000)
 

@@ -8,10 +8,10 @@ from bs4 import BeautifulSoup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.memory import MemoryCache
-from backend.kinds.crawl import runner
-from backend.kinds.crawl.page import Page
-from backend.kinds.crawl.selection import (
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.crawl import runner
+from roost.backend.kinds.crawl.html.page import Page
+from roost.backend.kinds.crawl.html.selection import (
     CUT,
     MAX_CSS_CHARS,
     MAX_CSS_CHARS_TOGETHER,
@@ -23,8 +23,8 @@ from backend.kinds.crawl.selection import (
     checked_selections,
     extract,
 )
-from backend.kinds.crawl.spec import CrawlSpec
-from roost.rows import ALWAYS, DETAIL, TROUBLE
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.export.rows import ALWAYS, DETAIL, TROUBLE
 from tests.kinds.crawling import crawl, runners
 from tests.kinds.site import Answer, page, serve
 

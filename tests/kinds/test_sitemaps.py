@@ -11,17 +11,21 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.cache.memory import MemoryCache
-from backend.kinds.crawl import sitemaps, sources
-from backend.kinds.crawl.pages import PageResult, Source, read_page_task
-from backend.kinds.crawl.plan import CrawlPlan
-from backend.kinds.crawl.runner import INLINE_SITEMAP_BYTES
-from backend.kinds.crawl.sitemaps import BadSitemap, named_sitemaps, read_sitemap
-from backend.kinds.crawl.sources import Sources
-from backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.kinds.crawl.page_tasks import PageResult, Source, read_page_task
+from roost.backend.kinds.crawl.plan import CrawlPlan
+from roost.backend.kinds.crawl.runner import INLINE_SITEMAP_BYTES
+from roost.backend.kinds.crawl.sitemaps import sitemap_frontier, sitemap_parser
+from roost.backend.kinds.crawl.sitemaps.sitemap_frontier import Sources
+from roost.backend.kinds.crawl.sitemaps.sitemap_parser import (
+    BadSitemap,
+    named_sitemaps,
+    read_sitemap,
+)
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.wire.codec import pack
 from tests.kinds.crawling import crawl, runners
 from tests.kinds.site import Answer, page, robots, serve
-from wire.codec import pack
 
 URL = "http://h/maps/a.xml"
 OPENING = b'<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
@@ -108,17 +112,17 @@ def test_any_bytes_are_a_sitemap_or_none(body: bytes) -> None:
 
 
 def test_a_bomb_is_read_as_far_as_a_sitemap_may_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sitemaps, "SITEMAP_BYTES", 1000)
+    monkeypatch.setattr(sitemap_parser, "SITEMAP_BYTES", 1000)
     bomb = gzip.compress(OPENING + b"<url><loc>http://h/1</loc></url>" + b" " * 10_000_000 + b"</urlset>")
     found = read_sitemap(bomb, URL)
     assert (found.pages, found.cut) == (["http://h/1"], True)
 
 
 def test_of_too_many_urls_the_first_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sitemaps, "MAX_URLS", 3)
+    monkeypatch.setattr(sitemap_parser, "MAX_URLS", 3)
     found = read_sitemap(urlset(*(f"http://h/{n}" for n in range(5))), URL)
     assert (len(found.pages), found.cut) == (3, True)
-    monkeypatch.setattr(sitemaps, "MAX_CHARS", 25)
+    monkeypatch.setattr(sitemap_parser, "MAX_CHARS", 25)
     assert len(read_sitemap(urlset(*(f"http://h/{n}" for n in range(5))), URL).pages) == 2
 
 
@@ -128,11 +132,11 @@ def test_robots_txt_names_sitemaps_wherever_they_stand() -> None:
     )
     assert named_sitemaps(text, "http://h") == ["http://h/1.xml", "http://h/2.xml"]
     many = b"".join(b"Sitemap: /%d\n" % n for n in range(1000))
-    assert len(named_sitemaps(many, "http://h")) == sitemaps.MAX_NAMED
+    assert len(named_sitemaps(many, "http://h")) == sitemap_parser.MAX_NAMED
 
 
 def test_each_sitemap_is_read_once_and_not_too_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MOST_SITEMAPS", 4)
+    monkeypatch.setattr(sitemap_frontier, "MOST_SITEMAPS", 4)
     heard = Sources("http://h/d/p?q")
     assert heard.of_site(["http://h/1"]) == ["http://h/1", "http://h/sitemap.xml"]
     assert heard.is_guess("http://h/sitemap.xml")
@@ -205,7 +209,7 @@ def test_few_sitemaps_are_out_at_a_time_and_none_is_counted_as_a_page() -> None:
     plan.fold(start.number, pack(PageResult("http://h/", 200)))
     plan.fold(site.number, pack(PageResult("", maps=[f"http://h/map{n}" for n in range(50)])))
     tasks = plan.next_tasks(9)
-    assert len(tasks) == sources.AT_ONCE + 1
+    assert len(tasks) == sitemap_frontier.AT_ONCE + 1
     assert {wants.source for task in tasks if (wants := read_page_task(task.payload).wants)} == {Source.SITEMAP}
     plan.give_up(tasks[0].number, "gave_up")
     assert len(plan.next_tasks(9)) == 1

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from backend.kinds.crawl.globs import MAX_GLOB_CHARS, MAX_GLOBS
-from backend.kinds.crawl.spec import MAX_DEPTH, CrawlSpec, read_spec, unpack_spec
-from backend.kinds.crawl.urls import MAX_HOST_CHARS, MAX_URL_CHARS, Scope
-from wire.codec import pack
-from wire.codes import ErrorCode
-from wire.errors import BadInput
+from roost.backend.kinds.crawl.globs import MAX_GLOB_CHARS, MAX_GLOBS
+from roost.backend.kinds.crawl.spec import MAX_DEPTH, CrawlSpec, read_spec, unpack_spec
+from roost.backend.kinds.crawl.urls import MAX_HOST_CHARS, MAX_URL_CHARS, Scope
+from roost.wire.codec import pack
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput
 
 
 def spec(**fields: object) -> CrawlSpec:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from backend.kinds.crawl.urls import join
-from tests.sites import URL_TESTS
+from bench.support.sites import URL_TESTS
+from roost.backend.kinds.crawl.urls import join
 
 NO_BASE = "about:blank"
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.urls import MAX_HOST_CHARS, MAX_URL_CHARS, Bounds, Scope, join, join_all, parse
+from roost.backend.kinds.crawl.urls import (
+    MAX_HOST_CHARS,
+    MAX_URL_CHARS,
+    Bounds,
+    Scope,
+    join,
+    join_all,
+    parse,
+)
 
 
 @pytest.mark.parametrize(

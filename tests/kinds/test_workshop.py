@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from backend.kinds.crawl import workshop
-from backend.kinds.crawl.workshop import MEMORY_BYTES, WAITING, TooMuch, Workshop
+from roost.backend.kinds.crawl import sandbox
+from roost.backend.kinds.crawl.sandbox import MEMORY_BYTES, WAITING, TooMuch, Workshop
 
 
 def who() -> int:
@@ -82,7 +82,7 @@ async def test_nothing_is_left_when_it_stops_in_the_middle_of_work() -> None:
 
 ORPHANS = """
 import asyncio, os
-from backend.kinds.crawl.workshop import Workshop
+from roost.backend.kinds.crawl.sandbox import Workshop
 from tests.kinds.test_workshop import spin, who
 
 async def main():
@@ -106,7 +106,7 @@ async def test_processes_end_with_a_worker_that_is_killed() -> None:
 
 
 async def test_who_brings_too_much_work_is_told(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workshop, "PROCESSES", 1)
+    monkeypatch.setattr(sandbox, "PROCESSES", 1)
     work = [asyncio.create_task(shop.do(60, who)) for _ in range(WAITING)]
     await asyncio.sleep(0)
     full = [shop.is_full]

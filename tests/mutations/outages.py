@@ -72,7 +72,7 @@ OUTAGES = (
                 EMBEDDED, "        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))\n", ""
             ),
             Change(
-                "backend/store/ledger.py",
+                "backend/store/sqlite/decisions.py",
                 "        knocks: dict[tuple[int, RequestRow], Knock] = {}\n",
                 "        self.beat_gateway(sweep.gateway)\n        knocks: dict[tuple[int, RequestRow], Knock] = {}\n",
             ),

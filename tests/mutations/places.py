@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from tests.mutations.mutation import Selection
 
-SQLITE, LEDGER, ACQUIRE = "backend/store/sqlite.sql", "backend/store/ledger.py", "backend/store/acquire.py"
-PAGE, PORT, EMBEDDED = "backend/store/page.py", "backend/store/port.py", "backend/store/sqlite.py"
+SQLITE, LEDGER, ACQUIRE = (
+    "backend/store/sqlite/statements.sql",
+    "backend/store/sqlite/decisions.py",
+    "backend/store/sqlite/acquire.py",
+)
+PAGE, EMBEDDED = "backend/store/sqlite/transaction.py", "backend/store/sqlite/sqlite_store.py"
+PORT = "backend/store/port.py"
 POSTGRES = "backend/store/postgres"
 SECOND, MANY, TIME, LAST, AWAY = (f"{POSTGRES}/{number:04}.sql" for number in range(2, 7))
-CALLS, ENGINE = f"{POSTGRES}/calls.sql", f"{POSTGRES}/engine.py"
-REQUESTS, SWEEPING = "backend/ingress/requests.py", "backend/ingress/sweeping.py"
-MASTER, INTAKE, RUN = "backend/master/master.py", "backend/master/intake.py", "backend/master/run.py"
+CALLS, ENGINE = f"{POSTGRES}/calls.sql", f"{POSTGRES}/postgres_store.py"
+REQUESTS, SWEEPING = "backend/client_protocol/requests.py", "backend/client_protocol/poll_schedule.py"
+MASTER, INTAKE, RUN = "backend/master/master.py", "backend/master/job_acquirer.py", "backend/master/job_run.py"
 WORKER, WATCHDOG = "backend/worker/worker.py", "backend/worker/watchdog.py"
 
 

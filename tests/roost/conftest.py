@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discovery.server import Discovery
+from roost.discovery.server import Discovery
+from roost.wire.tokens import Keyring
 from tests.roost.gateway import ScriptedGateway
 from tests.roost.site import Site
-from wire.tokens import Keyring
 
 
 @pytest.fixture

@@ -9,12 +9,18 @@ import aiohttp
 from aiohttp import web
 from msgspec import Raw
 
+from roost.wire.codec import pack, to_json
+from roost.wire.codes import Close
+from roost.wire.messages import client as protocol
+from roost.wire.messages.client import (
+    SUBPROTOCOL,
+    FromClient,
+    FromGateway,
+    Limits,
+    read_from_client,
+)
+from roost.wire.messages.outcome import Outcome
 from tests.discovery.beats import make_beat
-from wire.codec import pack, to_json
-from wire.codes import Close
-from wire.messages import client as protocol
-from wire.messages.client import SUBPROTOCOL, FromClient, FromGateway, Limits, read_from_client
-from wire.messages.outcome import Outcome
 
 PATIENCE_S = 10.0
 LIMITS = Limits(message_bytes=64 * 1024, live_requests=10, retention_s=3600)

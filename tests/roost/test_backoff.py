@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.backoff import FIRST_S, LONGEST_S, Backoff
+from roost.client.backoff import FIRST_S, LONGEST_S, Backoff
 
 chance = st.floats(0, 1, exclude_max=True)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.up_process import UpProcess
 from tests.roost.command import LOOPBACK, PATIENCE_S, ROOST, Outcome, crawl, finish, start
 from tests.roost.site import Site
-from tests.system.process import UpProcess
 
 
 async def crawl_with(redirections: str, *arguments: str) -> Outcome:
@@ -90,7 +90,7 @@ import os, signal, sys
 
 class Interrupt:
     def find_spec(self, name, *_):
-        if name == "roost.commands":
+        if name == "roost.cli.commands":
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupt())

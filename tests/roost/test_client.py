@@ -13,15 +13,15 @@ import pytest
 from msgspec import Raw
 
 import roost
-from discovery.server import Discovery
-from roost.client import Client
+from roost.client.client import Client
+from roost.client.request import JobResult, LevelFound, Progress
+from roost.discovery.server import Discovery
 from roost.errors import Busy, Closed, JobFailed, Unreachable
-from roost.request import JobResult, LevelFound, Progress
+from roost.wire import codes
+from roost.wire.errors import BadInput, Misuse
+from roost.wire.messages import client as protocol
+from roost.wire.messages.outcome import Failure, Outcome
 from tests.roost.gateway import Conversation, ScriptedGateway
-from wire import codes
-from wire.errors import BadInput, Misuse
-from wire.messages import client as protocol
-from wire.messages.outcome import Failure, Outcome
 
 DONE = JobResult(Outcome.DONE, ["a", "b"], {"n": 1})
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from discovery.server import Discovery
+from roost.discovery.server import Discovery
+from roost.wire.messages import client as protocol
 from tests.roost.command import LOOPBACK, PATIENCE_S, ROOST, crawl, finish, start
 from tests.roost.gateway import ScriptedGateway
 from tests.roost.site import Site
-from wire.messages import client as protocol
 
 
 async def test_without_a_server_it_brings_everything_itself_and_leaves_only_the_result_on_stdout(site: Site) -> None:

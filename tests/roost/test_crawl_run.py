@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from msgspec import Raw
 
-from discovery.server import Discovery
-from roost.crawl_run import CrawlRun, Order
-from roost.export import Format
-from roost.render import PlainDisplay
-from roost.request import Event, LevelFound
-from roost.target import Target
+from roost.cli.crawl_run import CrawlRun, Order
+from roost.cli.output_target import Target
+from roost.cli.progress import PlainDisplay
+from roost.client.request import Event, LevelFound
+from roost.discovery.server import Discovery
+from roost.export.formats import Format
+from roost.wire.messages import client as protocol
+from roost.wire.messages.outcome import Failure, Outcome
 from tests.clock import ManualClock
 from tests.roost.gateway import ScriptedGateway
-from wire.messages import client as protocol
-from wire.messages.outcome import Failure, Outcome
 
 
 class WatchedDisplay(PlainDisplay):
@@ -56,7 +56,7 @@ async def test_of_several_replicas_of_discovery_the_first_that_answers_is_enough
 async def test_a_cancel_that_nobody_answers_ends_with_what_was_streamed(
     gateway: ScriptedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roost.crawl_run.CANCEL_WITHIN_S", 0.2)
+    monkeypatch.setattr("roost.cli.crawl_run.CANCEL_WITHIN_S", 0.2)
     path = tmp_path / "out"
     run, display = make_run(gateway.url, path)
     running = asyncio.create_task(run.run())

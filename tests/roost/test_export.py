@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.result import BrokenLink, CrawlResult, PageDetail
-from roost.export import FORMULA_STARTS, Format, write_as
-from wire.messages.outcome import Outcome
+from roost.backend.kinds.crawl.output.crawl_result import BrokenLink, CrawlResult, PageDetail
+from roost.export.formats import FORMULA_STARTS, Format, write_as
+from roost.wire.messages.outcome import Outcome
 
 RESULT = CrawlResult(
     url="https://a.example/",

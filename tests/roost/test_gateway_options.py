@@ -12,18 +12,18 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from backend.assembly import Site
-from discovery.callers import CallerLimits
-from gateway.access import Access
-from gateway.server import Server
-from gateway.settings import Settings
-from roost import parts
-from roost.commands import app
-from roost.gateway_options import OWN
-from roost.gateway_process import GatewayPlan
-from roost.up import System, UpSettings
+from roost.allinone import System, UpSettings
+from roost.backend.assembly import Site
+from roost.cli import service_commands
+from roost.cli.commands import app
+from roost.cli.gateway_options import OWN
+from roost.cli.gateway_process import GatewayPlan
+from roost.discovery.core.client_tickets import CallerLimits
+from roost.gateway.admission.access import Access
+from roost.gateway.server import Server
+from roost.gateway.settings import Settings
+from roost.wire.variables import variable
 from tests.gateway.test_tls import make_certificate
-from wire.variables import variable
 
 COMMANDS = {
     "gateway": ["gateway", "--broker", "amqp://127.0.0.1:1", "--gateway-port", "0"],
@@ -86,9 +86,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Server, Access]]:
         found.append((system.gateway, settings.access))
         return system
 
-    monkeypatch.setattr(parts, "run_gateway", take_plan)
-    monkeypatch.setattr(parts, "System", take_system)
-    monkeypatch.setattr(parts, "serve", lambda stack, on_ready: None)
+    monkeypatch.setattr(service_commands, "run_gateway", take_plan)
+    monkeypatch.setattr(service_commands, "System", take_system)
+    monkeypatch.setattr(service_commands, "serve", lambda stack, on_ready: None)
     return found
 
 
@@ -131,8 +131,8 @@ def test_roost_up_applies_proxies_and_limits_to_discovery_too(monkeypatch: pytes
         given.append(settings)
         return System(settings)
 
-    monkeypatch.setattr(parts, "System", take_system)
-    monkeypatch.setattr(parts, "serve", lambda stack, on_ready: None)
+    monkeypatch.setattr(service_commands, "System", take_system)
+    monkeypatch.setattr(service_commands, "serve", lambda stack, on_ready: None)
     options = ["--trusted-proxies", "10.0.0.0/8", "--count-loopback", "--max-unused-tickets", "7"]
     assert run([*COMMANDS["up"], *options], {}).exit_code == 0
     assert [settings.callers for settings in given] == [CallerLimits(7, True, "10.0.0.0/8")]

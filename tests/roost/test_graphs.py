@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.result import CrawlResult, PageDetail
-from roost import sitemap as sitemaps
-from roost.export import Format, write_as
-from wire.messages.outcome import Outcome
+from roost.backend.kinds.crawl.output.crawl_result import CrawlResult, PageDetail
+from roost.export import sitemap_xml as sitemaps
+from roost.export.formats import Format, write_as
+from roost.wire.messages.outcome import Outcome
 
 HOME, ODD, AWAY = "https://a.example/", "https://a.example/?q=\"\\&<>'", "https://c.example/"
 GRAPHML = "{http://graphml.graphdrawing.org/xmlns}"

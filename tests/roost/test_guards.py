@@ -9,12 +9,12 @@ from dataclasses import fields
 
 import pytest
 
-from gateway.access import Access
-from gateway.settings import SECURITY, Settings
+from roost.gateway.admission.access import Access
+from roost.gateway.settings import SECURITY, Settings
+from roost.wire.guards import APPLIED, AT_A_GATEWAY, SWITCHES, refuse_unapplied
+from roost.wire.variables import variable
 from tests.roost.command import finish
 from tests.roost.test_gateway_options import run, surroundings
-from wire.guards import APPLIED, AT_A_GATEWAY, SWITCHES, refuse_unapplied
-from wire.variables import variable
 
 __all__ = ["surroundings"]
 
@@ -136,7 +136,11 @@ def test_no_part_listens_beyond_loopback_without_the_secret(arguments: list[str]
 async def test_the_modules_hold_to_the_same_rules(
     module: str, arguments: list[str], environment: dict[str, str], complaint: str
 ) -> None:
-    echo = ["--app", "gateway.examples.echo:Echo", "--discovery", "http://127.0.0.1:1"] if module == "gateway" else []
+    echo = (
+        ["--app", "roost.gateway.examples.echo:Echo", "--discovery", "http://127.0.0.1:1"]
+        if module == "gateway"
+        else []
+    )
     command = [sys.executable, "-m", module, "--port", "0", *echo, *arguments]
     done = await finish(await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment))
     assert (done.code, complaint in done.err) == (2, True), done.err

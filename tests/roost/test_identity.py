@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from roost.identity import Identity, load_identity, save_identity
-from wire.errors import BadInput
+from roost.client.identity import Identity, load_identity, save_identity
+from roost.wire.errors import BadInput
 
 
 def test_what_was_saved_is_loaded_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from roost.connection import log
-from roost.notices import connection_notices
+from roost.cli.connection_notices import connection_notices
+from roost.client.connection import log
 
 
 def no_way() -> None:

@@ -13,15 +13,15 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner, Result
 
-from discovery.server import Discovery
-from roost.commands import app
-from roost.replicas import Reply
-from roost.status import merge, state_of, table
+from roost.cli.commands import app
+from roost.cli.discovery_replicas import Reply
+from roost.cli.status_table import merge, state_of, table
+from roost.discovery.server import Discovery
+from roost.wire.codec import pack
+from roost.wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
+from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
 from tests.discovery.conftest import ADMIN, SECRET
-from wire.codec import pack
-from wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
-from wire.tokens import Keyring
 
 NOBODY = "http://127.0.0.1:1"
 PARTS = (

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from backend.kinds.crawl.result import BrokenLink, CrawlResult
-from roost.render import (
+from roost.backend.kinds.crawl.output.crawl_result import BrokenLink, CrawlResult
+from roost.cli.progress import (
     LINE_EVERY_S,
     RATE_OVER_S,
     Pace,
@@ -16,10 +16,10 @@ from roost.render import (
     reason_lines,
     summary_line,
 )
-from roost.request import LevelFound, Progress
-from roost.streams import printable
+from roost.client.request import LevelFound, Progress
+from roost.export.printable import printable
+from roost.wire.messages.outcome import Outcome
 from tests.clock import ManualClock
-from wire.messages.outcome import Outcome
 
 
 class Terminal(io.StringIO):

@@ -10,10 +10,10 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.kinds.crawl.result import BrokenLink, CrawlResult, PageDetail
-from roost.export import Format, write_as
-from roost.report import MOST_SLOW, OPEN_ROWS, POLICY
-from wire.messages.outcome import Outcome
+from roost.backend.kinds.crawl.output.crawl_result import BrokenLink, CrawlResult, PageDetail
+from roost.export.formats import Format, write_as
+from roost.export.html_report import MOST_SLOW, OPEN_ROWS, POLICY
+from roost.wire.messages.outcome import Outcome
 
 HOME = "https://a.example/"
 RESULT = CrawlResult(

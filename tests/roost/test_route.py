@@ -9,14 +9,14 @@ import hashlib
 import aiohttp
 import pytest
 
-from discovery.callers import CallerLimits
-from discovery.server import Discovery
-from roost.route import BROKEN, NoWay, Route
+from roost.client.route import BROKEN, NoWay, Route
+from roost.discovery.core.client_tickets import CallerLimits
+from roost.discovery.server import Discovery
+from roost.wire.codec import pack
+from roost.wire.messages.client import SUBPROTOCOL, Welcome
+from roost.wire.messages.registry import Beat, Choice, ComponentKind
+from roost.wire.tokens import Keyring
 from tests.roost.gateway import LIMITS, ScriptedGateway
-from wire.codec import pack
-from wire.messages.client import SUBPROTOCOL, Welcome
-from wire.messages.registry import Beat, Choice, ComponentKind
-from wire.tokens import Keyring
 
 
 async def _accept_and_say_nothing_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,8 +33,8 @@ async def _accept_and_say_nothing_more(reader: asyncio.StreamReader, writer: asy
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roost.route.SILENCE_S", 0.02)
-    monkeypatch.setattr("roost.route.PONG_S", 0.5)
+    monkeypatch.setattr("roost.client.route.SILENCE_S", 0.02)
+    monkeypatch.setattr("roost.client.route.PONG_S", 0.5)
 
 
 @pytest.mark.usefixtures("_impatient")

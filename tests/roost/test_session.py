@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from roost.effects import Answer, Effect, Ended, Moved, News, Postponed, Restart, Send, Welcomed
+from roost.client.effects import (
+    Answer,
+    Effect,
+    Ended,
+    Moved,
+    News,
+    Postponed,
+    Restart,
+    Send,
+    Welcomed,
+)
+from roost.client.session import TRIES_FOR_PARTS, Session
 from roost.errors import Busy, Closed, Incomplete, Overloaded, ResultGone
-from roost.session import TRIES_FOR_PARTS, Session
-from wire.codes import ErrorCode
-from wire.errors import BadInput, Unavailable
-from wire.messages.client import (
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput, Unavailable
+from roost.wire.messages.client import (
     Accepted,
     Ack,
     Cancel,
@@ -31,7 +41,7 @@ from wire.messages.client import (
     Unknown,
     Welcome,
 )
-from wire.messages.outcome import Failure, Outcome
+from roost.wire.messages.outcome import Failure, Outcome
 
 WELCOME = Welcome("token", Limits(message_bytes=1000, live_requests=1, retention_s=3600))
 

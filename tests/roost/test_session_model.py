@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from msgspec import Raw
 
-from roost.effects import Answer, Effect, Ended, Restart, Send
-from roost.session import ACK_REPEATS, Session
-from wire.messages import client as protocol
-from wire.messages.client import FromClient, FromGateway, Limits
-from wire.messages.outcome import Outcome
+from roost.client.effects import Answer, Effect, Ended, Restart, Send
+from roost.client.session import ACK_REPEATS, Session
+from roost.wire.messages import client as protocol
+from roost.wire.messages.client import FromClient, FromGateway, Limits
+from roost.wire.messages.outcome import Outcome
 
 LIMITS = Limits(10_000, 10, 3600)
 

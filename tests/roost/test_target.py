@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.target import CannotWrite, Target
+from roost.cli.output_target import CannotWrite, Target
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:

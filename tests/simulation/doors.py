@@ -6,13 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from backend.ingress.application import Ingress
-from gateway.api import Frame, Message, Peer, Request
-from gateway.cells import Cells
+from roost.backend.client_protocol.application import Ingress
+from roost.gateway.api import Frame, Message, Peer, Request
+from roost.gateway.connections.columns import Cells
+from roost.wire.codes import Close
+from roost.wire.messages.client import FromGateway, Part, Result, read_from_gateway
 from tests.simulation.network import Weather
 from tests.simulation.nodes import Node
-from wire.codes import Close
-from wire.messages.client import FromGateway, Part, Result, read_from_gateway
 
 LOST = 1006
 STEP_S = 1e-6

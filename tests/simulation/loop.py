@@ -104,7 +104,7 @@ class _NoSelector(selectors.DefaultSelector):
 
 
 class VirtualClock:
-    """A `wire.clock.Clock` on the loop's time."""
+    """A `roost.wire.clock.Clock` on the loop's time."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop

@@ -9,14 +9,14 @@ from random import Random
 
 import aiohttp
 
-from backend.lock.client import LockClient
-from backend.lock.server import LockServer
-from backend.store.sqlite import SqliteStore
+from roost.backend.lock.client import LockClient
+from roost.backend.lock.server import LockServer
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.auth import NO_SECRET
+from roost.wire.clock import Clock
+from roost.wire.codec import pack
+from roost.wire.errors import Unavailable
 from tests.simulation.nodes import Node
-from wire.clock import Clock
-from wire.codec import pack
-from wire.errors import Unavailable
-from wire.internal import NO_SECRET
 
 Route = Callable[[bytes], Awaitable[object]]
 

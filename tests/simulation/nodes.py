@@ -7,12 +7,12 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from backend.broker.handling import Handling
-from backend.broker.memory import MemoryBroker, MemoryConnection
-from backend.broker.port import Delivery, Handler
+from roost.backend.broker.handling import Handling
+from roost.backend.broker.memory.memory_broker import MemoryBroker, MemoryConnection
+from roost.backend.broker.port import Delivery, Handler
+from roost.wire.clock import Clock
+from roost.wire.errors import Unavailable
 from tests.simulation.loop import PAUSE, Pause
-from wire.clock import Clock
-from wire.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from backend.kinds.api import Later, RunnerTools
-from backend.store.port import StoreLimits
-from backend.store.sqlite import SqliteStore
+from bench.support.steps_kind import Steps, StepsRunner
+from roost.backend.kinds.api import Later, RunnerTools
+from roost.backend.store.port import StoreLimits
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.errors import Unavailable
 from tests.simulation.loop import VirtualClock, VirtualLoop
 from tests.simulation.nodes import current
-from tests.system.steps import Steps, StepsRunner
-from wire.errors import Unavailable
 
 T = TypeVar("T")
 

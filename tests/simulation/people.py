@@ -1,4 +1,4 @@
-"""Clients: the real `roost.session` over simulated lines. They come back whatever happens, as the SDK does."""
+"""Clients: the real `roost.client.session` over simulated lines. They come back whatever happens, as the SDK does."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from roost.effects import Answer, Effect, Ended, Postponed, Restart, Send
-from roost.session import Session
+from roost.client.effects import Answer, Effect, Ended, Postponed, Restart, Send
+from roost.client.session import Session
+from roost.wire.codec import to_json
+from roost.wire.codes import BAD_SESSION, REPLACED
+from roost.wire.errors import RoostError
+from roost.wire.messages.client import FromGateway
 from tests.simulation.doors import Door, Line
-from wire.codec import to_json
-from wire.codes import BAD_SESSION, REPLACED
-from wire.errors import RoostError
-from wire.messages.client import FromGateway
 
 
 @dataclass

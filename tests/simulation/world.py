@@ -12,26 +12,26 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
-from backend.answers import KEEP_S
-from backend.cache.memory import MemoryCache
-from backend.ingress.application import Ingress
-from backend.ingress.requests import IngressSettings
-from backend.kinds.api import RunnerTools
-from backend.kinds.registry import Kinds
-from backend.master.master import Master, MasterSettings
-from backend.store.port import StoreLimits
-from backend.worker.worker import Worker, WorkerSettings
-from roost.effects import Answer
+from bench.support.steps_kind import Steps
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.client_protocol.application import Ingress
+from roost.backend.client_protocol.requests import IngressSettings
+from roost.backend.kinds.api import RunnerTools
+from roost.backend.kinds.registry import Kinds
+from roost.backend.master.master import Master, MasterSettings
+from roost.backend.result_cache import KEEP_S
+from roost.backend.store.port import StoreLimits
+from roost.backend.worker.worker import Worker, WorkerSettings
+from roost.client.effects import Answer
+from roost.wire.failpoints import Point
+from roost.wire.messages.outcome import Outcome
+from roost.wire.tokens import Keyring
 from tests.simulation.doors import Door
 from tests.simulation.loop import VirtualClock, VirtualLoop
 from tests.simulation.network import Locks, SimulatedLockClient, Weather
 from tests.simulation.nodes import Node, NodeConnection, OwnBroker, current, make_task
 from tests.simulation.outages import GUESTS_GATEWAY, LOCK_SERVERS, Endless, StoreClock, StoreTrouble, UnreliableStore
 from tests.simulation.people import Person, Wish
-from tests.system.steps import Steps
-from wire.failpoints import Point
-from wire.messages.outcome import Outcome
-from wire.tokens import Keyring
 
 BAD_S = 40.0
 """How long things go wrong."""
@@ -326,8 +326,8 @@ def run(seed: int) -> World:
     try:
         with (
             mock.patch("secrets.token_bytes", lambda size=32: world.chance.randbytes(size)),
-            mock.patch("wire.failpoints._folder", Path()),
-            mock.patch("wire.failpoints._take", world.reached),
+            mock.patch("roost.wire.failpoints._folder", Path()),
+            mock.patch("roost.wire.failpoints._take", world.reached),
         ):
             loop.run_until_complete(world.run())
         errors = [record.getMessage() for record in loud.records]

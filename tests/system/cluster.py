@@ -8,20 +8,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
-from backend.ingress.application import Ingress
-from backend.kinds.registry import Kinds
-from backend.master.master import Master
-from backend.store.port import StoreLimits
-from backend.wiring import Engines, EngineUrls
-from discovery.server import Discovery
-from gateway.access import OPEN, Access
-from gateway.server import Server
-from gateway.settings import Settings
-from tests.system.steps import Steps
-from wire.clock import SYSTEM_CLOCK
-from wire.service import Stack
-from wire.tokens import Keyring
+from bench.support.steps_kind import Steps
+from roost.backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
+from roost.backend.client_protocol.application import Ingress
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.kinds.registry import Kinds
+from roost.backend.master.master import Master
+from roost.backend.store.port import StoreLimits
+from roost.discovery.server import Discovery
+from roost.gateway.admission.access import OPEN, Access
+from roost.gateway.server import Server
+from roost.gateway.settings import Settings
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.service import Stack
+from roost.wire.tokens import Keyring
 
 HOST = "127.0.0.1"
 LIMITS = StoreLimits(expect_s=0.0)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from backend.kinds.registry import Kinds
-from roost.up import System, UpSettings, all_in_one
-from tests.system.steps import Steps
+from bench.support.steps_kind import Steps
+from roost.allinone import System, UpSettings, all_in_one
+from roost.backend.kinds.registry import Kinds
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.services import START_S, Service, need
 from tests.gateway.test_tls import make_certificate
-from tests.services import START_S, Service, need
 
 PORT = 8443
 CLIENTS = ("21", "22")

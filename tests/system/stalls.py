@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from backend.kinds.api import RunnerTools
-from tests.system.steps import Steps, StepsRunner
+from bench.support.steps_kind import Steps, StepsRunner
+from roost.backend.kinds.api import RunnerTools
 
 HOLD = "hold:"
 """With a path after it: block until that file is there."""

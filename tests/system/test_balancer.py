@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from tests import services
+from bench.support import services
+from bench.support.components import Process, part
 from tests.gateway.bytes_of import text
 from tests.gateway.test_process import UPGRADE
 from tests.system.haproxy import PORT, HaProxy, haproxy
-from tests.system.parts import Process, part
 
 AT_ONCE = 50
 """Handshakes under way at a time."""

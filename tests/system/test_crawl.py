@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import roost
-from backend.kinds.crawl.options import CrawlOptions
+from bench.support import sites
+from roost.allinone import System, UpSettings, all_in_one
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
 from roost.errors import JobFailed
-from roost.up import System, UpSettings, all_in_one
-from tests import sites
 
 DEPTH = 2
 LOOPBACK = {"crawl": CrawlOptions(allow_private=("127.0.0.0/8",))}

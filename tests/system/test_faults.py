@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from backend.broker import topology
-from backend.ingress.requests import SWEEP_S
-from backend.kinds.registry import Kinds
-from gateway.settings import Settings
-from roost.up import System, UpSettings, all_in_one
+from bench.support.scripted_client import Talker
+from bench.support.steps_kind import Steps
+from roost.allinone import System, UpSettings, all_in_one
+from roost.backend.broker import topology
+from roost.backend.client_protocol.requests import SWEEP_S
+from roost.backend.kinds.registry import Kinds
+from roost.gateway.settings import Settings
+from roost.wire.codec import pack
+from roost.wire.messages.client import MAX_IDS
+from roost.wire.messages.lock import Answer, Attach, Decision, Offer
 from tests.system.cluster import Cluster, until
-from tests.system.steps import Steps
-from tests.system.talk import Talker
-from wire.codec import pack
-from wire.messages.client import MAX_IDS
-from wire.messages.lock import Answer, Attach, Decision, Offer
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.access import Access
+from roost.gateway.admission.access import Access
 from tests.gateway.test_bearer import KEY, token
 from tests.gateway.test_tls import make_certificate
 from tests.system.cluster import Cluster, until

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import aiohttp
 
-from tests import services
-from tests.backend.contract_broker import until
+from bench.support import services
+from bench.support.components import Process, part, start_part
+from bench.support.waiting import until
 from tests.gateway.test_bearer import KEY, token
 from tests.gateway.test_tls import make_certificate
 from tests.roost.command import ROOST, finish
-from tests.system.parts import Process, part, start_part
 from tests.system.test_gateway_access import knock
 
 

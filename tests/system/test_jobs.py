@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from backend.ingress.application import Ingress
-from backend.kinds.registry import Kinds
-from roost.up import System, UpSettings, all_in_one
+from bench.support.scripted_client import Talker
+from bench.support.steps_kind import Steps
+from roost.allinone import System, UpSettings, all_in_one
+from roost.backend.client_protocol.application import Ingress
+from roost.backend.kinds.registry import Kinds
+from roost.wire import codes
 from tests.system.cluster import until
-from tests.system.steps import Steps
-from tests.system.talk import Talker
-from wire import codes
 
 
 async def test_a_job_comes_back_level_by_level(system: System) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.system.process import UpProcess
-from tests.system.talk import Talker
+from bench.support.scripted_client import Talker
+from bench.support.up_process import UpProcess
 
 ROUNDS = 3
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import roost
+from bench.support.scripted_client import Talker
 from tests.system.cluster import Cluster
-from tests.system.talk import Talker
 
 
 @pytest.fixture

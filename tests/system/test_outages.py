@@ -10,11 +10,11 @@ import pytest
 from aiohttp import web
 
 import roost
-from roost.client import Client
+from bench.support import services
+from bench.support.scripted_client import PATIENCE_S
+from bench.support.waiting import until
+from roost.client.client import Client
 from roost.errors import Overloaded
-from tests import services
-from tests.backend.contract_broker import until
-from tests.system.talk import PATIENCE_S
 from tests.system.test_processes import deployed
 
 JOBS, CLIENTS = 50, 10

@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 import roost
-from tests import services, sites
-from tests.backend.contract_broker import until
-from tests.system.parts import STEPS, Process, part
-from tests.system.talk import Talker
+from bench.support import services, sites
+from bench.support.components import STEPS, Process, part
+from bench.support.scripted_client import Talker
+from bench.support.waiting import has_gateway, until
 
 
 @dataclass
@@ -60,11 +59,6 @@ async def deployed(**more: int) -> AsyncIterator[Site]:
 async def site() -> AsyncIterator[Site]:
     async with deployed() as site:
         yield site
-
-
-async def has_gateway(url: str) -> bool:
-    async with aiohttp.ClientSession() as http, http.get(url + "/v1/gateway") as answer:
-        return answer.status == 200
 
 
 async def test_jobs_and_crawls_come_back_from_parts_in_processes_of_their_own_and_sigterm_ends_each(

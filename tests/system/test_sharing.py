@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from backend.broker import topology
-from backend.master.run import MOST_OUT
-from roost.up import System
+from bench.support.scripted_client import Talker
+from bench.support.steps_kind import Steps
+from roost.allinone import System
+from roost.backend.broker import topology
+from roost.backend.master.job_run import MOST_OUT
+from roost.wire.messages.lock import read_offer
 from tests.backend.contract_broker import Inbox
 from tests.system.cluster import Cluster
-from tests.system.steps import Steps
-from tests.system.talk import Talker
-from wire.messages.lock import read_offer
 
 ROUNDS = 6
 """A task waits behind those that are out, in the queue and in hand, and for news on the way there and back."""

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from backend.broker import topology
-from backend.broker.rabbitmq import RabbitBroker
-from backend.wiring import Engines, EngineUrls
-from backend.worker.processor_alarm import EXIT_STATUS
-from discovery.server import Discovery
-from tests import services
+from bench.support import services
+from bench.support.components import Process, launch, part, start_part
+from bench.support.scripted_client import Talker
+from roost.backend.broker import topology
+from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.worker.processor_alarm import EXIT_STATUS
+from roost.discovery.server import Discovery
+from roost.wire.codec import pack
+from roost.wire.messages.work import Task, read_task_result
+from roost.wire.tokens import Keyring
 from tests.backend.contract_broker import Inbox
 from tests.system.cluster import LIMITS, Cluster
-from tests.system.parts import Process, launch, part, start_part
 from tests.system.stalls import HOLD, Stalls
-from tests.system.talk import Talker
-from wire.codec import pack
-from wire.messages.work import Task, read_task_result
-from wire.tokens import Keyring
 
 KIND = ("--kind", "tests.system.stalls:Stalls")
 BOUND_S = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from wire.service import Stack, run
+from roost.wire.service import Stack, run
 
 
 def say(word: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire.addresses import is_loopback, site_of
+from roost.wire.client_address import is_loopback, site_of
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])

@@ -9,9 +9,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.codec import COMPRESS_FROM_BYTES, compress, decompress
-from wire.codes import ErrorCode
-from wire.errors import DecodeError
+from roost.wire.codec import COMPRESS_FROM_BYTES, compress, decompress
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError
 
 ANY_DATA = st.binary(max_size=300) | st.builds(bytes.__mul__, st.binary(min_size=1, max_size=50), st.integers(0, 200))
 

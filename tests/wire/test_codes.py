@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wire import codes
-from wire.codes import ALL_CLOSES, Close, Comeback, ErrorCode, comeback
+from roost.wire import codes
+from roost.wire.codes import ALL_CLOSES, Close, Comeback, ErrorCode, comeback
 
 PROMISED = {
     1000: Comeback.WHEN_NEEDED,

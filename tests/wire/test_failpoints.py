@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.parts import COMMAND, ROOT
-from wire import failpoints
-from wire.errors import Misuse
-from wire.failpoints import Point
+from bench.support.components import COMMAND, ROOT
+from roost.wire import failpoints
+from roost.wire.errors import Misuse
+from roost.wire.failpoints import Point
 
 PACKAGES = ("wire", "discovery", "gateway", "backend", "roost")
 

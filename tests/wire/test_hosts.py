@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wire.hosts import first_place, is_everywhere, is_loopback_only, nearest_place
-from wire.listener import bind
+from roost.wire.bind_addresses import first_place, is_everywhere, is_loopback_only, nearest_place
+from roost.wire.listener import bind
 
 LOOPBACK = [
     "127.0.0.1", "127.9.9.9", "127.1", "0x7f.1", "2130706433", "localhost", "::1", "0:0:0:0:0:0:0:1", "127.0.0.1,::1",

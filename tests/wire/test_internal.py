@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire.internal import NO_SECRET, InternalSecret
+from roost.wire.auth import NO_SECRET, InternalSecret
 
 SECRET = InternalSecret("pässword of this cluster")
 

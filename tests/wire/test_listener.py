@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from wire.listener import bind
+from roost.wire.listener import bind
 
 
 def addresses(host: str, port: int = 0) -> list[tuple[str, int]]:

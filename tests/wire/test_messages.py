@@ -14,12 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import wire.messages
-from tests.wire.shapes import values_of
-from wire.codec import JsonReader, Unpacker, pack, to_json
-from wire.codes import ErrorCode
-from wire.errors import DecodeError
-from wire.messages.client import (
+import roost.wire.messages
+from roost.wire.codec import JsonReader, Unpacker, pack, to_json
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError
+from roost.wire.messages.client import (
     MAX_IDS,
     Ack,
     FromClient,
@@ -30,14 +29,15 @@ from wire.messages.client import (
     read_from_client,
     read_from_gateway,
 )
-from wire.messages.registry import Assignment, read_assignment
-from wire.messages.work import CancelTasks, read_control
+from roost.wire.messages.registry import Assignment, read_assignment
+from roost.wire.messages.work import CancelTasks, read_control
+from tests.wire.shapes import values_of
 
 
 def _modules() -> list[ModuleType]:
     return [
-        importlib.import_module(f"wire.messages.{module.name}")
-        for module in pkgutil.iter_modules(wire.messages.__path__)
+        importlib.import_module(f"roost.wire.messages.{module.name}")
+        for module in pkgutil.iter_modules(roost.wire.messages.__path__)
     ]
 
 

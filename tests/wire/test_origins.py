@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wire.errors import Misuse
-from wire.origins import AllowedOrigins
+from roost.wire.errors import Misuse
+from roost.wire.origins import AllowedOrigins
 
 
 def test_an_origin_is_admitted_as_browsers_write_it() -> None:

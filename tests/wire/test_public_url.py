@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wire.errors import Misuse
-from wire.public_url import checked_public_url
+from roost.wire.errors import Misuse
+from roost.wire.public_url import checked_public_url
 
 
 @pytest.mark.parametrize("url", ["", "ws://h:1", "wss://gw.example", "ws://[::1]:9001", "wss://h/path"])

@@ -15,8 +15,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.ports import free_port
-from wire.service import AdminHttp, Hooks, Stack
+from bench.support.ports import free_port
+from roost.wire.service import AdminHttp, Hooks, Stack
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wire.telemetry import set_up_logging
+from roost.wire.telemetry import set_up_logging
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +23,9 @@ def _logging_as_before() -> Iterator[None]:
 def test_plain_lines_show_the_extras_after_the_message() -> None:
     stream = io.StringIO()
     set_up_logging("info", "plain", stream)
-    logging.getLogger("backend.master").warning("lease lost", extra={"action": "lease_lost", "job": 7})
-    logging.getLogger("backend.master").debug("not this one")
-    assert stream.getvalue().split(" ", 1)[1] == "WARNING backend.master lease lost action=lease_lost job=7\n"
+    logging.getLogger("roost.backend.master").warning("lease lost", extra={"action": "lease_lost", "job": 7})
+    logging.getLogger("roost.backend.master").debug("not this one")
+    assert stream.getvalue().split(" ", 1)[1] == "WARNING roost.backend.master lease lost action=lease_lost job=7\n"
 
 
 def test_what_a_peer_wrote_cannot_pass_for_another_line() -> None:

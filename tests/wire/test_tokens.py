@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.codes import ErrorCode
-from wire.errors import Misuse, TokenError, TokenFault
-from wire.tokens import MAX_TOKEN_CHARS, Keyring, Session, Ticket
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import Misuse, TokenError, TokenFault
+from roost.wire.tokens import MAX_TOKEN_CHARS, Keyring, Session, Ticket
 
 NOW = 1_750_000_000.0
 KEYS = Keyring({"k1": b"0123456789abcdef"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from wire.errors import Misuse
-from wire.variables import read_switch
+from roost.wire.errors import Misuse
+from roost.wire.variables import read_switch
 
 
 @pytest.mark.parametrize(("word", "is_on"), [("1", True), ("True", True), (" on ", True), ("0", False), ("", False)])

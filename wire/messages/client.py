@@ -10,8 +10,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from wire.codec import JsonReader
-from wire.messages.outcome import Failure, Outcome
+from roost.wire.codec import JsonReader
+from roost.wire.messages.outcome import Failure, Outcome
 
 SUBPROTOCOL = "roost.v1"
 MAX_IDS = 1000

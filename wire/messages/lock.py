@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from wire.codec import Unpacker
-from wire.messages.outcome import Ending
+from roost.wire.codec import Unpacker
+from roost.wire.messages.outcome import Ending
 
 
 class Offer(Struct, array_like=True, frozen=True):

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from wire.codec import JsonReader, Unpacker
-from wire.messages.moves import Directions
+from roost.wire.codec import JsonReader, Unpacker
+from roost.wire.messages.moving import Directions
 
 
 class ComponentKind(StrEnum):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from wire.codec import Unpacker
-from wire.messages.lock import Knock
+from roost.wire.codec import Unpacker
+from roost.wire.messages.lock import Knock
 
 
 class LevelNews(Struct, array_like=True, frozen=True, tag=True):

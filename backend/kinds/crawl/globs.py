@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from backend.kinds.crawl.reasons import Skipped
+from roost.backend.kinds.crawl.reasons import Skipped
 
 MAX_GLOBS = 100
 """Patterns of each sort; each is tried on each link that is found."""

@@ -6,18 +6,18 @@ from hashlib import blake2b
 
 from msgspec import structs
 
-from backend.kinds.api import Keys, RunnerTools
-from backend.kinds.crawl.plan import CrawlPlan
-from backend.kinds.crawl.runner import CrawlRunner
-from backend.kinds.crawl.spec import CrawlSpec, read_spec, unpack_spec
-from wire.codec import pack
+from roost.backend.kinds.api import Keys, RunnerTools
+from roost.backend.kinds.crawl.plan import CrawlPlan
+from roost.backend.kinds.crawl.runner import CrawlRunner
+from roost.backend.kinds.crawl.spec import CrawlSpec, read_spec, unpack_spec
+from roost.wire.codec import pack
 
 _KEY_BYTES = 16
 _ANY_DEPTH, _ANY_AGE_S = 0, 0.0
 
 
 class Crawl:
-    """A web crawl by depth. `RunnerTools.options` is a `CrawlOptions`. See `backend.kinds.api.JobKind`."""
+    """A web crawl by depth. `RunnerTools.options` is a `CrawlOptions`. See `roost.backend.kinds.api.JobKind`."""
 
     name = "crawl"
 

@@ -22,16 +22,27 @@ from itertools import chain
 
 from msgspec import structs
 
-from backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
-from backend.kinds.crawl.notes import Notes
-from backend.kinds.crawl.pages import PageResult, PageTask, Source, Wants, read_page_result
-from backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
-from backend.kinds.crawl.result import Reasons, Summary, level_pieces, result_parts
-from backend.kinds.crawl.sources import AT_ONCE, Sources
-from backend.kinds.crawl.spec import CrawlSpec
-from backend.kinds.crawl.urls import host
-from wire.codec import pack, to_json
-from wire.messages.outcome import Failure, Outcome
+from roost.backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
+from roost.backend.kinds.crawl.crawl_details import Notes
+from roost.backend.kinds.crawl.output.crawl_result import (
+    Reasons,
+    Summary,
+    level_pieces,
+    result_parts,
+)
+from roost.backend.kinds.crawl.page_tasks import (
+    PageResult,
+    PageTask,
+    Source,
+    Wants,
+    read_page_result,
+)
+from roost.backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
+from roost.backend.kinds.crawl.sitemaps.sitemap_frontier import AT_ONCE, Sources
+from roost.backend.kinds.crawl.spec import CrawlSpec
+from roost.backend.kinds.crawl.urls import host
+from roost.wire.codec import pack, to_json
+from roost.wire.messages.outcome import Failure, Outcome
 
 PAGE_DEADLINE_S = 60.0
 """For one page at a worker; twice its usual time limit, so that the worker gives the reason and not the master."""
@@ -47,7 +58,7 @@ _NOTHING = Wants()
 
 
 class CrawlPlan:
-    """One crawl. See `backend.kinds.api.Plan`. `since`: when its job began, in wall seconds, if that is known."""
+    """One crawl. See `roost.backend.kinds.api.Plan`. `since`: when its job began, in wall seconds, if that is known."""
 
     def __init__(self, spec: CrawlSpec, listed_chars: int = LISTED_CHARS, since: float = float("inf")) -> None:
         self._spec, self._since = spec, since

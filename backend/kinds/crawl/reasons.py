@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from wire.codes import ErrorCode
-from wire.messages.outcome import Failure
+from roost.wire.codes import ErrorCode
+from roost.wire.messages.outcome import Failure
 
 
 class Skipped(StrEnum):

@@ -14,24 +14,43 @@ from functools import partial
 
 from msgspec import structs
 
-from backend.kinds.api import Later, RunnerTools
-from backend.kinds.crawl.company import Company
-from backend.kinds.crawl.fetch import NOT_MODIFIED, Fetched, Fetcher, NotFetched, Reading, media_type
-from backend.kinds.crawl.flights import Flights
-from backend.kinds.crawl.hosts import Hosts
-from backend.kinds.crawl.kept import Entry, KeptPage
-from backend.kinds.crawl.links import Links, page_links
-from backend.kinds.crawl.options import CrawlOptions
-from backend.kinds.crawl.pages import Detail, PageResult, PageTask, Source, Wants, read_page_task
-from backend.kinds.crawl.permits import Permits
-from backend.kinds.crawl.reasons import BAD_SELECTOR, TOO_SLOW, Failed, Skipped
-from backend.kinds.crawl.robots import product_token
-from backend.kinds.crawl.selection import BadSelector, extract
-from backend.kinds.crawl.shelf import Shelf
-from backend.kinds.crawl.sitemaps import BadSitemap, Sitemap, is_compressed, read_sitemap
-from backend.kinds.crawl.turns import Turns
-from backend.kinds.crawl.workshop import TooMuch, Workshop
-from wire.codec import pack
+from roost.backend.kinds.api import Later, RunnerTools
+from roost.backend.kinds.crawl.cached_page import Entry, KeptPage
+from roost.backend.kinds.crawl.fetch.fetcher import (
+    NOT_MODIFIED,
+    Fetched,
+    Fetcher,
+    NotFetched,
+    Reading,
+    media_type,
+)
+from roost.backend.kinds.crawl.html.links import Links, page_links
+from roost.backend.kinds.crawl.html.selection import BadSelector, extract
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
+from roost.backend.kinds.crawl.page_cache import Shelf
+from roost.backend.kinds.crawl.page_tasks import (
+    Detail,
+    PageResult,
+    PageTask,
+    Source,
+    Wants,
+    read_page_task,
+)
+from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_limits import Hosts
+from roost.backend.kinds.crawl.politeness.robots import product_token
+from roost.backend.kinds.crawl.politeness.robots_cache import Permits
+from roost.backend.kinds.crawl.politeness.worker_ring import Company
+from roost.backend.kinds.crawl.reasons import BAD_SELECTOR, TOO_SLOW, Failed, Skipped
+from roost.backend.kinds.crawl.sandbox import TooMuch, Workshop
+from roost.backend.kinds.crawl.single_flight import Flights
+from roost.backend.kinds.crawl.sitemaps.sitemap_parser import (
+    BadSitemap,
+    Sitemap,
+    is_compressed,
+    read_sitemap,
+)
+from roost.wire.codec import pack
 
 INLINE_BYTES = 64 * 1024
 """Pages up to this size are read at once: in a millisecond, or 0.1 s when they are made to be slow. Bigger ones go to a

@@ -10,12 +10,12 @@ import msgspec
 from ada_url import URL
 from msgspec import Meta, Struct
 
-from backend.kinds.crawl.globs import MAX_GLOBS, Globs, normal_globs
-from backend.kinds.crawl.selection import checked_selections
-from backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, has_long_host, parse
-from wire.codec import Unpacker
-from wire.codes import ErrorCode
-from wire.errors import BadInput, DecodeError
+from roost.backend.kinds.crawl.globs import MAX_GLOBS, Globs, normal_globs
+from roost.backend.kinds.crawl.html.selection import checked_selections
+from roost.backend.kinds.crawl.urls import MAX_URL_CHARS, Bounds, Scope, has_long_host, parse
+from roost.wire.codec import Unpacker
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput, DecodeError
 
 MAX_DEPTH = 32
 """No site needs more; a page further away is found by starting closer to it."""

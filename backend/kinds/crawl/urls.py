@@ -15,8 +15,8 @@ from unicodedata import normalize
 from ada_url import join_url, normalize_url, replace_url
 from msgspec import Struct
 
-from backend.kinds.crawl.globs import Globs
-from backend.kinds.crawl.reasons import Skipped
+from roost.backend.kinds.crawl.globs import Globs
+from roost.backend.kinds.crawl.reasons import Skipped
 
 MAX_URL_CHARS = 8000
 """RFC 9110 section 4.1 asks for support of at least 8000 octets; nobody needs more."""

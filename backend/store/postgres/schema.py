@@ -11,7 +11,7 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from wire.errors import Misuse
+from roost.wire.errors import Misuse
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,151 @@
+"""Publishing to RabbitMQ: a message is taken when the broker has confirmed it; a message for nobody is an error.
+
+Callers side by side share one channel, so that their confirms come back in flocks, not one round trip each (measured:
+1,200 a second one by one, 7,100 in windows of 200). Broadcasts have a channel of their own, without confirms: an error
+closes a channel, and theirs must not take others' messages along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from aio_pika import DeliveryMode, ExchangeType, Message
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import DeliveryError, PublishError
+
+from roost.backend.broker.port import BROKER
+from roost.backend.broker.rabbitmq.amqp_connection import ANSWER_S, Link, close, translated
+from roost.backend.broker.rabbitmq.queue_arguments import check_name
+from roost.wire.errors import Misuse, RoostError, Unavailable
+
+log = logging.getLogger(__name__)
+
+WINDOW = 256
+"""Messages on their way unconfirmed; more wait here. Past 200 a wider window gained nothing."""
+BODY_BYTES = 16 * 1024 * 1024
+"""What RabbitMQ 4 takes by default. A larger body would cost the channel, with everybody's messages on it."""
+FULL_RETRY_S = 5.0
+"""A full queue drains slower than a broker restarts."""
+LEAVING_MAX = 3
+"""Channels being left: a queue that is really full, and so refuses messages on any, costs no more than these."""
+
+
+class Publisher:
+    """What one part publishes over one link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._window = asyncio.Semaphore(WINDOW)
+        self._confirmed = Lane(link, confirms=True)
+        self._shouted = Lane(link, confirms=False)
+        self._fanouts: dict[str, AbstractChannel] = {}
+
+    async def publish(self, queue: str, body: bytes) -> None:
+        """As `Broker.publish`."""
+        check_name(queue)
+        if len(body) > BODY_BYTES:
+            raise Misuse(f"a message of {len(body)} bytes for {queue}, over the {BODY_BYTES} that RabbitMQ takes")
+        channel: AbstractChannel | None = None
+        try:
+            with translated():
+                async with asyncio.timeout(ANSWER_S), self._window:
+                    channel = await self._confirmed.channel()
+                    await channel.default_exchange.publish(_message(body), queue, mandatory=True)
+        except (Unavailable, Misuse) as problem:
+            if channel is not None and _is_unconfirmed(problem.__cause__):
+                self._confirmed.leave(channel)
+            raise _refusal(queue, problem) from problem
+
+    async def stop(self) -> None:
+        """Leave the channels to their connection."""
+        await self._confirmed.stop()
+
+    async def broadcast(self, fanout: str, body: bytes) -> None:
+        """As `Broker.broadcast`."""
+        check_name(fanout)
+        try:
+            channel = await self._shouted.channel()
+            with translated():
+                async with asyncio.timeout(ANSWER_S):
+                    if self._fanouts.get(fanout) is not channel:
+                        await declare_fanout(channel, fanout)
+                        self._fanouts[fanout] = channel
+                    exchange = await channel.get_exchange(fanout, ensure=False)
+                    await exchange.publish(_message(body), "", mandatory=False)
+        except Unavailable as problem:
+            log.debug("broadcast lost", extra={"action": "broadcast_lost", "fanout": fanout, "reason": problem.reason})
+
+
+def _is_unconfirmed(cause: BaseException | None) -> bool:
+    """Whether the queue refused a message or said nothing; one for nobody was answered as it should be."""
+    return isinstance(cause, (TimeoutError, DeliveryError)) and not isinstance(cause, PublishError)
+
+
+def _refusal(queue: str, problem: RoostError) -> Unavailable:
+    """What the publisher is told: a message for nobody, a full queue, or an outage, of whatever kind."""
+    cause = problem.__cause__
+    if isinstance(cause, PublishError):
+        return Unavailable(f"queue {queue}", "it does not exist")
+    if isinstance(cause, DeliveryError):
+        return Unavailable(f"queue {queue}", "it is full, or has no leader yet", FULL_RETRY_S)
+    if isinstance(problem, Unavailable) and not isinstance(cause, ConnectionError):
+        return problem
+    return Unavailable(BROKER, "the connection was lost")  # or the channel, over somebody else's message
+
+
+class Lane:
+    """A channel that is opened when it is needed, and again after it was closed; whoever needs it waits together."""
+
+    def __init__(self, link: Link, confirms: bool) -> None:
+        self._link, self._confirms = link, confirms
+        self._opening: asyncio.Task[AbstractChannel] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def channel(self) -> AbstractChannel:
+        """An open channel, the same for everybody. Raises Unavailable."""
+        opening = self._opening
+        if opening is None or (opening.done() and not _is_usable(opening)):
+            opening = self._opening = asyncio.create_task(self._link.channel(self._confirms))
+        return await asyncio.shield(opening)
+
+    def leave(self, channel: AbstractChannel) -> None:
+        """The queue did not confirm a message on it: whoever publishes from now on has another channel.
+
+        RabbitMQ's end of a channel remembers who leads a quorum queue. When that node dies at the wrong moment, it goes
+        on sending there, or refuses everything, for as long as the channel lives (3.10.8, a queue in a cluster). What
+        is on its way is waited for.
+        """
+        opening = self._opening
+        is_ours = opening is not None and opening.done() and _is_usable(opening) and opening.result() is channel
+        if is_ours and len(self._leaving) < LEAVING_MAX:
+            self._opening = None
+            leaving = asyncio.create_task(_close_later(channel))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    async def stop(self) -> None:
+        """Wait for nobody."""
+        for leaving in self._leaving:
+            leaving.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+
+async def _close_later(channel: AbstractChannel) -> None:
+    await asyncio.sleep(ANSWER_S)  # by then, everybody on it has given up
+    await close(channel)
+
+
+def _is_usable(opened: asyncio.Task[AbstractChannel]) -> bool:
+    return not opened.cancelled() and opened.exception() is None and not opened.result().is_closed
+
+
+async def declare_fanout(channel: AbstractChannel, fanout: str) -> None:
+    """There is such an exchange; durable, so that it is there before its listeners."""
+    await channel.declare_exchange(fanout, ExchangeType.FANOUT, durable=True)
+
+
+def _message(body: bytes) -> Message:
+    """Persistent; returned messages are told apart by their id, so each has one of its own."""
+    return Message(body, delivery_mode=DeliveryMode.PERSISTENT, message_id=secrets.token_hex(16))

@@ -1,0 +1,72 @@
+"""A `QueueSpec` in RabbitMQ's words, pure; the same words for 3.10 to 4.x, so that an upgrade refuses no declaration.
+
+What must outlive a node is a quorum queue. A queue that expires with its owner is a classic one where the broker is one
+node: durable too, cheaper, and there is nobody to hold a replica. In a cluster it is a quorum queue as well: a classic
+one lives on one node, and while that is down nobody can use it or declare it elsewhere. Only quorum queues count
+deliveries, so whatever has a limit is one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from roost.backend.broker.port import QueueSpec
+from roost.wire.errors import Misuse
+
+NAME_BYTES = 255
+"""AMQP 0-9-1, section 4.2.5.3: a name is a short string."""
+NO_DELIVERY_LIMIT = 1_000_000_000
+"""Without one 4.x takes 20, and -1, its word for none, makes 3.10 destroy messages; this many is none in effect."""
+
+Arguments = dict[str, str | int]
+
+
+def arguments(spec: QueueSpec, in_cluster: bool = False) -> Arguments:
+    """The arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
+    check_name(spec.name)
+    is_quorum = _is_quorum(spec, in_cluster)
+    words: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
+    if is_quorum:
+        limit = spec.delivery_limit
+        # The limit counts returns: a limit of 2 means three deliveries, on every version.
+        words["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
+    if spec.ttl_s is not None and spec.ttl_s < math.inf:
+        words["x-message-ttl"] = _milliseconds(spec.ttl_s)
+    if spec.expires_s is not None and spec.expires_s < math.inf:
+        words["x-expires"] = _milliseconds(spec.expires_s)
+    if spec.max_length is not None:
+        words |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
+    if spec.dead_letters is not None:
+        words |= _dead_letters(spec.dead_letters, is_quorum)
+    return words
+
+
+def _is_quorum(spec: QueueSpec, in_cluster: bool) -> bool:
+    return spec.delivery_limit is not None or (spec.durable and (in_cluster or spec.expires_s is None))
+
+
+def check_name(name: str) -> None:
+    """Raises Misuse for a name that no queue can have."""
+    if len(name.encode()) > NAME_BYTES:
+        raise Misuse(f"a queue's name has at most {NAME_BYTES} bytes: {name[:40]}…")
+
+
+def death_queue(headers: Mapping[str, object]) -> str | None:
+    """The queue that a dead letter died in last, from the headers that RabbitMQ gave it; None for other messages."""
+    deaths = headers.get("x-death")
+    if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
+        return str(deaths[0].get("queue", ""))
+    return None
+
+
+def _dead_letters(target: str, is_quorum: bool) -> Arguments:
+    words: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
+    if is_quorum:
+        # Kept in the source until the target has confirmed them; RabbitMQ asks for reject-publish with it.
+        words |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+    return words
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,189 @@
+"""The cache over Redis. It decides nothing (I5), so an outage is told once and otherwise shows as misses.
+
+- **Away.** A command that gets no answer opens the circuit: for `PAUSE_S` every call is a miss at once, then one call
+  finds out whether Redis is back. Callers wait at most `ANSWER_S`, and one at a time, for a Redis that is not there.
+- **Wrong answers.** A connection on which a command was abandoned may give its answer to the next one. So commands are
+  never cancelled with their caller, and each value is stored behind its key: what does not begin with the key that was
+  asked for is a miss.
+- **Lost writes.** After a write that failed, what Redis has under the key may be older than what was put, so this side
+  answers with a miss until the key is written again.
+- **Swaps** are one script, which Redis runs in one step (`SWAP`). It returns the value that the key has then, label and
+  all, so a wrong answer is recognised here too. A lost swap marks no key as lost: the next one compares anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from roost.backend.cache.redis_client import Client
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 0.5
+"""A thousand times what a healthy one needs; what waits for the cache can also do without."""
+PAUSE_S = 1.0
+CONNECTIONS = 8
+KEYS_AT_ONCE = 200
+VALUE_BYTES = 8 * 1024 * 1024
+"""A larger value is not kept: it would hold up everybody else's. The embedded cache has the same bound."""
+TTL_MAX_S = 365 * 24 * 3600.0
+LOST_KEYS = 10_000
+COMPLAIN_S = 60.0
+PREFIX = b"roost:"
+KEY_LENGTH = struct.Struct("!I")
+SWAP = """
+local found = redis.call('GET', KEYS[1])
+if found == (ARGV[1] ~= '' and ARGV[1]) then
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+    return ARGV[2]
+end
+return found
+"""
+"""GET gives `false` for a key that has nothing, which the empty string stands for: no stored value is empty."""
+OUTAGES = (RedisError, OSError, TimeoutError)
+Command = Callable[[], Awaitable[Any]]
+
+
+class RedisCache:
+    """One part's cache. `url` names a server, or sentinels that know one (`roost.backend.cache.redis_client`).
+
+    Raises Misuse for a URL that is none.
+    """
+
+    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._client = Client(url, ANSWER_S)
+        self._redis = self._client.redis
+        self._clock = clock
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._commands: set[asyncio.Future[Any]] = set()
+        self._lost: OrderedDict[bytes, None] = OrderedDict()
+        self._is_started = self._is_away = False
+        self._try_at = self._complain_at = 0.0
+
+    async def start(self) -> None:
+        self._is_started = True
+        await self._ask(self._redis.ping)
+
+    async def get(self, key: bytes) -> bytes | None:
+        return (await self.get_many([key]))[0]
+
+    async def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            some = keys[first : first + KEYS_AT_ONCE]
+            answer = await self._ask(partial(self._redis.mget, [PREFIX + key for key in some]))
+            values = answer if answer is not None and len(answer) == len(some) else [None] * len(some)
+            found += [self._open(key, value) for key, value in zip(some, values, strict=True)]
+        return found
+
+    async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
+        ttl_ms = _ttl_ms(ttl_s)
+        if ttl_ms and len(value) <= VALUE_BYTES:
+            await self._write(key, partial(self._redis.set, PREFIX + key, _label(key) + value, px=ttl_ms))
+        else:
+            await self.drop(key)
+
+    async def swap(self, key: bytes, old: bytes | None, new: bytes, ttl_s: float) -> bytes | None:
+        label, ttl_ms = _label(key), _ttl_ms(ttl_s)
+        if not ttl_ms or len(new) > VALUE_BYTES:
+            return None
+        compared = b"" if old is None else label + old
+        command = partial(self._redis.eval, SWAP, 1, PREFIX + key, compared, label + new, ttl_ms)
+        found = await self._ask(command)
+        if found == label + new:
+            self._lost.pop(key, None)
+        return self._open(key, found)
+
+    async def drop(self, key: bytes) -> None:
+        await self._write(key, partial(self._redis.delete, PREFIX + key))
+
+    async def stop(self) -> None:
+        self._is_started = False
+        await asyncio.gather(*self._commands, return_exceptions=True)  # each ends within its own time
+        with suppress(*OUTAGES):
+            await self._client.close()
+
+    async def _write(self, key: bytes, command: Command) -> None:
+        if await self._ask(command) is not None:
+            self._lost.pop(key, None)
+            return
+        self._lost[key] = None
+        if len(self._lost) > LOST_KEYS:
+            self._lost.popitem(last=False)
+
+    def _open(self, key: bytes, kept: bytes | None) -> bytes | None:
+        """The value, when it is this key's and nothing newer was lost."""
+        label = _label(key)
+        if kept is None or key in self._lost or not kept.startswith(label):
+            return None
+        return kept[len(label) :]
+
+    async def _ask(self, command: Command) -> Any:
+        """The answer, or None when there is none. The command goes on when the caller is cancelled."""
+        if not self._is_worth_asking():
+            return None
+        asking = asyncio.ensure_future(self._in_turn(command))
+        self._commands.add(asking)
+        asking.add_done_callback(self._commands.discard)
+        return await asyncio.shield(asking)
+
+    async def _in_turn(self, command: Command) -> Any:
+        was_away = self._is_away
+        async with self._turns:
+            if self._is_away and not was_away:
+                return None  # it went while this one waited
+            try:
+                answer = await command()
+            except ResponseError as problem:
+                self._complain(problem)
+                return None
+            except OUTAGES as problem:
+                self._note(away=True, reason=str(problem))
+                return None
+            self._note(away=False)
+            return answer
+
+    def _is_worth_asking(self) -> bool:
+        """Not while it is away, but for one call in `PAUSE_S`."""
+        if not self._is_started or not self._is_away:
+            return self._is_started
+        now = self._clock.monotonic()
+        if now < self._try_at:
+            return False
+        self._try_at = now + PAUSE_S
+        return True
+
+    def _note(self, away: bool, reason: str = "") -> None:
+        if away and not self._is_away:
+            self._try_at = self._clock.monotonic() + PAUSE_S
+            log.warning("cache away: going on without", extra={"action": "cache_away", "reason": reason})
+        elif self._is_away and not away:
+            log.warning("cache back", extra={"action": "cache_back"})
+        self._is_away = away
+
+    def _complain(self, problem: ResponseError) -> None:
+        """Redis is there and refuses, for lack of memory for example: said once a minute."""
+        now = self._clock.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + COMPLAIN_S
+            log.warning("cache refuses", extra={"action": "cache_refuses", "reason": str(problem)})
+
+
+def _ttl_ms(ttl_s: float) -> int:
+    """How long Redis keeps a value; 0: not at all."""
+    return int(min(ttl_s, TTL_MAX_S) * 1000) if ttl_s > 0 else 0
+
+
+def _label(key: bytes) -> bytes:
+    """What a value of this key is stored behind."""
+    return KEY_LENGTH.pack(len(key)) + key

@@ -1,0 +1,162 @@
+"""The job protocol (`roost.wire.messages.client`) as a gateway application: who speaks, and whether it makes sense.
+
+For an idle client there is nothing but cells: 16 bytes of client id, 8 of epoch, one count of bad messages (I6).
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from roost.backend.broker.port import Broker
+from roost.backend.cache.port import Cache
+from roost.backend.client_protocol.delivery import say
+from roost.backend.client_protocol.requests import IngressSettings, Requests, Speaker
+from roost.backend.kinds.registry import Kinds
+from roost.backend.lock.client import LockClient
+from roost.gateway.api import Application, Gateway, Message, Peer, Place
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.codes import (
+    BAD_SESSION,
+    HELLO_EXPECTED,
+    REPLACED,
+    TOO_MANY_ERRORS,
+    UNSUPPORTED,
+    ErrorCode,
+)
+from roost.wire.errors import BadInput, DecodeError, TokenError
+from roost.wire.messages import client as protocol
+from roost.wire.messages.client import Ack, Cancel, Hello, Resume, Submit
+from roost.wire.tokens import CLIENT_ID_BYTES, Keyring, Session
+
+EPOCH_BYTES = 8
+BAD_MESSAGES = 20
+"""A client that sends so many bad messages on one connection is closed: it does not listen to the answers."""
+NOBODY = bytes(CLIENT_ID_BYTES)
+
+
+class Ingress(Application):
+    """A gateway application; its `requests` are a `Part` to be started before the gateway takes connections."""
+
+    subprotocols = (protocol.SUBPROTOCOL,)
+
+    def __init__(
+        self,
+        settings: IngressSettings,
+        broker: Broker,
+        cache: Cache,
+        locks: LockClient,
+        kinds: Kinds,
+        keys: Keyring,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._settings, self._kinds, self._keys, self._clock = settings, kinds, keys, clock
+        self.requests = Requests(settings, broker, cache, locks, clock)
+
+    def start(self, gateway: Gateway) -> None:
+        """The mailbox is open already."""
+        self._clients = gateway.cells(CLIENT_ID_BYTES)
+        self._epochs = gateway.cells(EPOCH_BYTES)
+        self._bad_counts = gateway.cells(1)
+
+    def stop(self) -> None:
+        """What runs in the background ends with `requests`."""
+
+    def on_open(self, peer: Peer) -> None:
+        del self._clients[peer.fd], self._epochs[peer.fd], self._bad_counts[peer.fd]
+
+    def on_message(self, peer: Peer, message: Message) -> None:
+        if isinstance(message, bytes):
+            peer.close(UNSUPPORTED)
+            return
+        try:
+            said = protocol.read_from_client(message)
+        except DecodeError as problem:
+            self._complain(peer, problem)
+            return
+        client = self._clients[peer.fd]
+        if isinstance(said, Hello):
+            self._hello(peer, said, client)
+        elif client == NOBODY:
+            peer.close(HELLO_EXPECTED)
+        else:
+            self._dispatch(Speaker(peer, client, self._epoch(peer)), said)
+
+    def on_drained(self, peer: Peer) -> None:
+        self.requests.drains.wake(peer)
+
+    def on_move(self, peer: Peer, place: Place) -> bool:
+        """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
+        client = self._clients[peer.fd]
+        if client == NOBODY or self.requests.is_sending(client, peer):
+            return False
+        return say(peer, protocol.Move(place.url, place.ticket, int(place.after_s * 1000)))
+
+    def on_close(self, peer: Peer, code: int, reason: str) -> None:
+        self.requests.gone(Speaker(peer, self._clients[peer.fd], self._epoch(peer)))
+
+    def _dispatch(self, who: Speaker, said: Submit | Resume | Ack | Cancel) -> None:
+        match said:
+            case Submit():
+                self._submit(who, said)
+            case Resume():
+                self.requests.resume(who, said.ids)
+            case Ack():
+                self.requests.acknowledge(who, said.id)
+            case Cancel():
+                self.requests.cancel(who, said.id)
+
+    def _submit(self, who: Speaker, submit: Submit) -> None:
+        if self.requests.is_over_limit(
+            who, submit
+        ):  # before the spec is read, which costs more than anything else here
+            return
+        try:
+            kind = self._kinds.find(submit.kind)
+            spec = kind.read_spec(bytes(submit.spec))
+        except BadInput as problem:
+            self._complain(who.peer, problem, submit.id)
+            return
+        self.requests.submit(who, submit, kind, spec)
+
+    def _complain(self, peer: Peer, problem: BadInput, request: str | None = None) -> None:
+        count = min(self._bad_counts[peer.fd][0] + 1, BAD_MESSAGES)
+        self._bad_counts[peer.fd] = bytes((count,))
+        say(peer, protocol.Error(problem.code, problem.message, request))
+        if count == BAD_MESSAGES:
+            peer.close(TOO_MANY_ERRORS)
+
+    def _hello(self, peer: Peer, hello: Hello, known: bytes) -> None:
+        if known != NOBODY:
+            self._complain(peer, BadInput(ErrorCode.BAD_MESSAGE, "hello was said already: it comes once, first"))
+            return
+        now = self._clock.wall()
+        try:
+            client = self._keys.read_session(hello.session, now).client if hello.session else _new_client()
+        except TokenError as problem:
+            self._complain(peer, problem)
+            peer.close(BAD_SESSION)
+            return
+        if not self._replace(client, hello.epoch):
+            peer.close(REPLACED)
+            return
+        self._clients[peer.fd] = client
+        self._epochs[peer.fd] = hello.epoch.to_bytes(EPOCH_BYTES, "big")
+        settings = self._settings
+        session = self._keys.sign_session(Session(int(now + settings.session_s), client))
+        limits = protocol.Limits(settings.message_bytes, settings.live_requests, int(settings.retention_s))
+        say(peer, protocol.Welcome(session, limits))
+
+    def _replace(self, client: bytes, epoch: int) -> bool:
+        """Of two connections of one client that has live requests here, the greater epoch stays (P2)."""
+        for peer in {live.peer for live in self.requests.live.of(client)}:
+            if self._epoch(peer) > epoch:
+                return False
+            peer.close(REPLACED)
+        return True
+
+    def _epoch(self, peer: Peer) -> int:
+        return int.from_bytes(self._epochs[peer.fd], "big")
+
+
+def _new_client() -> bytes:
+    return secrets.token_bytes(CLIENT_ID_BYTES)

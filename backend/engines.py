@@ -1,0 +1,103 @@
+"""The only chooser of engines, from URLs, and how the parts of the backend are put together.
+
+============  ==================  ============================
+what          embedded            real
+============  ==================  ============================
+``broker``    ``memory:``         ``amqp://…``, ``amqps://…``
+``cache``     ``memory:``         ``redis://…``, ``rediss://…``, ``redis+sentinel://…``
+``store``     ``sqlite:PATH``     ``postgresql://…``, ``postgres://…``
+============  ==================  ============================
+
+Embedded broker and cache live in one process: parts that are to share them are made from one `Engines`. Of the real
+ones each part gets connections of its own. A cluster is one URL with several hosts (`roost.backend.host_lists`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from roost.backend.broker.memory.memory_broker import MemoryBroker
+from roost.backend.broker.port import Broker
+from roost.backend.cache.memory_cache import MemoryCache
+from roost.backend.cache.port import Cache
+from roost.backend.host_lists import each_host, names_hosts
+from roost.backend.store.port import Store, StoreLimits
+from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.errors import Misuse
+
+IN_MEMORY = "memory:"
+BROKERS, CACHES, SENTINELS = ("amqp", "amqps"), ("redis", "rediss"), ("redis+sentinel",)
+STORES = ("postgresql", "postgres")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUrls:
+    """Which engines to use."""
+
+    broker: str = IN_MEMORY
+    cache: str = IN_MEMORY
+    store: str = "sqlite::memory:"
+
+
+class Engines:
+    """Engines by URL. Raises Misuse for a URL that names none, with the ones there are."""
+
+    def __init__(self, urls: EngineUrls, limits: StoreLimits, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._limits, self._clock = limits, clock
+        self._new_broker = self._broker_maker(urls.broker)
+        self._new_cache = self._cache_maker(urls.cache)
+        self._new_store = self._store_maker(urls.store)
+
+    def broker(self) -> Broker:
+        """A connection of its own for one part."""
+        return self._new_broker()
+
+    def cache(self) -> Cache:
+        """The cache for one part; all see the same content."""
+        return self._new_cache()
+
+    def store(self) -> Store:
+        """A store for one lock server."""
+        return self._new_store()
+
+    def _broker_maker(self, url: str) -> Callable[[], Broker]:
+        if url == IN_MEMORY:
+            return MemoryBroker(self._clock).connect
+        if not names_hosts(url, BROKERS):
+            raise _unknown("broker", url, "memory:, amqp://USER:PASSWORD@HOST:PORT,HOST:PORT/VHOST")
+        from roost.backend.broker.rabbitmq.rabbitmq_broker import (
+            RabbitBroker,  # with its driver, which takes a while to import
+        )
+
+        return lambda: RabbitBroker(url, self._clock)
+
+    def _cache_maker(self, url: str) -> Callable[[], Cache]:
+        if url == IN_MEMORY:
+            shared = MemoryCache(clock=self._clock)
+            return lambda: shared
+        is_one = names_hosts(url, CACHES) and len(each_host(url)) == 1
+        if not is_one and not names_hosts(url, SENTINELS):
+            raise _unknown("cache", url, "memory:, redis://HOST:PORT/NUMBER, redis+sentinel://HOST,HOST/SERVICE/NUMBER")
+        from roost.backend.cache.redis_cache import RedisCache
+
+        RedisCache(url, self._clock)  # what is wrong with the rest of the URL is said now, not when a part is made
+        return lambda: RedisCache(url, self._clock)
+
+    def _store_maker(self, url: str) -> Callable[[], Store]:
+        scheme, _, path = url.partition(":")
+        if scheme == "sqlite" and path:
+            return lambda: SqliteStore(path, self._limits, self._clock)
+        if not names_hosts(url, STORES):
+            raise _unknown(
+                "store", url, "sqlite:PATH, sqlite::memory:, postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE"
+            )
+        from roost.backend.store.postgres.postgres_store import PostgresStore
+
+        return lambda: PostgresStore(url, self._limits)
+
+
+def _unknown(what: str, url: str, known: str) -> Misuse:
+    shown = url.partition(":")[0]
+    return Misuse(f"no engine for {what} URL {shown!r}: this version knows {known}")

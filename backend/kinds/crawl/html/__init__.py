@@ -1,0 +1,1 @@
+"""Reading pages: encoding, tags, links, and what selectors extract."""

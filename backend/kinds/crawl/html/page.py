@@ -1,0 +1,38 @@
+"""A page that was fetched, read as far as somebody asks: for kinds that take more from pages than their links."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+
+from bs4 import BeautifulSoup
+
+from roost.backend.kinds.crawl.html.encoding import choose_codec, decode
+from roost.backend.kinds.crawl.html.links import Links, page_links
+
+
+class Page:
+    """The HTML page `body` at `url`.
+
+    What a stranger's page holds may be slow to read as a tree: ask for `soup` where nobody waits for others, as in a
+    `Workshop`.
+    """
+
+    def __init__(self, body: bytes, content_type: str, url: str) -> None:
+        self.body, self.content_type, self.url = body, content_type, url
+
+    @cached_property
+    def html(self) -> str:
+        """Its text."""
+        return decode(self.body, choose_codec(self.body, self.content_type))
+
+    @cached_property
+    def links(self) -> Links:
+        """Its links."""
+        return page_links(self.body, self.content_type, self.url)
+
+    @cached_property
+    def soup(self) -> BeautifulSoup:
+        """Its tree, made when it is first asked for: about fifty times the work of its links."""
+        with warnings.catch_warnings(action="ignore"):  # that it looks like a file name, or like XML
+            return BeautifulSoup(self.html, "html.parser")

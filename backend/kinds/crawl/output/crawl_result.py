@@ -1,0 +1,265 @@
+"""How a crawl's answer is laid out in parts, and put together again.
+
+A part is a JSON object with one of these fields, and at most `PART_BYTES` long:
+
+* ``{"level": k, "urls": [...]}``: URLs of level k in order; a big level takes several parts;
+* ``{"failed": [[url, reason], ...]}`` and ``{"skipped": [[url, reason], ...]}``, see `reasons`;
+* with any of `detail`, `links` and `check`, ``{"parents": [number, ...]}``: for each URL, in the order of the levels,
+  the number in that order of the page that was the first to link to it (-1: none);
+* with `detail`, ``{"pages": [[number, ...], ...]}``: for each page that was asked for what a `PageRow` says;
+* with `links`, ``{"links": [[number, number, ...], ...]}``: a page, and all listed URLs that it links to;
+* with `check`, ``{"broken": [[number, count, number, ...], ...]}``: a page that failed, how many pages link to it, and
+  the first of these.
+
+The summary is a JSON object, `Summary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from roost.backend.kinds.api import LevelPiece
+from roost.backend.kinds.crawl.crawl_details import PageRow
+from roost.backend.kinds.crawl.output.packing import json_arrays
+from roost.backend.kinds.crawl.spec import MAX_DEPTH
+from roost.wire.codec import JsonReader
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError
+from roost.wire.messages.outcome import PART_BYTES, Outcome
+
+PIECE_BYTES = 32 * 1024
+"""Of a level's URLs in one message to a client that streams."""
+MAX_PIECES = 64
+"""Per level; a client that streams is shown the first 2 MiB of a level, and has the rest in the result."""
+
+
+class Summary(Struct, frozen=True, omit_defaults=True):
+    """What is said of a crawl beside its lists.
+
+    `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because
+    of a limit or because the crawl did not come to its end. `detail`, `links`, `check`: what the crawl was asked to
+    tell too. `checked`: pages of the last level that are there. `sitemaps`: how many were read; None: not asked.
+    `select`: names of what was to be extracted.
+    """
+
+    url: str
+    depth: int
+    outcome: Outcome
+    truncated: bool
+    listed: int
+    fetched: int
+    elapsed_s: float
+    detail: bool = False
+    links: bool = False
+    check: bool = False
+    checked: int = 0
+    sitemaps: int | None = None
+    select: tuple[str, ...] = ()
+
+
+class Part(Struct, frozen=True):
+    """One part, read."""
+
+    level: Annotated[int, Meta(ge=0, le=MAX_DEPTH)] | None = None
+    urls: list[str] = []
+    failed: list[tuple[str, str]] = []
+    skipped: list[tuple[str, str]] = []
+    parents: list[int] = []
+    pages: list[PageRow] = []
+    links: list[list[int]] = []
+    broken: list[list[int]] = []
+
+
+_read_summary: JsonReader[Summary] = JsonReader(Summary, "crawl summary")
+_read_part: JsonReader[Part] = JsonReader(Part, "crawl part")
+
+
+class Reasons:
+    """Pages with a reason each, in order; two pointers a page."""
+
+    def __init__(self) -> None:
+        self._urls: list[str] = []
+        self._reasons: list[str] = []
+
+    def add(self, url: str, reason: str) -> None:
+        """Append."""
+        self._urls.append(url)
+        self._reasons.append(reason)
+
+    def copy(self) -> Reasons:
+        """Another one with the same pages."""
+        other = Reasons()
+        other._urls, other._reasons = self._urls.copy(), self._reasons.copy()
+        return other
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self._urls, self._reasons, strict=True)
+
+
+def result_parts(levels: Iterable[list[str]], failed: Reasons, skipped: Reasons) -> Iterator[bytes]:
+    """The answer in parts."""
+    for number, urls in enumerate(levels):
+        yield from json_arrays(urls, b'{"level":%d,"urls":[' % number, b"]}", PART_BYTES)
+    yield from json_arrays(failed, b'{"failed":[', b"]}", PART_BYTES)
+    yield from json_arrays(skipped, b'{"skipped":[', b"]}", PART_BYTES)
+
+
+def level_pieces(level: int, urls: list[str]) -> Iterator[LevelPiece]:
+    """The beginning of a level for clients that stream."""
+    for seq, items in enumerate(islice(json_arrays(urls, b"[", b"]", PIECE_BYTES), MAX_PIECES)):
+        yield LevelPiece(level, seq, items)
+
+
+@dataclass(frozen=True, slots=True)
+class PageDetail:
+    """What is known of a page that was asked for.
+
+    `status`: the last answer's, 0 when there was none. `landed`: where redirects led, "" when nowhere. `type`: of the
+    content, without parameters. `bytes`: of the body, None when unknown. `time_s`: how long the last request took.
+    `canonical`: the URL by which the page wants to be known, "" when it does not say. `selected`: what was extracted,
+    by name, None when nothing could be; `trouble` says why when that was not because of its type.
+    """
+
+    url: str
+    status: int
+    landed: str = ""
+    type: str = ""
+    bytes: int | None = None
+    time_s: float | None = None
+    canonical: str = ""
+    selected: dict[str, list[str]] | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLink:
+    """A link that leads nowhere, for `reason`: `count` pages have it, of which `pages` are the first."""
+
+    url: str
+    reason: str
+    count: int
+    pages: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlResult:
+    """The answer to a crawl. `failed` and `skipped` are pairs of URL and reason.
+
+    `checked`: how many pages of the last level are there, with `check`. `parents`: for each URL the page that was the
+    first to link to it. `pages`: what is known of each page that was asked for, with `detail`. `links`: what each page
+    links to, with `links`. `broken`: with `check`, links that lead nowhere. `sitemaps`: how many were read. None: not
+    asked. `select`: names of what was to be extracted from pages.
+    """
+
+    url: str
+    depth: int
+    outcome: Outcome
+    truncated: bool
+    levels: list[list[str]]
+    fetched: int
+    failed: list[tuple[str, str]]
+    skipped: list[tuple[str, str]]
+    elapsed_s: float
+    parents: dict[str, str] | None = None
+    pages: dict[str, PageDetail] | None = None
+    links: dict[str, list[str]] | None = None
+    broken: list[BrokenLink] | None = None
+    checked: int = 0
+    sitemaps: int | None = None
+    select: tuple[str, ...] = ()
+
+    @property
+    def listed(self) -> int:
+        """URLs in all levels."""
+        return sum(map(len, self.levels))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        told: dict[str, Any] = {
+            "url": self.url,
+            "depth": self.depth,
+            "outcome": str(self.outcome),
+            "truncated": self.truncated,
+            "levels": self.levels,
+            "listed": self.listed,
+            "fetched": self.fetched,
+            "failed": [{"url": url, "reason": reason} for url, reason in self.failed],
+            "skipped": [{"url": url, "reason": reason} for url, reason in self.skipped],
+            "elapsed_s": self.elapsed_s,
+        }
+        if self.sitemaps is not None:
+            told["sitemaps"] = self.sitemaps
+        if self.pages is not None:
+            parents = self.parents or {}
+            told["pages"] = [{"parent": parents.get(url)} | _told(page) for url, page in self.pages.items()]
+        if self.links is not None:
+            told["links"] = [{"url": url, "to": targets} for url, targets in self.links.items()]
+        if self.broken is not None:
+            told["checked"] = self.checked
+            told["broken"] = [asdict(link) for link in self.broken]
+        return told
+
+
+def _told(page: PageDetail) -> dict[str, Any]:
+    """As JSON has it; what was extracted only where something was."""
+    return {key: value for key, value in asdict(page).items() if value or key not in ("selected", "trouble")}
+
+
+def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Raw]) -> CrawlResult:
+    """The inverse of `CrawlPlan.summary` and `CrawlPlan.parts`. Raises DecodeError."""
+    about = _read_summary(bytes(summary))
+    read = [_read_part(bytes(part)) for part in parts]
+    levels: list[list[str]] = [[] for _ in range(1 + max((part.level or 0 for part in read), default=-1))]
+    for part in read:
+        if part.level is not None:
+            levels[part.level].extend(part.urls)
+    result = CrawlResult(
+        url=about.url,
+        depth=about.depth,
+        outcome=about.outcome,
+        truncated=about.truncated,
+        levels=levels,
+        fetched=about.fetched,
+        failed=list(chain.from_iterable(part.failed for part in read)),
+        skipped=list(chain.from_iterable(part.skipped for part in read)),
+        elapsed_s=about.elapsed_s,
+        sitemaps=about.sitemaps,
+        select=about.select,
+    )
+    try:
+        return _with_notes(result, about, read) if about.detail or about.links or about.check else result
+    except IndexError as problem:
+        raise DecodeError(ErrorCode.BAD_MESSAGE, "the crawl's answer names URLs that it does not list") from problem
+
+
+def _with_notes(result: CrawlResult, about: Summary, read: list[Part]) -> CrawlResult:
+    urls = list(chain.from_iterable(result.levels))
+    parents = chain.from_iterable(part.parents for part in read)
+    rows = chain.from_iterable(part.pages for part in read)
+    links = chain.from_iterable(part.links for part in read)
+    broken = chain.from_iterable(part.broken for part in read)
+    reasons = dict(result.failed)
+    return replace(
+        result,
+        parents={urls[child]: urls[parent] for child, parent in enumerate(parents) if parent >= 0},
+        pages={urls[row.number]: _detail(urls[row.number], row) for row in rows} if about.detail else None,
+        links={urls[row[0]]: [urls[target] for target in row[1:]] for row in links} if about.links else None,
+        broken=[_broken(urls, reasons, row) for row in broken] if about.check else None,
+        checked=about.checked,
+    )
+
+
+def _broken(urls: list[str], reasons: dict[str, str], row: list[int]) -> BrokenLink:
+    url = urls[row[0]]
+    return BrokenLink(url, reasons.get(url, ""), row[1], [urls[page] for page in row[2:]])
+
+
+def _detail(url: str, row: PageRow) -> PageDetail:
+    known = (row.status, row.landed, row.media_type, row.size_bytes, row.time_s, row.canonical)
+    return PageDetail(url, *known, row.selected, row.trouble)

@@ -1,0 +1,254 @@
+"""When a host may be asked: at most so many requests at a time, a delay apart where it asks for that, and not while it
+wants to be left alone.
+
+A task that must not run yet is given back (`Later`, P20). It keeps its place in the worker for a quarter of a second at
+most, where others are just being answered, and a little longer on the way through redirects: who gave back then would
+begin again at the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from roost.backend.kinds.api import Later
+from roost.backend.kinds.crawl.fetch.fetcher import NotFetched
+from roost.backend.kinds.crawl.politeness.host_board import Hold, later
+from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_state import Host
+from roost.backend.kinds.crawl.politeness.pace import (
+    MOST_WAIT_S,
+    STATUS_TRIES,
+    TIMEOUT_TRIES,
+    Tries,
+    backoff_s,
+    is_passing,
+    retry_after_s,
+)
+from roost.backend.kinds.crawl.urls import host as host_of
+from roost.wire.clock import Clock
+
+log = logging.getLogger(__name__)
+_luck = random.SystemRandom()
+
+PATIENCE_S = 0.25
+LOOK_S = 0.1
+"""How often who waits in a worker without a place looks whether others have given one back."""
+HOP_WAIT_S = 10.0
+TICK_S = 0.25
+"""How often a worker looks whether leases are to be renewed."""
+MOST_HOSTS = 10_000
+
+
+class Hosts:
+    """All hosts of a worker. `at_once` is for each of them, in all workers together."""
+
+    def __init__(self, turns: Turns, clock: Clock, at_once: int) -> None:
+        self._turns, self._clock, self._at_once = turns, clock, at_once
+        self._hosts: OrderedDict[str, Host] = OrderedDict()
+        self._active: dict[str, Host] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._tries = Tries()
+
+    @asynccontextmanager
+    async def visit(self, url: str, number: int, delay_s: float = 0.0, last_at: float = 0.0) -> AsyncIterator[None]:
+        """Around a request, the hop of that number, `delay_s` after the last one; another was at `last_at` (wall).
+
+        Raises Later when it must not be made yet, or was cut off because the lease of its place ended; NotFetched when
+        its host pauses for long. A later hop waits longer than the first before that.
+        """
+        host = self._host(host_of(url))
+        await self._enter(host, HOP_WAIT_S if number else PATIENCE_S)
+        try:
+            async with _covered(host, self._clock):
+                await self._wait(host, url, number, delay_s, last_at)
+                began = self._clock.monotonic()
+                if began >= host.lease.until:
+                    raise _again()  # this process stood still, and others may have the place
+                yield
+                now = self._clock.monotonic()
+                host.window.answered(now - began, now)
+        finally:
+            host.leave()
+            if host.is_spare() and not self._is_stopping:
+                host.want_nothing()
+                self._begin_renewal(host)
+
+    async def again_in(self, start: str, problem: NotFetched) -> float | None:
+        """When to try the page at `start` again, which has failed; None when it has failed for good."""
+        if not is_passing(problem.reason, problem.status):
+            self._tries.over(start)
+            return None
+        now, host = self._clock.monotonic(), self._host(host_of(problem.url))
+        host.window.troubled(1.0, now)
+        pause_s = retry_after_s(problem.retry_after, self._clock.wall())
+        if pause_s:
+            await self._hold(host, min(pause_s, 2 * MOST_WAIT_S), problem)
+        if self._tries.failed(start) >= (STATUS_TRIES if problem.status else TIMEOUT_TRIES) or pause_s > MOST_WAIT_S:
+            self._tries.over(start)
+            return None
+        return max(pause_s, backoff_s(self._tries.count(start), _luck.random()))
+
+    def answered(self, start: str) -> None:
+        """The page at `start` was fetched."""
+        self._tries.over(start)
+
+    async def stop(self) -> None:
+        """Give all places back that no request has; fine to call twice."""
+        self._is_stopping = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+        leaving, self._active = list(self._active.values()), {}
+        for host in leaving:
+            host.want_nothing()
+        await asyncio.gather(*(self._renew_anew(host) for host in leaving))
+
+    def _host(self, name: str) -> Host:
+        host = self._hosts.get(name)
+        if host is None:
+            # never two leases of one host, whatever was forgotten
+            host = self._active.get(name) or Host(name, self._turns.lease(self._at_once), self._clock)
+            self._hosts[name] = host
+            self._forget_idle()
+        self._hosts.move_to_end(name)
+        return host
+
+    def _forget_idle(self) -> None:
+        while len(self._hosts) > MOST_HOSTS:
+            name, host = next(iter(self._hosts.items()))
+            if not host.is_idle(self._clock.monotonic()):
+                return
+            del self._hosts[name]
+
+    async def _renew(self, host: Host) -> None:
+        """Renew the lease of the host's places; the renewal goes on when the caller is cancelled."""
+        await asyncio.shield(self._begin_renewal(host))
+
+    def _begin_renewal(self, host: Host) -> asyncio.Task[None]:
+        """The renewal under way; one at a time."""
+        if host.renewal is None:
+            if not self._is_stopping:
+                self._active[host.name] = host
+                self._keeper = self._keeper or asyncio.create_task(self._keep())
+            host.renewal = asyncio.create_task(self._renew_alone(host))
+        return host.renewal
+
+    async def _renew_anew(self, host: Host) -> None:
+        """Renew by what is the case now: a renewal under way may have begun before."""
+        if host.renewal is not None:
+            await asyncio.shield(host.renewal)
+        await self._renew(host)
+
+    async def _renew_alone(self, host: Host) -> None:
+        try:
+            await self._turns.renew(host.name, host.lease, host.use)
+        finally:
+            host.renewal = None
+        self._heed(host)
+        host.renewed()
+
+    async def _keep(self) -> None:
+        """Renew leases until the last one is over."""
+        try:
+            while self._active:
+                await self._clock.sleep(TICK_S)
+                now = self._clock.monotonic()
+                due = [host for host in self._active.values() if host.lease.is_due(now) or host.wants_more()]
+                for problem in await asyncio.gather(*map(self._renew, due), return_exceptions=True):
+                    if isinstance(problem, Exception):
+                        log.error("lease not renewed", exc_info=problem, extra={"action": "lease_not_renewed"})
+                self._active = {name: host for name, host in self._active.items() if host.is_active()}
+        finally:
+            self._keeper = None
+
+    def _heed(self, host: Host) -> None:
+        """Do as the host's hold says, whoever was told."""
+        hold = host.lease.hold
+        if hold is not None:
+            pause_s = min(hold.until - self._clock.wall(), 2 * MOST_WAIT_S)
+            host.held_until = max(host.held_until, self._clock.monotonic() + pause_s)
+            host.held_for = (hold.reason, hold.status)
+
+    async def _hold(self, host: Host, pause_s: float, problem: NotFetched) -> None:
+        host.lease.hold = later(host.lease.hold, Hold(self._clock.wall() + pause_s, problem.reason, problem.status))
+        self._heed(host)
+        await self._renew_anew(host)
+
+    async def _wait(self, host: Host, url: str, number: int, delay_s: float, last_at: float) -> None:
+        """Return when the request may begin. Raises Later, NotFetched."""
+        waited_s = 0.0
+        while (wait_s := await self._wait_s(host, delay_s, last_at, url)) and waited_s < HOP_WAIT_S:
+            if not number:
+                raise Later(wait_s * (1 + _luck.random() / 4))
+            await self._clock.sleep(min(wait_s, HOP_WAIT_S))
+            waited_s += wait_s
+
+    async def _wait_s(self, host: Host, delay_s: float, last_at: float, url: str) -> float:
+        """How long the request must wait; 0: not at all, and it is its turn."""
+        now = self._clock.monotonic()
+        if host.held_until - now > MOST_WAIT_S:
+            raise NotFetched(host.held_for[0], url, host.held_for[1])
+        if host.held_until > now:
+            return host.held_until - now
+        if not delay_s:
+            return 0.0
+        if 0 < (rest_s := last_at + delay_s - self._clock.wall()) <= delay_s:
+            return rest_s
+        if host.is_taking_turn:
+            return delay_s
+        if host.next_at > now:
+            return host.next_at - now
+        host.is_taking_turn = True
+        try:
+            wait_s = await self._turns.take(host.name, delay_s)
+        finally:
+            host.is_taking_turn = False
+        host.next_at = self._clock.monotonic() + (wait_s or delay_s)
+        return wait_s
+
+    async def _enter(self, host: Host, patience_s: float) -> None:
+        """Take a place; `leave` is to follow. Raises Later when there is none for so long."""
+        place = host.come()
+        try:
+            for _ in range(2):  # a renewal under way may not know of this one yet
+                if not place.done() and (self._clock.monotonic() >= host.lease.until or host.wants_more()):
+                    await self._renew(host)
+            time = asyncio.get_running_loop().time
+            ends_at = time() + patience_s
+            while not place.done() and (left_s := ends_at - time()) > 0:
+                await asyncio.wait({place}, timeout=min(left_s, LOOK_S))
+                if not place.done() and not host.lease.limit:
+                    await self._renew(host)
+        except BaseException:
+            host.give_up(place)
+            raise
+        if not place.done():
+            host.give_up(place)
+            raise _again()
+
+
+@asynccontextmanager
+async def _covered(host: Host, clock: Clock) -> AsyncIterator[None]:
+    """A request to the host in flight, which is cut off when the lease that it began under ends. Raises Later."""
+    try:
+        async with asyncio.timeout(host.lease.until - clock.monotonic()) as cover:
+            host.begin(cover)
+            try:
+                yield
+            finally:
+                host.end(cover)
+    except TimeoutError:
+        if not cover.expired():
+            raise
+        raise _again() from None
+
+
+def _again() -> Later:
+    """Come again soon, not all at once."""
+    return Later(PATIENCE_S * (1 + _luck.random()))

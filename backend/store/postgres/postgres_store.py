@@ -1,0 +1,171 @@
+"""The store in PostgreSQL, for lock servers on any number of hosts.
+
+A batch of decisions is one call of a server-side function, and so one transaction that no slow or dead client can hold
+open: the rules of the protocol are in the ``.sql`` files beside this one. Calls that must not wait for one another have
+connections of their own (P18). Time is the server's. What is answered is on the server's disk, and on that of a
+synchronous standby where there is one: only such a standby may take over, or tokens could repeat (P30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from roost.backend.store.port import StoreLimits
+from roost.backend.store.postgres import row_codec
+from roost.backend.store.postgres.dedicated_connection import DATA_ERRORS, Address, Lane, reason
+from roost.backend.store.postgres.schema import migrate
+from roost.backend.store.statements import load
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import DecodeError, Unavailable
+from roost.wire.messages.lock import (
+    Answer,
+    Decision,
+    LeaseAnswer,
+    LeaseBeat,
+    PutPart,
+    ReadParts,
+    Sweep,
+    Swept,
+    Verdict,
+)
+
+CALL_S = 2.0
+"""The server itself gives up after 1 s (P18): this is for one that does not answer at all."""
+PART_S = 5.0
+PART_LANES = 3
+"""Parts on the way at once: some hundred MB/s, and under 1 MB of memory."""
+SLOW_S = 300.0
+"""A migration."""
+AT_ONCE = 500
+"""Rows that one step of a tick ends or deletes at most: some 10 ms."""
+STEPS = 4
+"""Steps of each kind that one tick makes at most: retention keeps up with 2,000 jobs/s for each lock server."""
+AGAIN_S = 60.0
+"""How often the clients of a dead gateway are looked for again."""
+
+
+class PostgresStore:
+    """A `Store` in the database that `url` names: ``postgresql://user:password@host:port,host:port/name``."""
+
+    def __init__(self, url: str, limits: StoreLimits | None = None) -> None:
+        self._limits = limits or StoreLimits()
+        self._rules = row_codec.rules(self._limits)
+        self._sql = load("postgres/calls.sql")
+        self._address = Address(url)
+        self._decisions, self._beats, self._sweeps, self._time = (Lane(self._address, CALL_S) for _ in range(4))
+        self._gateways = Lane(self._address, CALL_S)
+        self._parts = [Lane(self._address, PART_S) for _ in range(PART_LANES)]
+        self._is_open = False
+
+    async def start(self) -> None:
+        opening = Lane(self._address, SLOW_S)
+        try:
+            await opening.run(migrate)
+        finally:
+            await opening.stop()
+        try:
+            await self._time.fetch(self._sql["tick"], self._rules)
+        except BaseException:
+            await self.stop()
+            raise
+        self._is_open = True
+
+    async def stop(self) -> None:
+        self._is_open = False
+        for lane in (self._decisions, self._beats, self._gateways, self._sweeps, self._time, *self._parts):
+            await lane.stop()
+
+    async def decide(self, decisions: list[Decision]) -> list[Answer]:
+        try:
+            return await self._decide(self._open(self._decisions).fetch, decisions)
+        except DATA_ERRORS:
+            return await self._open(self._decisions).run(lambda connection: self._decide_singly(connection, decisions))
+
+    async def _decide(self, fetch: Any, decisions: Sequence[Decision]) -> list[Answer]:
+        asks, offers = row_codec.asks(decisions)
+        ((facts,),) = await fetch(self._sql["decide"], asks, offers, self._rules)
+        return row_codec.answers(decisions, facts, self._limits.lease_s)
+
+    async def _decide_singly(self, connection: Any, decisions: Sequence[Decision]) -> list[Answer]:
+        """In one transaction, each in a savepoint of its own (P19)."""
+        answers: list[Answer] = []
+        async with connection.transaction():
+            for decision in decisions:
+                try:
+                    async with connection.transaction():
+                        answers += await self._decide(connection.fetch, [decision])
+                except DATA_ERRORS as problem:
+                    answers.append(row_codec.refused(decision, reason(problem)))
+        return answers
+
+    async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+        lane = self._open(self._beats)
+        try:
+            return await self._beat(lane, beats)
+        except DATA_ERRORS:
+            return [await self._beat_alone(lane, beat) for beat in beats]
+
+    async def _beat(self, lane: Lane, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+        rows = await lane.fetch(self._sql["beat"], list(map(row_codec.beat, beats)), self._rules)
+        answers = [LeaseAnswer(Verdict.LOST) for _ in beats]
+        for row in rows:
+            place = row["place"] - 1
+            if answers[place].verdict is Verdict.LOST:
+                answers[place] = LeaseAnswer(Verdict.CANCEL if row["is_cancelled"] else Verdict.OK, [])
+            if row["client"] is not None:
+                answers[place].watchers.append(row_codec.watcher(row))
+        return answers
+
+    async def _beat_alone(self, lane: Lane, beat: LeaseBeat) -> LeaseAnswer:
+        """No job has a number that cannot be stored (P19)."""
+        try:
+            return (await self._beat(lane, [beat]))[0]
+        except DATA_ERRORS:
+            return LeaseAnswer(Verdict.LOST)
+
+    async def put_part(self, part: PutPart) -> Verdict:
+        values = (part.job, part.token, part.seq, part.data)
+        return Verdict.OK if await self._ask(self._part_lane(), "put_part", *values) else Verdict.LOST
+
+    async def read_parts(self, wanted: ReadParts) -> list[bytes]:
+        values = (wanted.job, wanted.token, wanted.first, wanted.count, self._rules)
+        return [row["data"] for row in await self._ask(self._part_lane(), "read_parts", *values)]
+
+    async def sweep(self, sweep: Sweep) -> Swept:
+        await self._ask(self._open(self._gateways), "beat_gateway", sweep.gateway, self._rules)
+        return row_codec.swept(await self._ask(self._open(self._sweeps), "sweep", sweep.gateway, self._rules))
+
+    async def _ask(self, lane: Lane, name: str, *values: object) -> list[Any]:
+        """Raises DecodeError for what no message can mean."""
+        try:
+            return await lane.fetch(self._sql[name], *values)
+        except DATA_ERRORS as problem:
+            raise DecodeError(ErrorCode.BAD_MESSAGE, reason(problem)) from problem
+
+    async def waiting_count(self, most: int) -> int:
+        ((count,),) = await self._open(self._time).fetch(self._sql["waiting_count"], most)
+        return int(count)
+
+    async def tick(self) -> None:
+        lane = self._open(self._time)
+        await lane.fetch(self._sql["tick"], self._rules)
+        await self._in_steps(lane, "end_overdue", AT_ONCE)
+        await self._in_steps(lane, "leave_detached", AT_ONCE)
+        await self._in_steps(lane, "leave_dead_gateways", AT_ONCE, AGAIN_S)
+        await self._in_steps(lane, "delete_old", AT_ONCE)
+
+    async def _in_steps(self, lane: Lane, name: str, *values: object) -> None:
+        """Again while there is more to do than one step may."""
+        for _ in range(STEPS):
+            ((done,),) = await lane.fetch(self._sql[name], *values, self._rules)
+            if done < AT_ONCE:
+                return
+
+    def _open(self, lane: Lane) -> Lane:
+        if not self._is_open:
+            raise Unavailable("store", "not open")
+        return lane
+
+    def _part_lane(self) -> Lane:
+        return self._open(min(self._parts, key=lambda lane: lane.waiting_count))

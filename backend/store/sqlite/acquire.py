@@ -1,0 +1,162 @@
+"""The acquire decision over SQLite's statements: offers are stored, joined or refused, and jobs are granted (P5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import Any
+
+from roost.backend.jobs import (
+    JOB_TABLE,
+    REFUSED_ENDING,
+    REQUEST_TABLE,
+    TAKEN_ENDING,
+    JobEvent,
+    JobState,
+    RequestEvent,
+    RequestRow,
+    step,
+)
+from roost.backend.store.port import ALONE_FROM, ALONE_WAIT_S, BACKOFF_S, RESERVED_S
+from roost.backend.store.sqlite.transaction import Page
+from roost.backend.store.stored_outcomes import gave_up
+from roost.wire.messages.lock import Acquire, Acquired, Grant, Knock, Offer, RequestState
+from roost.wire.messages.outcome import Ending, Outcome
+
+Knocks = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
+
+
+class Acquisition:
+    """Acquire decisions on one page."""
+
+    def __init__(self, page: Page) -> None:
+        self._page, self._do, self._now, self._limits = page, page.do, page.now, page.limits
+        self._reserved_by: str | None = None
+
+    def acquire(self, ask: Acquire) -> Acquired:
+        """Store the offers, then grant what is most urgent."""
+        knocks: Knocks = defaultdict(list)
+        for offer in ask.offers:
+            self._store_offer(offer, knocks)
+        grants = [self._regrant(row) for row in self._do("granted_by_nonce", nonce=ask.nonce, master=ask.master)]
+        for row in self._candidates(ask, ask.free_slots - len(grants)):
+            grant = self._try_grant(row, ask, alone=not ask.running and not grants)
+            if grant is not None:
+                grants.append(grant)
+            if self._reserved_by == ask.master or (grant is not None and grant.attempt >= ALONE_FROM):
+                break
+        return Acquired(grants, [Knock(gateway, job, who, ending) for (gateway, job, ending), who in knocks.items()])
+
+    def _candidates(self, ask: Acquire, room: int) -> list[tuple[Any, ...]]:
+        """The most urgent jobs, expired leases first (P5); none for a master that is kept free, until it is (P16)."""
+        if room <= 0:
+            return []
+        reserved = self._do("reserved").fetchone()
+        self._reserved_by = reserved[0] if reserved else None
+        if reserved and self._reserved_by == ask.master:
+            self._reserve(reserved[1], ask.master)
+            return [reserved[1:]] if self._page.may_reap and not ask.running else []
+        expired = self._do("expired_leases", many=room).fetchall() if self._page.may_reap else []
+        return expired + self._do("waiting_jobs", many=room - len(expired)).fetchall()
+
+    def _store_offer(self, offer: Offer, knocks: Knocks) -> None:
+        digest = hashlib.sha256(offer.kind.encode() + b"\0" + offer.spec).digest()
+        key = {"client": offer.client, "request": offer.request}
+        known = self._do("find_waiter", **key).fetchone()
+        if known is not None and known[0] != RequestRow.EXPECTED:
+            self._repeat(offer, known, digest, knocks)
+            return
+        full = self._do("count_live", client=offer.client).fetchone()[0] >= self._limits.live_requests
+        event = RequestEvent.REFUSE if full else RequestEvent.OFFER
+        state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
+        job = None if full else self._join_or_add(offer)
+        values = {"spec_digest": digest, "job": job, "state": state, "stream": int(offer.stream), **key}
+        if known is None:
+            self._do("gateway_known", gateway=offer.gateway)
+            self._do("add_waiter", gateway=offer.gateway, epoch=offer.epoch, **values)
+        else:
+            self._do("fill_waiter", **values)
+            if offer.epoch > known[4]:
+                self._do("move_waiter", gateway=offer.gateway, epoch=offer.epoch, **key)
+        if full:
+            knocks[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
+
+    def _repeat(self, offer: Offer, known: tuple[Any, ...], digest: bytes, knocks: Knocks) -> None:
+        """A repeated offer starts nothing (P3). Made over a newer connection, it brings the request there (P2).
+
+        A request that has ended meanwhile is knocked for again; an id that is used up is answered as taken.
+        """
+        row, stored_digest, job, gateway, epoch = known
+        who = (offer.client, offer.request)
+        status = self._page.status(offer.request, RequestRow(row), job)
+        if stored_digest not in (None, digest) or status.state is RequestState.EXPIRED:
+            if offer.epoch >= epoch:
+                knocks[offer.gateway, 0, TAKEN_ENDING].append(who)
+            return
+        if offer.epoch > epoch:
+            gateway = offer.gateway
+            self._do("gateway_known", gateway=gateway)
+            self._do("move_waiter", gateway=gateway, epoch=offer.epoch, client=offer.client, request=offer.request)
+        if status.ending is not None:
+            knocks[gateway, status.job, status.ending].append(who)
+
+    def _join_or_add(self, offer: Offer) -> int:
+        """The run that this offer may share (P9), or a new one."""
+        run = self._do("find_run", kind=offer.kind, run_key=offer.run_key).fetchone()
+        if run is not None:
+            job, started_at = run
+            if started_at is None or started_at >= self._now - offer.fresh_s:
+                return int(job)
+            self._do("close_run", job=job)
+        job = int(self._do("next_job").fetchone()[0])  # never one that was: requests of a forgotten job still name it
+        self._do(
+            "add_job",
+            job=job,
+            run_key=offer.run_key,
+            kind=offer.kind,
+            spec=offer.spec,
+            rank=self._now - offer.priority * self._limits.ageing_s,
+            deadline=self._now + offer.max_seconds,
+        )
+        return job
+
+    def _try_grant(self, row: tuple[Any, ...], ask: Acquire, alone: bool) -> Grant | None:
+        """Grant the job, or end it, or hold it back."""
+        job, state, kind, spec, attempt, beaten, cancel, deadline, ready_at = row
+        lost = state == JobState.RUNNING and beaten
+        attempt += int(bool(lost))
+        if cancel:
+            self._page.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+            return None
+        if attempt >= self._limits.attempts:
+            self._page.end(job, None, JobEvent.FAIL, gave_up(attempt))
+            return None
+        if lost and attempt > 1:
+            self._do("hold_back", job=job, attempt=attempt, not_before=self._now + BACKOFF_S * (attempt - 1))
+            return None
+        if attempt >= ALONE_FROM and not alone:
+            if self._reserved_by is None and self._now - ready_at >= ALONE_WAIT_S:
+                self._reserve(job, ask.master)
+            return None
+        token = self._do("next_token").fetchone()[0]
+        self._do(
+            "grant",
+            job=job,
+            state=step(JOB_TABLE, JobState(state), JobEvent.GRANT),
+            token=token,
+            nonce=ask.nonce,
+            master=ask.master,
+            lease_until=self._now + self._limits.lease_s,
+            attempt=attempt,
+        )
+        return self._regrant((job, token, kind, spec, attempt, deadline))
+
+    def _reserve(self, job: int, master: str) -> None:
+        """Keep this master free for the job; one at a time, whatever jobs there are, so that others go on (P16)."""
+        self._do("reserve", job=job, master=master, until=self._now + RESERVED_S)
+        self._reserved_by = master
+
+    def _regrant(self, row: tuple[Any, ...]) -> Grant:
+        job, token, kind, spec, attempt, deadline = row
+        remaining_s = max(0.0, deadline - self._now)
+        return Grant(job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, self._page.watchers(job))

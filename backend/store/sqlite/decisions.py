@@ -1,0 +1,229 @@
+"""The decisions of the lock protocol over SQLite's statements: synchronous, inside one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import product
+
+from roost.backend.jobs import (
+    EVENT_OF_OUTCOME,
+    LIVE_JOBS,
+    REQUEST_TABLE,
+    JobEvent,
+    JobState,
+    RequestEvent,
+    RequestRow,
+    request_ending,
+    step,
+)
+from roost.backend.store.port import READ_KEEPS_S
+from roost.backend.store.sqlite.acquire import Acquisition
+from roost.backend.store.sqlite.transaction import Page
+from roost.backend.store.stored_outcomes import READ_ENDING
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput, Misuse
+from roost.wire.messages.client import MAX_IDS
+from roost.wire.messages.lock import (
+    Acknowledge,
+    Acquire,
+    Answer,
+    Attach,
+    Complete,
+    Completed,
+    Decision,
+    Detach,
+    Knock,
+    LeaseAnswer,
+    LeaseBeat,
+    PutPart,
+    Refused,
+    Release,
+    RequestState,
+    RequestStatus,
+    Statuses,
+    Sweep,
+    Swept,
+    Verdict,
+    Withdraw,
+)
+from roost.wire.messages.outcome import Ending, Outcome
+
+
+class Ledger(Page):
+    """What the store's calls do, each on a page of its own."""
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def decide(self, decision: Decision) -> Answer:
+        """Make one decision in a savepoint of its own (P19)."""
+        self.db.execute("SAVEPOINT decision")
+        try:
+            answer = self._dispatch(decision)
+        except (BadInput, Misuse, sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowError) as problem:
+            self.db.execute("ROLLBACK TO decision")
+            answer = Refused(ErrorCode.BAD_MESSAGE, f"{type(decision).__name__} refused: {problem}")
+        self.db.execute("RELEASE decision")
+        return answer
+
+    def _dispatch(self, decision: Decision) -> Answer:
+        match decision:
+            case Acquire():
+                return Acquisition(self).acquire(decision)
+            case Complete():
+                return self._complete(decision)
+            case Release():
+                self.do("release", job=decision.job, token=decision.token, state=JobState.WAITING)
+                return Statuses()
+            case Attach():
+                return Statuses([self._attach(decision, request) for request in decision.requests[:MAX_IDS]])
+            case Acknowledge():
+                return self._settle(decision.client, decision.request, RequestEvent.ACKNOWLEDGE)
+            case Withdraw():
+                return self._settle(decision.client, decision.request, RequestEvent.LEAVE)
+            case Detach():
+                named: list[str | None] = [*decision.requests] or [None]
+                for client, request in product(decision.clients, named):
+                    self.do("detach", client=client, request=request, gateway=decision.gateway, epoch=decision.epoch)
+                return Statuses()
+
+    # --- endings -------------------------------------------------------------------------------
+
+    def _complete(self, done: Complete) -> Completed:
+        state, token, ending, _ = self.do("find_job", job=done.job).fetchone() or (None, None, None, None)
+        if token != done.token:
+            return Completed(Verdict.LOST)
+        if state in LIVE_JOBS:
+            self.end(done.job, done.token, EVENT_OF_OUTCOME[done.ending.outcome], done.ending)
+        elif ending is None or READ_ENDING(ending).token != done.token:
+            return Completed(Verdict.LOST)
+        return Completed(Verdict.OK, self.watchers(done.job))
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def _attach(self, ask: Attach, request: str) -> RequestStatus:
+        key = {"client": ask.client, "request": request}
+        known = self.do("find_waiter", **key).fetchone()
+        self.do("gateway_known", gateway=ask.gateway)
+        if known is None:
+            self._expect(ask.client, request, RequestRow.EXPECTED, ask.gateway, ask.epoch)
+            return RequestStatus(request, RequestState.WAITING)
+        self.do("move_waiter", gateway=ask.gateway, epoch=ask.epoch, **key)
+        return self.status(request, RequestRow(known[0]), known[2])
+
+    def _expect(self, client: bytes, request: str, state: RequestRow, gateway: str, epoch: int) -> None:
+        values = {"client": client, "request": request, "state": state, "gateway": gateway, "epoch": epoch}
+        self.do("add_waiter", spec_digest=None, job=None, stream=0, **values)
+
+    def _settle(self, client: bytes, request: str, event: RequestEvent) -> Statuses:
+        """Acknowledge or leave; a request that is not stored yet gets its row, so that its offer finds it (P12)."""
+        known = self.do("find_waiter", client=client, request=request).fetchone()
+        if known is None:
+            state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
+            self._expect(client, request, state, "", 0)
+            return Statuses([self.status(request, state, None)])
+        job = known[2]
+        row = self.leave(client, request, RequestRow(known[0]), job)  # who acknowledges unfinished work gives it up
+        if event is RequestEvent.ACKNOWLEDGE and row is not RequestRow.ACKED:
+            row = step(REQUEST_TABLE, row, event)
+            self.do("set_waiter_state", client=client, request=request, state=row)
+        return Statuses([self.status(request, row, job)])
+
+    def leave(self, client: bytes, request: str, row: RequestRow, job: int | None) -> RequestRow:
+        """The client gives the request up; a job that nobody else waits for is cancelled, and its ending is theirs."""
+        if row not in (RequestRow.EXPECTED, RequestRow.WAITING) or self.ending(row, job) is not None:
+            return row
+        if job is not None and not self.do("count_others", job=job, client=client, request=request).fetchone()[0]:
+            self._cancel(job)
+            return row
+        row = step(REQUEST_TABLE, row, RequestEvent.LEAVE)
+        self.do("set_waiter_state", client=client, request=request, state=row)
+        return row
+
+    def _cancel(self, job: int) -> None:
+        found = self.do("find_job", job=job).fetchone()
+        if found is None:
+            return
+        if found[0] == JobState.WAITING:
+            self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+        else:
+            self.do("request_cancel", job=job)
+
+    # --- leases, parts, sweeps -----------------------------------------------------------------
+
+    def beat(self, beat: LeaseBeat) -> LeaseAnswer:
+        """Renew one lease, if the token is still the job's."""
+        renewed = self.do(
+            "beat",
+            job=beat.job,
+            token=beat.token,
+            level=beat.level,
+            growth=beat.growth,
+            progress=beat.progress,
+            lease_until=self.now + self.limits.lease_s,
+        ).fetchone()
+        if renewed is None:
+            return LeaseAnswer(Verdict.LOST)
+        return LeaseAnswer(Verdict.CANCEL if renewed[0] else Verdict.OK, self.watchers(beat.job))
+
+    def put_part(self, part: PutPart) -> Verdict:
+        """Store one part under a token that is still the job's."""
+        done = self.do("put_part", job=part.job, token=part.token, seq=part.seq, data=part.data)
+        return Verdict.OK if done.rowcount else Verdict.LOST
+
+    def beat_gateway(self, gateway: str) -> None:
+        """Note that the gateway lives."""
+        self.do("gateway_beat", gateway=gateway)
+
+    def sweep(self, sweep: Sweep) -> Swept:
+        """What ended for the gateway's connected clients, and what never came."""
+        knocks: dict[tuple[int, RequestRow], Knock] = {}
+        for client, request, state, job, blob in self.do("swept", gateway=sweep.gateway, many=MAX_IDS):
+            row = RequestRow(state)
+            ending = request_ending(row, READ_ENDING(blob) if blob is not None else None)
+            if ending is not None:
+                knock = knocks.setdefault((job or 0, row), Knock(sweep.gateway, job or 0, [], ending))
+                knock.requests.append((client, request))
+        expect_s = self.limits.expect_s
+        unknown = self.do("never_offered", gateway=sweep.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
+        for client, request in unknown:
+            self.do("told_unknown", client=client, request=request)
+        return Swept(list(knocks.values()), [(client, request) for client, request in unknown])
+
+    def keep_read(self, job: int) -> None:
+        """Somebody reads the result, which would go soon: it stays a while for the next parts (P28)."""
+        self.do("keep_read", job=job, kept_from=self.now - self.limits.retention_s + READ_KEEPS_S)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Move the ticking row, and note where a gap in it ended."""
+        self.do("tick", no_reap_before=self.no_reap_before)
+
+    def end_overdue(self, many: int) -> None:
+        """End jobs past their deadline, and cancelled ones whose master is gone."""
+        if not self.may_reap:
+            return
+        for job, _, _ in self.do("overdue_jobs", many=many).fetchall():
+            self.end(job, None, JobEvent.EXPIRE, Ending(Outcome.EXPIRED))
+        for job, _, _ in self.do("abandoned_jobs", many=many).fetchall():
+            self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+
+    def leave_gone(self, many: int) -> None:
+        """Clients away past their grace, and those of gateways silent for as long, leave what is unfinished (P26)."""
+        if not self.may_leave:
+            return
+        before = self.now - self.limits.grace_s
+        for client, request, state, job in self.do("gone_with_gateway", before=before, many=many).fetchall():
+            self.leave(client, request, RequestRow(state), job)
+        for client, request, state, job in self.do("gone", before=before, many=many).fetchall():
+            self.leave(client, request, RequestRow(state), job)
+            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not look at it
+
+    def delete_old(self, many: int) -> None:
+        """Forget outcomes past the retention; their requests stay as long again, to be told `expired` (P28)."""
+        before = self.now - self.limits.retention_s
+        for (job,) in self.do("retired_jobs", before=before, many=many).fetchall():
+            for name in ("delete_results", "delete_job"):
+                self.do(name, job=job)
+        self.do("delete_waiters", before=before - self.limits.retention_s, many=many)
+        self.do("delete_gateways", before=before)

@@ -1,0 +1,182 @@
+"""The embedded store: one SQLite file, one writer thread.
+
+One host, local disk (P30). Every call is one transaction, BEGIN IMMEDIATE, ``synchronous=FULL``, run as a
+whole in the store's own thread: a batch of decisions crosses threads once, not once a statement, which is why
+this uses the standard library's sqlite3 and not a wrapper that hands over statement by statement. Time is the
+greater of the last stored time and the clock, so that it never goes back, not over a restart either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from roost.backend.store.port import READ_KEEPS_S, TICK_GAP_S, StoreLimits
+from roost.backend.store.sqlite.decisions import Ledger
+from roost.backend.store.statements import load
+from roost.wire.clock import SYSTEM_CLOCK, Clock
+from roost.wire.errors import Misuse, Unavailable
+from roost.wire.messages.lock import (
+    Answer,
+    Decision,
+    LeaseAnswer,
+    LeaseBeat,
+    PutPart,
+    ReadParts,
+    Sweep,
+    Swept,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
+"""The statements `schema`, `schema_2` … lead from one to the next."""
+BUSY_TIMEOUT_S = 1.0
+"""Another lock server on the same file commits within this time, or the call is answered Unavailable (P18)."""
+RETIRE_AT_ONCE = 200
+"""Rows that one tick ends or deletes at most: a few milliseconds of the writer."""
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """A `Store` in the file `path`; ``:memory:`` is one that goes with the process."""
+
+    def __init__(self, path: str, limits: StoreLimits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._path = path
+        self._limits = limits or StoreLimits()
+        self._clock = clock
+        self._sql = load("sqlite/statements.sql")
+        self._thread: ThreadPoolExecutor | None = None
+        self._db: sqlite3.Connection | None = None
+        self._looked = (0.0, 0.0)
+
+    async def start(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        try:
+            await self._in_thread(self._open)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(thread, self._close)
+            thread.shutdown()
+
+    async def decide(self, decisions: list[Decision]) -> list[Answer]:
+        return await self._transaction(lambda ledger: [ledger.decide(decision) for decision in decisions])
+
+    async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+        return await self._transaction(lambda ledger: [ledger.beat(beat) for beat in beats])
+
+    async def put_part(self, part: PutPart) -> Verdict:
+        return await self._transaction(lambda ledger: ledger.put_part(part))
+
+    async def read_parts(self, wanted: ReadParts) -> list[bytes]:
+        values = {"job": wanted.job, "token": wanted.token, "first": wanted.first, "many": wanted.count}
+
+        def read() -> list[bytes]:
+            db = self._connection()
+            (ended_at,) = db.execute(self._sql["ended_at"], values).fetchone() or (None,)
+            if ended_at is not None and ended_at < self._clock.wall() - self._limits.retention_s + READ_KEEPS_S:
+                self._write(lambda ledger: ledger.keep_read(wanted.job))
+            return [data for (data,) in db.execute(self._sql["read_parts"], values)]
+
+        return await self._in_thread(read)
+
+    async def sweep(self, sweep: Sweep) -> Swept:
+        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))
+        return await self._transaction(lambda ledger: ledger.sweep(sweep))
+
+    async def waiting_count(self, most: int) -> int:
+        def count() -> int:
+            return int(self._connection().execute(self._sql["waiting_count"], {"most": most}).fetchone()[0])
+
+        return await self._in_thread(count)
+
+    async def tick(self) -> None:
+        await self._in_thread(self._tick)
+
+    # --- in the store's thread -------------------------------------------------------------------
+
+    def _open(self) -> None:
+        db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        self._db = db
+        self._looked = (0.0, 0.0)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            db.execute("ROLLBACK")
+            raise Misuse(f"{self._path} was written by a newer Roost (schema {version}): use that one, or another file")
+        for number in range(version + 1, SCHEMA_VERSION + 1):
+            for statement in self._sql["schema" if number == 1 else f"schema_{number}"].split(";\n"):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+        self._tick()
+
+    def _close(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise Misuse("the store is not open")
+        return self._db
+
+    def _write(self, action: Callable[[Ledger], T]) -> T:
+        """One transaction."""
+        db = self._connection()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
+            seen = self._time()
+            now = max(stored, seen)
+            self._looked = now, self._clock.monotonic()
+            db.execute(self._sql["move_clock"], {"now": now})
+            was_away = abs(seen - ticked_at) > TICK_GAP_S  # behind it, a clock that was set back hides for how long
+            ledger = Ledger(db, self._sql, self._limits, now, no_reap_before, was_away)
+            result = action(ledger)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return result
+
+    def _time(self) -> float:
+        """Goes on at the pace of monotonic time while the wall clock, set back, is behind; not so when just opened."""
+        time, read_at = self._looked
+        return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
+
+    def _tick(self) -> None:
+        def tick(ledger: Ledger) -> None:
+            ledger.tick()
+            ledger.end_overdue(RETIRE_AT_ONCE)
+            ledger.leave_gone(RETIRE_AT_ONCE)
+            ledger.delete_old(RETIRE_AT_ONCE)
+
+        self._write(tick)
+
+    # --- crossing threads ------------------------------------------------------------------------
+
+    async def _transaction(self, action: Callable[[Ledger], T]) -> T:
+        return await self._in_thread(lambda: self._write(action))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._thread is None:
+            raise Unavailable("store", "not open")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as problem:
+            raise Unavailable("store", f"{self._path}: {problem}") from problem

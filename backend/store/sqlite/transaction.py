@@ -1,0 +1,79 @@
+"""One transaction of the SQLite store: its time, its statements, and what all decisions look at and change.
+
+A page is looked at and changed without anything in between: SQLite has one writer (BEGIN IMMEDIATE), which is what
+row locks in id order are elsewhere (P11).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from roost.backend.jobs import JOB_TABLE, JobEvent, JobState, RequestRow, request_ending, step
+from roost.backend.store.port import StoreLimits
+from roost.backend.store.stored_outcomes import READ_ENDING
+from roost.wire.codec import pack
+from roost.wire.messages.lock import RequestState, RequestStatus, Watcher
+from roost.wire.messages.outcome import Ending
+
+
+class Page:
+    """One transaction at time `now` (seconds).
+
+    When the store `was_away`, its ticking row has a gap, so it was not the masters and clients that were silent (P15).
+    `no_reap_before` is the end of the last gap plus one lease: no lease is lost before it (`may_reap`). No client is
+    left before `StoreLimits.grace_after_outage_s` has passed since the end of that gap (`may_leave`).
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        sql: Mapping[str, str],
+        limits: StoreLimits,
+        now: float,
+        no_reap_before: float,
+        was_away: bool,
+    ) -> None:
+        self.db, self._sql, self.limits, self.now = db, sql, limits, now
+        self.no_reap_before = now + limits.lease_s if was_away else no_reap_before
+        self.may_reap = now >= self.no_reap_before
+        went_on_at = self.no_reap_before - limits.lease_s
+        self.may_leave = now >= went_on_at + limits.grace_after_outage_s
+
+    def do(self, name: str, **values: Any) -> sqlite3.Cursor:
+        """Run one of the named statements, which may also use the time."""
+        return self.db.execute(self._sql[name], {"now": self.now, **values})
+
+    def end(self, job: int, token: int | None, event: JobEvent, ending: Ending) -> None:
+        """The job is over; under `token`, or without one under whatever is current. Raises Misuse when it was over."""
+        state, current = self.do("find_job", job=job).fetchone()[:2]
+        token = current if token is None else token
+        ended = step(JOB_TABLE, JobState(state), event)
+        stamped = msgspec.structs.replace(ending, token=token)
+        self.do("end_job", job=job, token=token, state=ended, ending=pack(stamped))
+        self.do("drop_stale_parts", job=job, token=token if ending.parts else -1)
+
+    def ending(self, row: RequestRow, job: int | None) -> Ending | None:
+        """How a request in this state that waits for this job ended."""
+        found = self.do("find_job", job=job).fetchone() if job is not None else None
+        return request_ending(row, READ_ENDING(found[2]) if found is not None and found[2] is not None else None)
+
+    def watchers(self, job: int) -> list[Watcher]:
+        """The connected requests that wait for the job, 1000 at most (P24)."""
+        return [
+            Watcher(client, request, at, bool(stream)) for client, request, at, stream in self.do("watchers", job=job)
+        ]
+
+    def status(self, request: str, row: RequestRow, job: int | None) -> RequestStatus:
+        """What its client is told of a request."""
+        if row is RequestRow.ACKED:
+            return RequestStatus(request, RequestState.EXPIRED)
+        ending = self.ending(row, job)
+        if ending is not None:
+            return RequestStatus(request, RequestState.ENDED, job or 0, ending)
+        if job is not None and self.do("find_job", job=job).fetchone() is None:
+            return RequestStatus(request, RequestState.EXPIRED)
+        return RequestStatus(request, RequestState.WAITING, job or 0)

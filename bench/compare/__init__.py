@@ -1,0 +1,1 @@
+"""Measurements of Roost beside other software that does the same."""

@@ -1,0 +1,109 @@
+"""``python -m bench.compare.crawl_process ROLE …``: a process of Roost that crawls, commanded on standard input.
+
+``alone`` is the whole system and its client. ``rest BROKER CACHE`` is that without a worker, ``hall BROKER CACHE``
+without a master too; both print the URL of discovery. ``worker BROKER CACHE DISCOVERY`` and ``master BROKER CACHE
+DISCOVERY`` are what they lack. A line ``URL DEPTH MAX_AGE`` makes whoever has the client crawl, and is answered by a
+JSON object. Robots.txt is not asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import uvloop
+
+import roost
+from roost.allinone import LOOPBACK, UpSettings, all_in_one
+from roost.backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
+from roost.backend.kinds.registry import load
+from roost.backend.store.port import StoreLimits
+from roost.discovery.server import Discovery
+from roost.gateway.settings import Settings
+from roost.wire.codec import to_json
+from roost.wire.service import Stack
+from roost.wire.tokens import Keyring
+
+OPTIONS = {"crawl": CrawlOptions(allow_private=("127.0.0.0/8",), ignores_robots=True)}
+SLOTS = 64
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[str]:
+    async with all_in_one(UpSettings(options=OPTIONS)) as system:
+        yield system.url
+
+
+@asynccontextmanager
+async def _running(stack: Stack) -> AsyncIterator[None]:
+    await stack.start()
+    try:
+        yield
+    finally:
+        await stack.stop()
+
+
+def _site(broker: str, cache: str, discovery: Callable[[], str]) -> Site:
+    engines = Engines(EngineUrls(broker=broker, cache=cache), StoreLimits())
+    return Site(lambda: [discovery()], Keyring.random(), engines, load())
+
+
+@asynccontextmanager
+async def _rest(broker: str, cache: str, with_master: bool = True) -> AsyncIterator[str]:
+    site = _site(broker, cache, lambda: discovery.url)
+    discovery = Discovery(LOOPBACK, 0, site.keys)
+    gateway, _ = gateway_parts(site, Settings(host=LOOPBACK, port=0, drain_s=0.1), "", require_ticket=False)
+    master = master_parts(site, SLOTS) if with_master else []
+    async with _running(Stack([discovery, *lock_parts(site, LOOPBACK, 0), *master, *gateway])):
+        yield discovery.url
+
+
+async def _lines() -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        yield line
+
+
+async def _crawl(url: str) -> None:
+    async with roost.connect(url) as client:
+        print(url, flush=True)
+        async for line in _lines():
+            start, depth, max_age_s = line.split()
+            began = time.perf_counter()
+            result = await client.crawl(start, depth=int(depth), max_age_s=float(max_age_s), max_pages=100_000)
+            took_s = time.perf_counter() - began
+            said = {"took_s": took_s, "levels": result.levels, "fetched": result.fetched, "failed": len(result.failed)}
+            print(to_json(said).decode(), flush=True)
+
+
+async def _part(stack: Stack) -> None:
+    async with _running(stack):
+        print("ready", flush=True)
+        async for _ in _lines():
+            pass
+
+
+async def main(role: str, *urls: str) -> None:
+    """Until standard input ends."""
+    match role, *urls:
+        case ["alone"]:
+            async with _alone() as url:
+                await _crawl(url)
+        case ["rest" | "hall", broker, cache]:
+            async with _rest(broker, cache, role == "rest") as url:
+                await _crawl(url)
+        case ["worker", broker, cache, discovery]:
+            await _part(Stack(worker_parts(_site(broker, cache, lambda: discovery), SLOTS, OPTIONS)))
+        case ["master", broker, cache, discovery]:
+            await _part(Stack(master_parts(_site(broker, cache, lambda: discovery), SLOTS)))
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*sys.argv[1:]))

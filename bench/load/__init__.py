@@ -1,0 +1,1 @@
+"""The product under load: very many clients, restarts, attackers, the lock servers' decisions."""

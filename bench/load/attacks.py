@@ -1,0 +1,244 @@
+"""What attackers do: each kind is a generator whose steps do a little and yield what has happened.
+
+That is `BEGUN` for an attack, how it ended in the words of `heard`, or `NOTHING`. Closing the generator closes its
+connections; OSError comes out of it when the gateway does not let it in. Every kind has an address of its own, so that
+a gateway can hold it to its limits.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+
+from bench.support.clients.client_bytes import (
+    BINARY_KIND,
+    CLOSE_KIND,
+    PING_KIND,
+    REQUEST,
+    call,
+    frames,
+    masked,
+    upgraded,
+)
+
+BEGUN, NOTHING = "begun", ""
+RESET = "reset"
+UNHEEDED = "no reaction"
+FLOOD = "connect flood"
+
+ATTACKS_PER_S = 20
+"""Of each kind that attacks, is thrown out, and comes again."""
+
+HELD_COUNT = 50
+"""Connections of each kind that stays."""
+
+DRIP_S = 0.1
+"""Between two bytes of a slow one."""
+
+CONNECTS_PER_S = 5000
+FLOOD_STEP_S = 0.005
+STANDING_COUNT = 200
+"""Connections of the flood that are open at one time."""
+
+REACTION_S = 2.0
+"""For the gateway to end what has gone wrong."""
+
+FRAGMENTS = masked(0x00) * 200
+"""Empty ones, none of them the last."""
+
+LONG_HEADER = b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4)
+"""Of a message of 1 TiB."""
+
+LONG_BYTES = 60_000
+
+Steps = Generator[str, None, None]
+Kind = Callable[[int], Steps]
+
+
+def slow_handshake(port: int) -> Steps:
+    """The request comes byte by byte."""
+
+    def begin() -> socket.socket:
+        raw = call(port, "127.0.0.11")
+        raw.settimeout(REACTION_S)
+        return raw
+
+    return _drip(begin, REQUEST)
+
+
+def slow_frame(port: int) -> Steps:
+    """A message comes byte by byte."""
+    return _drip(lambda: upgraded(port, "127.0.0.12"), masked(BINARY_KIND, bytes(LONG_BYTES)))
+
+
+def _drip(begin: Callable[[], socket.socket], data: bytes) -> Steps:
+    sent: dict[socket.socket, int] = {}
+    with _closing(sent):
+        while True:
+            while len(sent) < HELD_COUNT:
+                sent[begin()] = 0
+                yield BEGUN
+            for raw, at in list(sent.items()):
+                ending = heard(raw, 0)
+                if ending == UNHEEDED:
+                    raw.send(data[at : at + 1])
+                    sent[raw] += 1
+                else:
+                    del sent[raw]
+                    raw.close()
+                    yield ending
+            time.sleep(DRIP_S)
+            yield NOTHING
+
+
+def endless_fragments(port: int) -> Steps:
+    """A message that never ends, of empty frames."""
+    return _push(port, "127.0.0.13", masked(0x02), FRAGMENTS)
+
+
+def ping_flood(port: int) -> Steps:
+    """Pings, as large as they may be, as fast as they go."""
+    return _push(port, "127.0.0.14", b"", masked(PING_KIND, bytes(125)) * 100)
+
+
+def long_header(port: int) -> Steps:
+    """The header of a message of 1 TiB."""
+    return _push(port, "127.0.0.15", LONG_HEADER, b"")
+
+
+def _push(port: int, source: str, first: bytes, more: bytes) -> Steps:
+    """Send `first`, then `more` again and again until the gateway reacts."""
+    while True:
+        with upgraded(port, source) as raw:
+            yield BEGUN
+            until_s = time.monotonic() + REACTION_S
+            ending = UNHEEDED
+            try:
+                raw.sendall(first)
+                while ending == UNHEEDED and time.monotonic() < until_s:
+                    raw.sendall(more)
+                    ending = heard(raw, 0.001)
+            except OSError:
+                ending = heard(raw, 0)
+        yield ending
+        time.sleep(1 / ATTACKS_PER_S)
+
+
+def half_close(port: int) -> Steps:
+    """Our side of the connection ends without a close frame; the other stays open."""
+    while True:
+        with upgraded(port, "127.0.0.16") as raw:
+            yield BEGUN
+            raw.shutdown(socket.SHUT_WR)
+            yield heard(raw, REACTION_S)
+        time.sleep(1 / ATTACKS_PER_S)
+
+
+def mid_frame_reset(port: int) -> Steps:
+    """A reset where the rest of a frame should be."""
+    while True:
+        with upgraded(port, "127.0.0.17") as raw:
+            raw.sendall(masked(BINARY_KIND, bytes(LONG_BYTES))[:1000])
+            _abort(raw)
+        yield BEGUN
+        time.sleep(1 / ATTACKS_PER_S)
+
+
+def never_reads(port: int) -> Steps:
+    """Messages are sent as fast as they go, and their echoes are never read."""
+    message = masked(BINARY_KIND, bytes(LONG_BYTES))
+    sent: dict[socket.socket, int] = {}
+    with _closing(sent):
+        while True:
+            while len(sent) < HELD_COUNT:
+                raw = upgraded(port, "127.0.0.18")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # or the kernel would read megabytes for us
+                raw.setblocking(False)
+                sent[raw] = 0
+                yield BEGUN
+            for raw in list(sent):
+                try:
+                    while True:
+                        sent[raw] += raw.send(message[sent[raw] % len(message) :])
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    del sent[raw]
+                    raw.close()
+                    yield RESET
+            time.sleep(DRIP_S)
+            yield NOTHING
+
+
+def connect_flood(port: int) -> Steps:
+    """Very many connections from one address, each reset after a while in which it says nothing."""
+    standing: deque[socket.socket] = deque()
+    since_s = time.monotonic()
+    begun = 0
+    with _closing(standing):
+        while True:
+            while begun < (time.monotonic() - since_s) * CONNECTS_PER_S:
+                standing.append(call(port, "127.0.0.19"))
+                begun += 1
+                if len(standing) > STANDING_COUNT:
+                    _abort(standing.popleft())
+                yield BEGUN
+            time.sleep(FLOOD_STEP_S)
+            yield NOTHING
+
+
+@contextmanager
+def _closing(sockets: Iterable[socket.socket]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for raw in sockets:
+            raw.close()
+
+
+KINDS: dict[str, Kind] = {
+    "slow handshake": slow_handshake,
+    "slow frame": slow_frame,
+    "endless fragments": endless_fragments,
+    "ping flood": ping_flood,
+    "1 TiB header": long_header,
+    "half-close": half_close,
+    "reset in mid-frame": mid_frame_reset,
+    "never reads": never_reads,
+    FLOOD: connect_flood,
+}
+
+
+def heard(raw: socket.socket, patience_s: float) -> str:
+    """How the gateway has reacted: ``closed CODE``, ``refused STATUS``, ``ended``, RESET, or UNHEEDED."""
+    data = b""
+    try:
+        while not (found := _reaction(data)):
+            if not select.select([raw], [], [], patience_s)[0]:
+                return UNHEEDED
+            piece = raw.recv(65536)
+            if not piece:
+                return "ended"
+            data += piece
+    except OSError:
+        return RESET
+    return found
+
+
+def _reaction(data: bytes) -> str:
+    """What a gateway's bytes tell, empty when they tell no end."""
+    if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 101"):
+        return f"refused {data[9:12].decode()}"
+    codes = [int.from_bytes(payload[:2], "big") for kind, payload in frames(data) if kind == CLOSE_KIND]
+    return f"closed {codes[0]}" if codes else ""
+
+
+def _abort(raw: socket.socket) -> None:
+    """Close with a reset."""
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.close()

@@ -1,0 +1,136 @@
+"""Masters as lock servers see them: load over HTTP by the client that masters use, from one process.
+
+``python -m bench.load.lock_clients full URLS CALL SECONDS``: masters that ask on and on, CALL decisions in each
+request. ``python -m bench.load.lock_clients offered URLS RATE SECONDS``: single decisions at so many a second, whatever
+the answers take; how long each took counts from when it was due, and one that no lock server answered has failed.
+
+Half of the decisions are acquires of new requests, the others complete what was granted. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from functools import partial
+from statistics import quantiles
+
+import uvloop
+
+from bench.load.lock_load import acquire, completions
+from roost.backend.lock.client import LockClient
+from roost.wire.auth import InternalSecret
+from roost.wire.errors import Unavailable
+from roost.wire.messages.lock import Acquired, Answer, Decision
+
+MASTERS = 16
+GROWS_S = 0.2
+"""Calls of the first moments, which make the connections, are not measured."""
+
+
+class Crowd:
+    """Masters, each with a client of its own, and what they were granted and have not completed."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        secret = InternalSecret(os.environ["ROOST_SECRET"])
+        turned = [[*urls[turn:], *urls[:turn]] for turn in range(len(urls))]
+        self.clients = [LockClient(partial(turned.__getitem__, n % len(urls)), secret) for n in range(MASTERS)]
+        self.granted: deque[Decision] = deque()
+        self.grants: Counter[int] = Counter()
+        """How often each job was granted."""
+        self.took_s: list[float] = []
+        self.decided = 0
+        self.failed = 0
+
+    async def start(self) -> None:
+        for client in self.clients:
+            await client.start()
+
+    async def stop(self) -> None:
+        for client in self.clients:
+            await client.stop()
+
+    def hear(self, answers: list[Answer]) -> list[Decision]:
+        """What is to be completed now."""
+        self.grants.update(grant.job for each in answers if isinstance(each, Acquired) for grant in each.grants)
+        return completions(answers)
+
+    async def ask_on(self, client: LockClient, call: int, until: float) -> None:
+        """Call after call; at the end what was granted is completed."""
+        pending: list[Decision] = []
+        while True:
+            is_over = time.perf_counter() >= until
+            asks: list[Decision] = [*pending, *([] if is_over else map(acquire, range(call // 2)))]
+            if not asks:
+                return
+            asked_at = time.perf_counter()
+            pending = self.hear(await client.decide(asks))
+            self.took_s.append(time.perf_counter() - asked_at)
+            self.decided += len(asks)
+
+    async def ask_one(self, number: int, due: float, is_measured: bool) -> None:
+        """A single decision: complete what was granted, else a new acquire."""
+        decision = self.granted.popleft() if number % 2 and self.granted else acquire(number)
+        try:
+            self.granted += self.hear(await self.clients[number % MASTERS].decide([decision]))
+        except Unavailable:
+            self.failed += 1
+            return
+        self.decided += 1
+        if is_measured:
+            self.took_s.append(time.perf_counter() - due)
+
+
+async def full(urls: Sequence[str], call: int, seconds: float) -> dict[str, float]:
+    """As much as goes."""
+    crowd = Crowd(urls)
+    await crowd.start()
+    start, own_s = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(crowd.ask_on(client, call, start + seconds) for client in crowd.clients))
+    took_s, own_s = time.perf_counter() - start, time.process_time() - own_s
+    await crowd.stop()
+    return {
+        "decisions/s": crowd.decided / took_s,
+        "own CPU µs each": own_s / crowd.decided * 1e6,
+        "batch ms": quantiles(crowd.took_s)[1] * 1000,
+        "slowest ms": max(crowd.took_s) * 1000,
+    }
+
+
+async def offered(urls: Sequence[str], rate: int, seconds: float) -> dict[str, float]:
+    """So many a second."""
+    crowd = Crowd(urls)
+    await crowd.start()
+    print("started", flush=True)
+    start, asking, asked = time.perf_counter(), set[asyncio.Task[None]](), 0
+    while (now := time.perf_counter() - start) < seconds:
+        while asked / rate <= now:
+            due = start + asked / rate
+            task = asyncio.create_task(crowd.ask_one(asked, due, asked / rate > GROWS_S))
+            asking.add(task)
+            task.add_done_callback(asking.discard)
+            asked += 1
+        await asyncio.sleep(max(0.0, start + asked / rate - time.perf_counter()))
+    await asyncio.gather(*asking)
+    while crowd.granted:
+        await crowd.ask_one(1, 0.0, is_measured=False)
+    await crowd.stop()
+    cuts = quantiles(crowd.took_s, n=1000, method="inclusive")
+    return {
+        "decisions/s": asked / seconds,
+        "p50 ms": cuts[499] * 1000,
+        "p99 ms": cuts[989] * 1000,
+        "slowest ms": max(crowd.took_s) * 1000,
+        "failed": crowd.failed,
+        "granted twice": sum(count > 1 for count in crowd.grants.values()),
+    }
+
+
+if __name__ == "__main__":
+    what, places, number, length = sys.argv[1:]
+    load = {"full": full, "offered": offered}[what]
+    print(json.dumps(uvloop.run(load(places.split(","), int(number), float(length)))))

@@ -1,0 +1,123 @@
+"""``python -m bench.load.lock_load URL BATCH LANES SECONDS``: a lock server's store under load, without its HTTP face.
+
+Batch after batch: as many new requests as jobs that the batch before was granted are completed, so that every decision
+changes rows. A batch of one is one decision in a transaction of its own, as without batching; LANES of them are under
+way at once, each on a connection of its own. Ticks once a second, as a lock server does. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from statistics import median
+
+import uvloop
+
+from roost.backend.engines import Engines, EngineUrls
+from roost.backend.store.port import Store, StoreLimits
+from roost.wire.errors import Unavailable
+from roost.wire.messages.lock import (
+    Acquire,
+    Acquired,
+    Answer,
+    Complete,
+    Completed,
+    Decision,
+    Offer,
+    Verdict,
+)
+from roost.wire.messages.outcome import Ending, Outcome
+
+SPEC = b"s" * 200
+DONE = Ending(Outcome.DONE, summary=b'{"pages": 10}')
+
+
+def acquire(number: int) -> Acquire:
+    """A new client's request for a new run, brought by a master with a slot for it."""
+    client = secrets.token_bytes(16)
+    offer = Offer(client, "r1", f"g{number % 3}", 1, "crawl", SPEC, client, 300.0, 3600.0)
+    return Acquire(f"m{number % 8}", secrets.token_bytes(16), 1, [offer], 1)
+
+
+def completions(answers: list[Answer]) -> list[Decision]:
+    """Of all that was granted."""
+    for answer in answers:
+        assert isinstance(answer, Acquired) or (isinstance(answer, Completed) and answer.verdict is Verdict.OK), answer
+    grants = [grant for answer in answers if isinstance(answer, Acquired) for grant in answer.grants]
+    return [Complete(grant.job, grant.token, DONE) for grant in grants]
+
+
+@dataclass
+class Found:
+    """What was decided, and how long each batch took."""
+
+    decided: int = 0
+    repeated: int = 0
+    batch_s: list[float] = field(default_factory=list)
+
+
+async def load_store(url: str, batch_count: int, lanes: int, seconds: float) -> dict[str, float]:
+    """Decide for so long; figures per decision."""
+    stores = [Engines(EngineUrls(store=url), StoreLimits()).store() for _ in range(lanes)]
+    for store in stores:
+        await store.start()
+    ticking = asyncio.create_task(_tick(stores[0]))
+    found = Found()
+    start, own_s = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(_load(store, batch_count, start + seconds, found) for store in stores))
+    took_s = time.perf_counter() - start
+    own_s = time.process_time() - own_s
+    ticking.cancel()
+    for store in stores:
+        await store.stop()
+    return {
+        "decisions/s": found.decided / took_s,
+        "own CPU µs each": own_s / found.decided * 1e6,
+        "batch ms": median(found.batch_s) * 1000,
+        "slowest ms": max(found.batch_s) * 1000,
+        "repeated": found.repeated,
+    }
+
+
+async def _load(store: Store, batch_count: int, until: float, found: Found) -> None:
+    """Batch after batch; what was granted is completed in the next one, also in one after the end."""
+    pending: list[Decision] = []
+    for number in count():
+        is_over = time.perf_counter() >= until
+        decisions = [*pending, *([] if is_over else map(acquire, range(max(1, batch_count // 2))))]
+        if batch_count == 1 and pending:
+            decisions = pending
+        if not decisions:
+            return
+        asked_at = time.perf_counter()
+        answers, repeats = await _decide(store, decisions)
+        pending = completions(answers)
+        if number and not is_over:  # the first has nothing to complete yet
+            found.batch_s.append(time.perf_counter() - asked_at)
+            found.decided += len(decisions)
+            found.repeated += repeats
+
+
+async def _decide(store: Store, decisions: list[Decision]) -> tuple[list[Answer], int]:
+    """The answers, and how often they had to be asked for again: as a lock server's client does, word for word."""
+    for repeats in count():
+        with suppress(Unavailable):
+            return await store.decide(decisions), repeats
+    raise AssertionError("count ends")
+
+
+async def _tick(store: Store) -> None:
+    while True:
+        with suppress(Unavailable):
+            await store.tick()
+        await asyncio.sleep(1.0)
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(load_store(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))))

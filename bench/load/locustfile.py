@@ -1,0 +1,19 @@
+"""Very many idle clients, as locust users: ``locust -f bench/load/locustfile.py --host http://127.0.0.1:8000``.
+
+``--host`` (or ROOST_SERVER) is the URL of discovery, of several replicas with commas between them. Users ask there,
+connect with their ticket, stay idle, answer pings, and now and then submit a job and wait for its result. The shape
+lets ``--users`` come at ``--spawn-rate``, holds them, cuts connections where a storm is wanted, and ends.
+bench/README.md shows how to spread it over processes and machines. The users themselves are in `bench.load.swarm`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).resolve().parents[2])
+sys.path.insert(0, ROOT)  # locust puts this folder first, not the project
+try:
+    pass
+finally:
+    sys.path.remove(ROOT)

@@ -1,0 +1,246 @@
+"""One client's way to a gateway and its WebSocket there, on plain blocking sockets.
+
+Under locust gevent makes every blocking call wait on its own, so that an idle client is one greenlet asleep in `recv`:
+no timer but the one of that wait, no parser, no task. A question to discovery is a connection of its own, as that of a
+real client is. Only plain `http` and `ws`: what TLS costs would be measured here more than at the gateway.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlencode, urlsplit
+
+from bench.support.clients.client_bytes import (
+    CLOSE,
+    CLOSE_KIND,
+    PING_KIND,
+    PONG_KIND,
+    TEXT_KIND,
+    bound,
+    masked,
+    split,
+)
+from roost.wire.codec import to_json
+from roost.wire.codes import GOING_AWAY
+from roost.wire.errors import DecodeError
+from roost.wire.messages.client import SUBPROTOCOL, FromClient
+from roost.wire.messages.registry import Choice, read_assignment
+
+ASK_S = 5.0
+OPEN_S = 10.0
+"""Patience with discovery and with a gateway, as the Python client has it (`roost.client.route`)."""
+
+BROKEN = 1006
+"""The end of a line without a close frame (RFC 6455 section 7.1.5)."""
+
+READ_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 16 * 1024
+_GOODBYE = masked(CLOSE_KIND, GOING_AWAY.number.to_bytes(2, "big"))
+
+
+class NoWay(Exception):
+    """No line just now. `retry_after_s` is what discovery or a gateway said, where they did."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: status, header fields by their name in lower case, and what followed them."""
+
+    status: int
+    fields: dict[bytes, bytes]
+    rest: bytes
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds to stay away, where it says so."""
+        text = self.fields.get(b"retry-after", b"")
+        return float(text) if text.isdigit() and len(text) < 6 else None
+
+
+def ask(discovery: str, source: str) -> list[Choice]:
+    """Where this replica sends a client, best first. Raises NoWay."""
+    try:
+        raw = _reach(discovery, source, ASK_S)
+        with raw:
+            raw.sendall(_request(discovery, "/v1/gateway", "Connection: close\r\n"))
+            answer = _read_answer(raw)
+            body = answer.rest
+            while data := raw.recv(READ_BYTES):
+                body += data
+    except (OSError, ValueError) as problem:
+        raise NoWay(f"ask: {_reason(problem)}") from problem
+    if answer.status != 200:
+        raise NoWay(f"ask: {answer.status}", answer.retry_after_s)
+    try:
+        assignment = read_assignment(body)
+    except DecodeError as problem:
+        raise NoWay("ask: not Roost's discovery") from problem
+    return [Choice(assignment.url, assignment.ticket), *assignment.alternates]
+
+
+class Line:
+    """An open WebSocket to the gateway at `url`."""
+
+    __slots__ = ("_raw", "_rest", "url")
+
+    def __init__(self, choice: Choice, source: str) -> None:
+        """Connect and shake hands. Raises NoWay."""
+        self.url = choice.url
+        try:
+            self._raw = _reach(choice.url, source, OPEN_S)
+            try:
+                self._rest = self._shake(choice)
+            except BaseException:
+                self._raw.close()
+                raise
+        except (OSError, ValueError) as problem:
+            raise NoWay(f"connect: {_reason(problem)}") from problem
+
+    def _shake(self, choice: Choice) -> bytes:
+        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ticket = "?" + urlencode({"ticket": choice.ticket}) if choice.ticket else ""
+        fields = (
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+        )
+        self._raw.sendall(_request(choice.url, "/" + ticket, fields))
+        answer = _read_answer(self._raw)
+        if answer.status != 101:
+            raise NoWay(f"connect: {answer.status}", answer.retry_after_s)
+        return answer.rest
+
+    def receive(self, patience_s: float) -> list[tuple[int, bytes]]:
+        """Frames that came within this time, none when none did. Raises ConnectionError when the line has ended."""
+        data, self._rest = self._rest, b""
+        frames, rest = split(data)
+        if not frames:
+            self._raw.settimeout(max(patience_s, 0.001))
+            try:
+                more = self._raw.recv(READ_BYTES)
+            except TimeoutError:
+                more = None
+            if more == b"":
+                raise ConnectionError("the gateway is gone")
+            frames, rest = split(rest + more) if more else ([], rest)
+        self._rest = rest
+        return frames
+
+    def send(self, message: FromClient) -> None:
+        """Say something."""
+        self._write(masked(TEXT_KIND, to_json(message)))
+
+    def ping(self) -> None:
+        """Ask whether the gateway is there."""
+        self._write(masked(PING_KIND))
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping."""
+        self._write(masked(PONG_KIND, payload))
+
+    def confirm(self) -> None:
+        """Answer a close frame, and be gone."""
+        self._write(CLOSE)
+        self._raw.close()
+
+    def leave(self) -> None:
+        """Say goodbye, and be gone."""
+        self._write(_GOODBYE)
+        self._raw.close()
+
+    def cut(self) -> None:
+        """The network fails: from now on the line has ended, for whoever waits at it, too; `close` is to follow."""
+        with suppress(OSError):
+            self._raw.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Without a word. Fine to call twice."""
+        self._raw.close()
+
+    def _write(self, data: bytes) -> None:
+        """A line that takes nothing more shows as ended when it is read next."""
+        try:
+            self._raw.sendall(data)
+        except OSError:
+            self.cut()
+
+
+def open_line(discovery: Sequence[str], source: str) -> tuple[Line, int]:
+    """A line to the gateway that discovery names, or to an alternate; the replica that answered. Raises NoWay."""
+    problem = NoWay("ask: nobody")
+    for turn, url in enumerate(discovery):
+        try:
+            choices = ask(url, source)
+        except NoWay as refused:
+            problem = refused
+            continue
+        for choice in choices:
+            try:
+                return Line(choice, source), turn
+            except NoWay as refused:
+                problem = refused
+        raise problem
+    raise problem
+
+
+def _request(url: str, target: str, fields: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{fields}\r\n".encode()
+
+
+def _read_answer(raw: socket.socket) -> Answer:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = raw.recv(READ_BYTES)
+        if not more:
+            raise ConnectionError("ended before an answer")
+        data += more
+        if len(data) > MAX_HEAD_BYTES:
+            raise ValueError("an endless answer")
+    head, _, rest = data.partition(b"\r\n\r\n")
+    first, *lines = head.split(b"\r\n")
+    status = first[9:12]
+    if not first.startswith(b"HTTP/1.") or not status.isdigit():
+        raise ValueError("not HTTP")
+    fields = (line.partition(b":") for line in lines)
+    return Answer(int(status), {name.lower(): value.strip() for name, _, value in fields}, rest)
+
+
+def _reach(url: str, source: str, patience_s: float) -> socket.socket:
+    """A connection to the host and port of `url`, whose calls take so long at most; an empty source is any address."""
+    raw = bound(source) if source else socket.socket()
+    try:
+        raw.settimeout(patience_s)
+        raw.connect(where(url))
+    except BaseException:
+        raw.close()
+        raise
+    return raw
+
+
+@lru_cache(maxsize=1024)
+def where(url: str) -> tuple[str, int]:
+    """Address and port of a URL. Raises ValueError for one that cannot be spoken to here, OSError for unknown names.
+
+    A name is looked up once for all clients of the process.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "ws") or not parts.hostname:
+        raise ValueError(f"write http://HOST:PORT or ws://HOST:PORT, not {url!r}")
+    return socket.gethostbyname(parts.hostname), parts.port or 80
+
+
+def _reason(problem: Exception) -> str:
+    """In few words, of which there are few, since they are counted by them."""
+    if isinstance(problem, TimeoutError):
+        return "no answer in time"
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror.lower()
+    return str(problem) or type(problem).__name__

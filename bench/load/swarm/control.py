@@ -1,0 +1,150 @@
+"""Where a load test is decided: in locust's master, or in its only process.
+
+Each process that has users tells its tally twice a second. From the sum of all it is seen when the next phase begins;
+all are told of it, and whose connections a storm cuts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner
+
+from bench.load.swarm import options
+from bench.load.swarm.counters import Tally
+from bench.load.swarm.phases import Course, Phase
+from bench.load.swarm.swarm import EVERYBODY
+
+TALLY, PHASE, STORM = "roost_tally", "roost_phase", "roost_storm"
+"""Messages between processes: a tally for the master, from it a phase and the gateway of a storm."""
+
+TALLY_S, WATCH_S = 0.5, 0.25
+SETTLE_S = WORKER_REPORT_INTERVAL + 0.5
+"""After the course, until the last figures of all workers have come: when locust stops it waits for none."""
+
+STALE_S = 20.0
+"""A process that has not told its tally for so long is gone with its users."""
+
+
+class Control:
+    """What the master does, or the only process."""
+
+    def __init__(self, environment: Environment, host: str, file: str) -> None:
+        """`host` is discovery where nobody says another, `file` where outcomes are written to, if anywhere."""
+        self._environment, self._host, self._file = environment, host, file
+        self._tallies: dict[str, tuple[float, Tally]] = {}
+        self._course: Course | None = None
+        self._over_at = inf
+
+    def tick(self) -> tuple[int, float] | None:
+        """Called by locust each second while a test runs; None ends it."""
+        if self._course is None:
+            self._course = self._new_course()
+            if self._course is None:
+                return None
+        settle_s = SETTLE_S if isinstance(self._environment.runner, MasterRunner) else 0.0
+        if self._course.is_over and time.monotonic() > self._over_at + settle_s:
+            return None
+        return self._course.plan.users, self._course.plan.rate
+
+    def _new_course(self) -> Course | None:
+        """None when that cannot work."""
+        chosen = self._environment.parsed_options
+        assert chosen is not None
+        problem = options.what_is_wrong(chosen, options.replicas(self._environment.host or self._host))
+        if problem:
+            self._complain(problem)
+            return None
+        plan = options.plan(chosen)
+        processes = 1
+        if isinstance(self._environment.runner, MasterRunner):
+            processes = self._environment.runner.worker_count
+        with gevent.Timeout(10 * TALLY_S, False):
+            while len(self._tallies) < processes:
+                gevent.sleep(WATCH_S)
+        room = self._total().room
+        if room < plan.users:
+            self._complain(
+                f"{plan.users:,} users need more descriptors than there are: {processes} process(es) have room for "
+                f"{room:,}. Raise the limit (ulimit -n), or start more workers (bench/README.md)"
+            )
+            return None
+        return Course(plan, processes, time.monotonic())
+
+    def _complain(self, text: str) -> None:
+        print(f"locustfile: {text}", file=sys.stderr, flush=True)
+        self._environment.process_exit_code = 2
+
+    def hear(self, process: str, message: dict[str, Any]) -> None:
+        """A process tells its tally."""
+        self._tallies[process] = (time.monotonic(), Tally.from_message(message))
+
+    def _total(self) -> Tally:
+        now = time.monotonic()
+        return Tally.sum(tally for heard_at, tally in self._tallies.values() if now - heard_at < STALE_S)
+
+    def watch(self) -> None:
+        """Lead through the phases, for ever."""
+        while True:
+            gevent.sleep(WATCH_S)
+            course = self._course
+            if course is None or course.is_over:
+                continue
+            if course.observe(self._total(), time.monotonic()):
+                self._over_at = time.monotonic()
+                self._enter(course)
+
+    def _enter(self, course: Course) -> None:
+        """A phase begins: everybody hears of it, and on standard output whoever started this."""
+        self._tell(PHASE, str(course.phase))
+        ended = next(leg for leg in reversed(course.legs) if leg.phase is not course.phase)
+        self._announce(course, ended.took_s)
+        if course.phase is Phase.STORM:
+            self._tell(STORM, EVERYBODY if course.plan.storm == "all" else course.total.fullest())
+
+    def _announce(self, course: Course, took_s: float) -> None:
+        total = course.total
+        news = {"phase": course.phase, "after_s": took_s, "connected": total.connected_count, "moved": total.moved}
+        print(json.dumps(news), flush=True)
+
+    def _tell(self, name: str, what: str) -> None:
+        assert self._environment.runner is not None
+        self._environment.runner.send_message(name, what)
+
+    def _end(self, course: Course) -> None:
+        """Judge, and keep what was found."""
+        assert self._environment.runner is not None
+        outcome = {**course.as_dict(), "requests": self._requests()}
+        outcome["goals"]["no user ended by an error of its own"] = not self._environment.runner.exceptions
+        self._environment.process_exit_code = 0 if all(outcome["goals"].values()) else 1
+        if self._file:
+            Path(self._file).write_text(json.dumps(outcome, indent=2) + "\n")
+        for goal, is_met in outcome["goals"].items():
+            print(f"{'met' if is_met else 'MISSED'}: {goal}", flush=True)
+
+    def _requests(self) -> dict[str, dict[str, float]]:
+        """Locust's figures of each kind of request; times in ms, as locust rounds them."""
+        return {
+            entry.name: {
+                "count": entry.num_requests,
+                "failures": entry.num_failures,
+                "p50": entry.get_response_time_percentile(0.5),
+                "p95": entry.get_response_time_percentile(0.95),
+                "p99": entry.get_response_time_percentile(0.99),
+                "max": entry.max_response_time,
+            }
+            for entry in self._environment.stats.entries.values()
+        }
+
+    def stopped(self) -> None:
+        """The test has ended, and the last figures of all processes have come; perhaps somebody stopped it early."""
+        if self._course is not None and self._course.is_over:
+            self._end(self._course)
+        self._course = None

@@ -1,0 +1,147 @@
+"""The course of a load test, as a table of phases. Pure: tallies and times (monotonic seconds) in, orders out.
+
+::
+
+    RAMP ──all connected──▶ HOLD ──hold_s──▶ STORM ──all back──▶ OUTAGE ──all back──▶ FINISH ──jobs answered──▶ OVER
+      │                      │                 │                   │                    ▲
+      └──── patience over ───┴─────────────────┴───────────────────┴────────────────────┘
+
+STORM and OUTAGE are there when they are wanted. In a storm the users' own connections are cut; an outage is made from
+outside (somebody kills every gateway when this phase begins), and is over when each user was welcomed anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bench.load.swarm.counters import Tally
+
+
+class Phase(StrEnum):
+    """Where a test is."""
+
+    RAMP = "ramp"
+    HOLD = "hold"
+    STORM = "storm"
+    OUTAGE = "outage"
+    FINISH = "finish"
+    OVER = "over"
+
+
+JOBLESS = frozenset({Phase.FINISH, Phase.OVER})
+"""No new jobs, so that the last ones can be answered."""
+
+CALM = (Phase.RAMP, Phase.HOLD, Phase.STORM, Phase.FINISH)
+"""No connection may end by itself here; in a storm those that end are cut, and not counted as lost."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`users` arrive at `rate` a second and stay for `hold_s`. `storm` is none, one (gateway) or all.
+
+    `patience_s` is how long all may take to be connected: after the last was spawned, after a storm, after an outage.
+    """
+
+    users: int
+    rate: float
+    hold_s: float = 300.0
+    storm: str = "none"
+    has_outage: bool = False
+    patience_s: float = 300.0
+
+
+@dataclass
+class Leg:
+    """What became of one phase. `took_s` for a storm or outage is until all were back."""
+
+    phase: Phase
+    began_s: float
+    took_s: float = 0.0
+    is_met: bool = False
+    least_connected: int = -1
+
+
+class Course:
+    """Where the test is. `processes` is how many tallies there will be."""
+
+    def __init__(self, plan: Plan, processes: int, now: float) -> None:
+        self.plan = plan
+        self.phase = Phase.RAMP
+        self.legs = [Leg(Phase.RAMP, now)]
+        self.total = Tally()
+        self._processes = processes
+        self._opened_before = 0
+        self._limit_s = plan.users / plan.rate + plan.patience_s
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing follows."""
+        return self.phase is Phase.OVER
+
+    def observe(self, total: Tally, now: float) -> bool:
+        """Take what all users have seen so far; whether another phase begins by it."""
+        leg, self.total = self.legs[-1], total
+        if leg.least_connected < 0 or total.connected_count < leg.least_connected:
+            leg.least_connected = total.connected_count
+        leg.took_s = now - leg.began_s
+        if self.is_over:
+            return False
+        if self._is_done(total, leg):
+            leg.is_met = True
+            self._begin(self._after(), now)
+        elif leg.took_s > self._limit_s:
+            self._begin(Phase.OVER if self.phase is Phase.FINISH else Phase.FINISH, now)
+        else:
+            return False
+        return True
+
+    def _is_done(self, total: Tally, leg: Leg) -> bool:
+        are_all_there = total.connected_count == self.plan.users
+        match self.phase:
+            case Phase.RAMP:
+                return are_all_there
+            case Phase.HOLD:
+                return leg.took_s >= self.plan.hold_s
+            case Phase.STORM:
+                return are_all_there and total.storms >= self._processes
+            case Phase.OUTAGE:
+                return are_all_there and total.opened - self._opened_before >= self.plan.users
+            case _:
+                return total.unanswered == 0 and total.quiet >= self._processes
+
+    def _after(self) -> Phase:
+        """The phase that follows the present one."""
+        wanted = {Phase.STORM: self.plan.storm != "none", Phase.OUTAGE: self.plan.has_outage}
+        order = list(Phase)
+        return next(phase for phase in order[order.index(self.phase) + 1 :] if wanted.get(phase, True))
+
+    def _begin(self, phase: Phase, now: float) -> None:
+        self.phase = phase
+        self._opened_before = self.total.opened
+        self._limit_s = self.plan.hold_s + 1.0 if phase is Phase.HOLD else self.plan.patience_s
+        if phase is not Phase.OVER:
+            self.legs.append(Leg(phase, now))
+
+    def goals(self) -> dict[str, bool]:
+        """What had to be shown so far, and whether it was."""
+        total, users = self.total, self.plan.users
+        lost = sum(total.lost_in(phase) for phase in CALM)
+        met = {
+            f"{users:,} users connected at once": any(leg.phase is Phase.RAMP and leg.is_met for leg in self.legs),
+            f"{users:,} stayed for {self.plan.hold_s:g} s": any(
+                leg.phase is Phase.HOLD and leg.is_met and leg.least_connected == users for leg in self.legs
+            ),
+            "no connection ended by itself (storm and outage aside)": lost == 0 and total.dismissed == 0,
+            "every job was answered, and done": total.unanswered == 0 and not total.failed,
+        }
+        for phase, what in ((Phase.STORM, "storm"), (Phase.OUTAGE, "outage")):
+            if (phase is Phase.STORM and self.plan.storm != "none") or (phase is Phase.OUTAGE and self.plan.has_outage):
+                met[f"all were back after the {what}"] = any(leg.phase is phase and leg.is_met for leg in self.legs)
+        return met
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        legs = [{**vars(leg), "phase": str(leg.phase)} for leg in self.legs]
+        return {"users": self.plan.users, "legs": legs, "goals": self.goals(), "total": self.total.as_message()}

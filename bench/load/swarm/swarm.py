@@ -1,0 +1,60 @@
+"""What the users of one process have in common."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+
+from bench.load.swarm.counters import Tally
+from bench.load.swarm.phases import JOBLESS, Phase
+
+EVERYBODY = "all"
+"""Instead of a gateway's URL: the clients of all gateways."""
+
+
+class Guest(Protocol):
+    """A user, as far as a storm knows it."""
+
+    @property
+    def gateway(self) -> str:
+        """Where it is connected."""
+
+    def cut(self) -> None:
+        """Its network fails."""
+
+
+class Swarm:
+    """The users of this process, what they have seen, and which phase of the test it is."""
+
+    def __init__(self, room: int) -> None:
+        self.name = secrets.token_hex(4)
+        self.guests: set[Guest] = set()
+        self.phase = Phase.RAMP
+        self._room = room
+        self.tally = Tally(room=room)
+
+    @property
+    def wants_jobs(self) -> bool:
+        """Whether users submit any in this phase."""
+        return self.phase not in JOBLESS
+
+    def label(self, name: str, began: Phase) -> str:
+        """What a request that began in this phase and has just ended is called: calm ones are not mixed with others."""
+        disturbed = next((phase for phase in (self.phase, began) if phase in (Phase.STORM, Phase.OUTAGE)), None)
+        return name if disturbed is None else f"{name}: {disturbed}"
+
+    def begin(self) -> None:
+        """A new test."""
+        self.phase, self.tally = Phase.RAMP, Tally(room=self._room)
+
+    def enter(self, phase: Phase) -> None:
+        """Another phase begins."""
+        self.phase = phase
+        self.tally.quiet = int(not self.wants_jobs)
+
+    def storm(self, gateway: str) -> None:
+        """Cut the connections of all users at this gateway, or of all users; they come back by themselves."""
+        for guest in list(self.guests):
+            if gateway in (EVERYBODY, guest.gateway):
+                guest.cut()
+        self.tally.storms += 1

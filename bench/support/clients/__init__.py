@@ -1,0 +1,1 @@
+"""Load clients: very many WebSocket connections from few processes."""

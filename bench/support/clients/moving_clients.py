@@ -1,0 +1,177 @@
+"""Very many idle clients of the job protocol that follow `move`.
+
+``python -m bench.support.clients.moving_clients FIRST PORT [PORT …]``
+
+Like `bench.support.clients.discovery_clients`, and commanded likewise, but they say
+hello and count as connected when they are welcomed; told to
+move, a client opens its next connection beside the one it has, and leaves that when it is welcome at the new place
+(P29). ``stats`` answers `Moved`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+
+from bench.support.clients.client_bytes import CLOSE, JOB_REQUEST, TEXT_KIND, masked
+from bench.support.clients.commanded import run
+from bench.support.clients.discovery_clients import Seeker, Seekers
+from roost.wire.codec import to_json
+from roost.wire.messages.client import Hello, Move, Welcome, read_from_gateway
+
+
+@dataclass
+class Moved:
+    """What clients saw since ``mark``."""
+
+    present: int = 0
+    connected: int = 0
+    moved: int = 0
+    """Times that a client followed `move`."""
+    lost: int = 0
+    """Times that a client had no connection any more, and came back by asking discovery."""
+    most_reconnects: int = 0
+    """Of one client, by either way."""
+    most_away: int = 0
+    """Clients without a connection at one moment, of those that had one before."""
+    refusals: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    """Ends of a connection before the client had the next one, by their close code."""
+
+
+@dataclass(slots=True, eq=False)
+class Mover(Seeker):
+    """One client, or the next connection of one (`of`), while that opens."""
+
+    session: str | None = None
+    epoch: int = 0
+    of: Mover | None = None
+    next: Mover | None = None
+    reconnects: int = 0
+
+
+class Movers(Seekers):
+    """All clients of this process."""
+
+    request = JOB_REQUEST
+
+    def __init__(self, first: int, replicas: list[int]) -> None:
+        super().__init__(first, replicas)
+        self._away = 0
+        self.moved = self.most_away = 0
+        self.left: Counter[str] = Counter()
+
+    def mark(self) -> None:
+        """Count anew from here."""
+        super().mark()
+        self.moved, self.most_away = 0, self._away
+        self.left.clear()
+        for mover in self._all:
+            assert isinstance(mover, Mover)
+            mover.reconnects = 0
+
+    def seen(self) -> Moved:
+        """Since the mark."""
+        figures = self.figures()
+        most = max((mover.reconnects for mover in self._all if isinstance(mover, Mover)), default=0)
+        return Moved(figures.present, figures.connected, self.moved, self.lost, most, self.most_away, figures.refusals)
+
+    def _make(self, number: int, replicas: list[int], now: float) -> Seeker:
+        return Mover(number, replicas, now)
+
+    def _ask(self, seeker: Seeker) -> None:
+        """The time has come; who is moved knows where to."""
+        assert isinstance(seeker, Mover)
+        if seeker.of is not None:
+            self._knock(seeker)
+        else:
+            super()._ask(seeker)
+
+    def _upgraded(self, seeker: Seeker) -> None:
+        assert isinstance(seeker, Mover)
+        assert seeker.raw is not None
+        who = seeker.of or seeker
+        who.epoch = max(who.epoch + 1, int(time.time() * 1000))
+        seeker.raw.send(masked(TEXT_KIND, to_json(Hello(who.session, who.epoch))))
+
+    def _hear_text(self, seeker: Seeker, text: bytes) -> None:
+        assert isinstance(seeker, Mover)
+        said = read_from_gateway(text)
+        if isinstance(said, Welcome):
+            (seeker.of or seeker).session = said.session
+            self._welcomed(seeker)
+        elif isinstance(said, Move) and seeker.of is None and seeker.next is None:
+            where = [(int(said.url.rpartition(":")[2]), said.ticket)]
+            seeker.next = Mover(seeker.number, [], time.monotonic(), of=seeker, choices=where)
+            heapq.heappush(self._due, (time.monotonic() + said.after_ms / 1000, seeker.number, seeker.next))
+
+    def _welcomed(self, seeker: Mover) -> None:
+        who = seeker.of or seeker
+        if who.opened_s:
+            who.reconnects += 1
+            self._away -= not who.is_open
+        if seeker.of is not None:
+            self._change_over(who, seeker)
+        who.is_open, who.opened_s = True, time.monotonic()
+        who.choices.clear()
+
+    def _change_over(self, who: Mover, new: Mover) -> None:
+        """Leave the old connection for the new one."""
+        assert new.raw is not None
+        if who.raw is not None:
+            with suppress(OSError):
+                who.raw.send(CLOSE)
+        self._drop(who)
+        who.raw, who.heard, who.on_ready, who.next = new.raw, new.heard, self._hear_frames, None
+        new.raw, new.of = None, None
+        self._by_fd[who.raw.fileno()] = who
+        self.moved += 1
+
+    def _lose(self, seeker: Seeker, code: int) -> None:
+        """A connection ended. Who is on the way to the next one is away until then, and does not ask besides."""
+        assert isinstance(seeker, Mover)
+        if not seeker.is_open:
+            self._fail(seeker, f"closed before the welcome ({code})")
+            return
+        self.left[str(code)] += 1
+        self._away += 1
+        self.most_away = max(self.most_away, self._away)
+        if seeker.next is None:
+            super()._lose(seeker, code)
+        else:
+            seeker.is_open = False
+            self._drop(seeker)
+
+    def _fail(self, seeker: Seeker, why: str) -> None:
+        assert isinstance(seeker, Mover)
+        who = seeker.of
+        if who is None:
+            super()._fail(seeker, why)
+            return
+        self._drop(seeker)
+        self.refusals[f"move: {why}"] += 1
+        who.next = seeker.of = None
+        if not who.is_open:
+            self.lost += 1
+            self._pause(who, 0.0)
+
+
+def obey(movers: Movers, words: list[str]) -> str:
+    """The answer to one command."""
+    if words[0] == "come":
+        movers.come(int(words[1]))
+        return "coming"
+    if words[0] == "mark":
+        movers.mark()
+        return "marked"
+    return json.dumps(asdict(movers.seen()))
+
+
+if __name__ == "__main__":
+    everyone = Movers(int(sys.argv[1]), [int(port) for port in sys.argv[2:]])
+    run(everyone.serve, lambda words: obey(everyone, words))

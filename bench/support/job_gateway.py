@@ -1,0 +1,32 @@
+"""``python -m bench.support.job_gateway``: everything in one process, with the gateway's own metrics.
+
+Like ``roost up``, with ports of its own; what it prints is what ``python -m gateway`` prints.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY
+
+from roost.allinone import LOOPBACK, System, UpSettings
+from roost.gateway.process.metrics import GatewayCollector
+from roost.wire.service import AdminHttp, Stack, run
+from roost.wire.telemetry import set_up_logging
+
+
+def main() -> None:
+    """Run until a signal ends it."""
+    set_up_logging("WARNING")
+    system = System(UpSettings())
+    admin = AdminHttp(LOOPBACK, 0, lambda: system.stack.ready)
+    REGISTRY.register(GatewayCollector(system.gateway))
+
+    def announce() -> None:
+        print(f"gateway listens on ws://{system.gateway.addresses[0]}/")
+        print(f"capacity {system.gateway.capacity} connections")
+        print(f"admin on port {admin.port}", flush=True)
+
+    run(Stack([admin, system.stack]), announce)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Discovery's decisions, pure: which components are alive, which gateway a client gets, how many clients move."""

@@ -1,3 +1,0 @@
-from gateway.handshake import Head
-
-def read_head(head: bytes, /) -> Head | None: ...

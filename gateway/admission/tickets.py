@@ -1,0 +1,62 @@
+"""Tickets at the door: what discovery signed, good for one entry into this incarnation of this gateway."""
+
+from __future__ import annotations
+
+from roost.gateway.api import Refusal
+from roost.wire.clock import Clock
+from roost.wire.errors import TokenError
+from roost.wire.tokens import Keyring
+
+_MISSING = Refusal(403, "a ticket is needed: ask discovery for one"), "ticket_missing"
+
+
+class TicketBooth:
+    """Checks and redeems tickets; with `required`, nobody gets in without one.
+
+    A ticket that is shown is always checked, and one that was redeemed is not good a second time.
+    """
+
+    def __init__(self, keyring: Keyring | None, gateway: str, clock: Clock, *, required: bool) -> None:
+        self._keyring = keyring
+        self._gateway = gateway
+        self._clock = clock
+        self._required = required
+        self._spent: dict[bytes, int] = {}
+        """Serials of redeemed tickets and when they expire, oldest first."""
+        self._fresh: list[bytes] = []
+
+    def check(self, text: str | None) -> tuple[Refusal, str] | None:
+        """Why a client with this ticket may not enter, in an answer and in a word for metrics; None when it may."""
+        if text is None:
+            return _MISSING if self._required else None
+        if self._keyring is None:
+            return None
+        try:
+            ticket = self._keyring.read_ticket(text, self._clock.wall(), self._gateway)
+        except TokenError as problem:
+            return Refusal(403, problem.message), f"ticket_{problem.fault}"
+        if ticket.serial in self._spent:
+            return Refusal(403, "this ticket was used already: ask discovery for a new one"), "ticket_used"
+        return None
+
+    def redeem(self, text: str | None) -> None:
+        """Note that the client whose ticket passed `check` has entered."""
+        if text is None or self._keyring is None:
+            return
+        now = self._clock.wall()
+        ticket = self._keyring.read_ticket(text, now, self._gateway)
+        self._forget_expired(now)
+        self._spent[ticket.serial] = ticket.expires
+        self._fresh.append(ticket.serial)
+
+    def take_redeemed(self) -> list[bytes]:
+        """The serials redeemed since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def _forget_expired(self, now: float) -> None:
+        while self._spent:
+            oldest = next(iter(self._spent))
+            if self._spent[oldest] > now:
+                return
+            del self._spent[oldest]

@@ -1,0 +1,1 @@
+"""Bytes in and out of sockets: the poller, transports, reading and writing in batches, and closing."""

@@ -1,0 +1,266 @@
+"""Connections from the peer's side: bytes in, messages to the application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from sys import getrefcount
+from typing import Any
+
+from roost.gateway.api import Message, Peer
+from roost.gateway.connections.rate import Rate
+from roost.gateway.connections.slots import (
+    CLOSING,
+    FREE,
+    GONE,
+    GREETING,
+    LINGERING,
+    OPEN,
+    WINDOW_SHIFT,
+)
+from roost.gateway.connections.wheel import ticks
+from roost.gateway.io.poller import WRITE, Ready
+from roost.gateway.io.writer import RAISED, Links
+from roost.gateway.settings import Settings
+from roost.gateway.websocket.frames import (
+    Event,
+    Kind,
+    Parser,
+    is_empty_pong,
+    plain,
+    plain_close,
+    pong_bytes,
+    single,
+)
+from roost.wire.codes import POLICY
+
+log = logging.getLogger(__name__)
+
+BURST_S = 2.0
+"""Seconds' worth of messages, or of pings, that a client may send at once."""
+
+READ_BYTES = 16 * 1024
+"""Bytes of one read: what one turn gives a connection before the others have theirs; 400 messages of 32 bytes."""
+
+_TEXT, _BINARY, _CLOSE, _PING, _VIOLATION = (
+    int(kind) for kind in (Kind.TEXT, Kind.BINARY, Kind.CLOSE, Kind.PING, Kind.VIOLATION)
+)
+_DATA = (_TEXT, _BINARY)
+
+
+def _lone_count() -> int:
+    """The reference count of what a local variable alone refers to; interpreters differ."""
+    alone = object()
+    return getrefcount(alone)
+
+
+_LONE = _lone_count()
+
+
+class Talk:
+    """Reads connections whose handshake is done."""
+
+    def __init__(self, links: Links, settings: Settings) -> None:
+        self.greet: Callable[[int], None] = links.drop
+        """Reads connections whose handshake is under way."""
+        self._links = links
+        slots = links.slots
+        self._state, self._flags, self._generation = slots.state, slots.flags, slots.generation
+        self._heard = slots.heard
+        self._cells = slots.state, slots.heard, slots.active
+        self._read_messages = links.transport.read_messages
+        self._read = links.transport.read
+        self._first_read_bytes = links.transport.first_read_bytes
+        self._on_message = links.app.on_message
+        self._max_message_bytes = settings.max_message_bytes
+        self._quick_bytes = -1 if settings.max_messages_per_s else settings.max_message_bytes
+        """Messages up to this size need no other look than that of `read_messages`."""
+        self._max_fragments = settings.max_fragments
+        self._message_ticks = ticks(settings.max_message_s)
+        self._messages = Rate(settings.max_messages_per_s, BURST_S)
+        self._pings = Rate(settings.max_pings_per_s, BURST_S)
+        for rate in (self._messages, self._pings):
+            if rate.per_s:
+                links.on_free.append(rate.forget)
+                links.on_trim.append(rate.trim)
+
+    def serve(self, ready: list[Ready]) -> None:
+        """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
+        self._links.gather()
+        try:
+            self._serve(ready)
+        finally:
+            self._links.release()
+
+    def _serve(self, ready: list[Ready]) -> None:
+        links = self._links
+        try:
+            messages, others, byte_count = self._read_messages(
+                ready, self._first_read_bytes, self._quick_bytes, self._cells, links.parsers, links.wheel.now
+            )
+        except Exception:  # no memory, or a bug of ours: nobody knows what was read of whom
+            self._give_up([fd for fd, _ in ready])
+            return
+        links.counters.bytes_in += byte_count
+        self._tell(messages)
+        for fd, what in others:
+            self._serve_other(fd, what)
+
+    def _tell(self, messages: Iterable[tuple[int, Message]]) -> None:
+        """Give the application each message; a handle that it has not kept serves again."""
+        links, on_message, states, generations = self._links, self._on_message, self._state, self._generation
+        peer: Any = None
+        count = 0
+        for fd, message in messages:
+            if states[fd] != OPEN:  # what another message has led to
+                continue
+            count += 1
+            if getrefcount(peer) != _LONE:
+                peer = Peer(links, 0, 0)
+            peer.fd, peer.generation = fd, generations[fd]
+            try:
+                on_message(peer, message)
+            except RAISED:
+                self._fail(fd)
+        links.counters.messages_in += count
+
+    def _fail(self, fd: int) -> None:
+        """The application raised. Whatever comes of that, the others that were read with this one have their turn."""
+        try:
+            self._links.fail(fd)
+        except Exception:
+            self._give_up([fd])
+
+    def _serve_other(self, fd: int, what: bytes | int) -> None:
+        """Act on bytes that are not just one message, or on the events of a descriptor that was not read."""
+        try:
+            if isinstance(what, bytes):
+                if self._state[fd] not in (FREE, GONE):
+                    self._hear(fd, what)
+                return
+            if what & WRITE:
+                self._links.on_writable(fd)
+            if what & ~WRITE:
+                self.on_readable(fd)
+        except Exception:  # a bug of ours
+            self._give_up([fd])
+
+    def _give_up(self, fds: list[int]) -> None:
+        """Without an end, these would be reported again for ever. To be called while an exception is handled."""
+        log.exception("connection failed", extra={"action": "connection_failed", "fds": fds})
+        for fd in fds:
+            try:
+                self._links.drop(fd)
+            except Exception:
+                log.exception("connection not dropped", extra={"action": "connection_failed", "fd": fd})
+
+    def on_readable(self, fd: int) -> None:
+        """Read once and act on it."""
+        state = self._state[fd]
+        if state == GREETING:
+            self.greet(fd)
+        elif state not in (FREE, GONE):
+            try:
+                data = self._read(fd, self._first_read_bytes)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            self._hear(fd, data)
+
+    def _hear(self, fd: int, data: bytes) -> None:
+        """Act on what a first read gave; nothing is the end."""
+        links = self._links
+        if len(data) == self._first_read_bytes:
+            data = self._read_on(fd, data)
+        if not data:
+            links.drop(fd)
+            return
+        links.counters.bytes_in += len(data)
+        if self._state[fd] != LINGERING:
+            self._heard[fd] = links.wheel.now
+            if fd in links.parsers:
+                self.receive(fd, data)
+            elif (closed := plain_close(data)) is not None:
+                links.answer_goodbye(fd, *closed)
+            elif not is_empty_pong(data):
+                self.receive(fd, data)
+
+    def _read_on(self, fd: int, data: bytes) -> bytes:
+        """There may be more behind a read that was full."""
+        try:
+            return data + self._read(fd, READ_BYTES)
+        except OSError:
+            return data
+
+    def receive(self, fd: int, data: bytes) -> None:
+        """Act on bytes that came from the peer."""
+        parser = self._links.parsers.get(fd)
+        if parser is None:
+            if self._state[fd] == OPEN:
+                message = single(data, self._max_message_bytes)
+                if message is not None:
+                    self._message(fd, message)
+                    return
+            deflated = self._flags[fd] >> WINDOW_SHIFT > 0
+            events, used = plain(data, self._max_message_bytes, deflated=deflated)
+            if events:
+                self._deliver(fd, events)
+            if used == len(data) or self._state[fd] not in (OPEN, CLOSING):
+                return
+            data = data[used:]
+            parser = self._borrow(fd, deflated=deflated)
+        self._deliver(fd, parser.feed(data))
+        if parser.at_rest:
+            self._links.parsers.pop(fd, None)
+
+    def _borrow(self, fd: int, *, deflated: bool) -> Parser:
+        links = self._links
+        parser = Parser(self._max_message_bytes, self._max_fragments, links.wheel.now, deflated=deflated)
+        links.parsers[fd] = parser
+        links.wheel.advance(fd, links.wheel.now + self._message_ticks)
+        return parser
+
+    def _deliver(self, fd: int, events: Iterable[Event]) -> None:
+        links, state = self._links, self._links.slots.state
+        for kind, payload in events:
+            if state[fd] == OPEN:
+                if kind in _DATA:
+                    self._message(fd, payload)
+                elif kind == _PING:
+                    self._ping(fd, payload)
+                elif kind == _CLOSE:
+                    links.answer_goodbye(fd, *payload)
+                elif kind == _VIOLATION:
+                    links.fail_peer(fd, payload)
+            elif state[fd] == CLOSING and kind == _CLOSE:
+                links.answer_goodbye(fd, *payload)
+            elif state[fd] == CLOSING and kind == _VIOLATION:
+                links.finish(fd)
+            if state[fd] in (LINGERING, GONE):
+                return
+
+    def _message(self, fd: int, message: Message) -> None:
+        links = self._links
+        now = links.wheel.now
+        if self._messages.per_s and not self._messages.takes(fd, now):
+            links.say_goodbye(fd, POLICY.number, "too many messages a second")
+            return
+        links.counters.messages_in += 1
+        links.slots.active[fd] = now
+        if fd in links.parsers:
+            links.parsers[fd].begun = now
+        self._call(fd, message)
+
+    def _call(self, fd: int, message: Message) -> None:
+        links = self._links
+        try:
+            self._on_message(Peer(links, fd, self._generation[fd]), message)
+        except RAISED:
+            links.fail(fd)
+
+    def _ping(self, fd: int, payload: bytes) -> None:
+        if self._pings.takes(fd, self._links.wheel.now):
+            self._links.write(fd, pong_bytes(payload))
+        else:
+            self._links.say_goodbye(fd, POLICY.number, "too many pings a second")

@@ -1,0 +1,158 @@
+"""TLS at the gateway itself (ssl.MemoryBIO in the same poller): no transport, no task, about 16 KB for a connection.
+
+The socket's bytes go through an `ssl.SSLObject` between two memory buffers. To the rest of the gateway it is a
+`Transport` like plain TCP; the TLS handshake happens inside the first reads and is held to the same deadline as
+the opening handshake. One thing is different: bytes that were taken and encrypted may not fit into the socket. They
+wait here, `on_stuck` is called, and whoever watches the descriptor calls `write` again (with nothing, if need be)
+when there is room.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from collections.abc import Callable
+from functools import partial
+
+from roost.gateway.io.batch import ReadMessages, WriteFrames, read_messages_by, write_frames_by
+from roost.gateway.io.transport import Plain
+from roost.wire.errors import Misuse
+
+RECORD_BYTES = 16 * 1024
+"""What fits into one TLS record (RFC 8446 section 5.1)."""
+
+
+class _Session:
+    """One connection's TLS state."""
+
+    __slots__ = ("_incoming", "_is_up", "_outgoing", "_tls", "waiting")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._is_up = False
+        self.waiting = b""
+        """Encrypted bytes that the socket has not taken yet."""
+
+    def decrypt(self, data: bytes) -> bytes | None:
+        """What these bytes from the peer say; None when it takes more of them. Raises ssl.SSLError."""
+        self._incoming.write(data)
+        pieces = []
+        try:
+            if not self._is_up:
+                self._tls.do_handshake()
+                self._is_up = True
+            while piece := self._tls.read(RECORD_BYTES):
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            return b"".join(pieces) or None
+        finally:
+            self.collect()
+        return b"".join(pieces)
+
+    def encrypt(self, data: bytes | memoryview) -> int:
+        """Add up to one record of `data` to what waits; how many bytes it took."""
+        taken = self._tls.write(data[:RECORD_BYTES])
+        self.collect()
+        return taken
+
+    def say_end(self) -> None:
+        """Add a close_notify to what waits."""
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLError, ValueError):
+            pass  # the peer's close_notify is not there yet, or its handshake never ended
+        finally:
+            self.collect()
+
+    def collect(self) -> None:
+        """Move what the library has produced to what waits."""
+        self.waiting += self._outgoing.read()
+
+
+class Tls:
+    """A `Transport` that encrypts. Raises Misuse for a certificate or key that cannot be used."""
+
+    first_read_bytes = RECORD_BYTES
+
+    def __init__(self, certificate: str, key: str) -> None:
+        self._files = (certificate, key or None)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._sessions: dict[int, _Session] = {}
+        self.on_stuck: Callable[[int], None] = lambda fd: None
+        self.read_messages: ReadMessages = partial(read_messages_by, self.read)
+        self.write_frames: WriteFrames = partial(write_frames_by, self.write)
+        self.reload()
+
+    def reload(self) -> None:
+        """Read certificate and key again, for connections that come from now on; on Misuse the old ones stay."""
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files)
+            self._context.load_cert_chain(*self._files)
+        except (OSError, ssl.SSLError) as problem:
+            raise Misuse(f"cannot use TLS certificate {self._files[0]}: {problem}") from problem
+
+    def read(self, fd: int, size: int) -> bytes:
+        data = os.read(fd, size)
+        if not data:
+            return b""
+        session = self._sessions.get(fd)
+        if session is None:
+            session = self._sessions[fd] = _Session(self._context)
+        try:
+            plain = session.decrypt(data)
+        except ssl.SSLError as problem:
+            self._flush(fd, session)  # the alert that says why
+            raise OSError(errno.EPROTO, str(problem)) from problem
+        if session.waiting and not self._flush(fd, session):
+            self.on_stuck(fd)
+        if plain is None:
+            raise BlockingIOError
+        return plain
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        session = self._sessions.get(fd)
+        if session is None:
+            raise OSError(errno.ENOTCONN, "nothing can be said before the TLS handshake")
+        if not self._flush(fd, session):
+            raise BlockingIOError
+        taken = 0
+        while taken < len(data):
+            try:
+                taken += session.encrypt(data[taken:])
+            except ssl.SSLError as problem:
+                raise OSError(errno.EPROTO, str(problem)) from problem
+            if not self._flush(fd, session):
+                self.on_stuck(fd)
+                break
+        return taken
+
+    def shut(self, fd: int) -> None:
+        session = self._sessions.get(fd)
+        if session is not None:
+            session.say_end()
+            self._flush(fd, session)
+        Plain.shut(fd)
+
+    def close(self, fd: int) -> None:
+        session = self._sessions.pop(fd, None)
+        try:
+            if session is not None:
+                session.say_end()
+                self._flush(fd, session)
+        except OSError:
+            pass  # the peer is gone already
+        finally:
+            os.close(fd)
+
+    def _flush(self, fd: int, session: _Session) -> bool:
+        """Hand what waits to the socket; True when nothing waits any more. Raises OSError."""
+        while session.waiting:
+            try:
+                sent = os.write(fd, session.waiting)
+            except BlockingIOError:
+                return False
+            session.waiting = session.waiting[sent:]
+        return True

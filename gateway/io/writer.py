@@ -1,0 +1,411 @@
+"""Connections from our side: bytes out, and how every connection ends.
+
+An end has three steps, so that the last words arrive and the application is told at a safe moment.
+
+1. `close` sends a close frame, makes the handle stale, and waits for the peer's frame (CLOSING).
+2. `finish` shuts our side once all is sent, and throws away input until the peer closes too (LINGERING).
+3. `drop` takes the socket out of the poller and has the slot freed (GONE).
+
+The peer, or a deadline, may take a connection from any state straight to the last step. What an application must
+hear and what must be freed goes through one queue (`roost.gateway.io.close_queue`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from roost.gateway.api import Application, Frame, Message, Peer, Request
+from roost.gateway.connections.counters import Counters
+from roost.gateway.connections.slots import (
+    CLOSING,
+    FINISH,
+    FREE,
+    GONE,
+    LINGERING,
+    OPEN,
+    WINDOW_SHIFT,
+    Slots,
+)
+from roost.gateway.connections.wheel import SIZE, TICK_S, Wheel, ticks
+from roost.gateway.io.batch import Frames
+from roost.gateway.io.close_queue import Endings
+from roost.gateway.io.outbox import Outbox
+from roost.gateway.io.poller import Poller
+from roost.gateway.io.transport import Transport
+from roost.gateway.process import memory
+from roost.gateway.settings import Settings
+from roost.gateway.websocket import frames
+from roost.gateway.websocket.deflate import Deflater
+from roost.gateway.websocket.frames import BINARY_HEADS, Parser, encode
+from roost.wire.codes import APPLICATION_ERROR, SLOW, Close
+
+log = logging.getLogger(__name__)
+
+LOST = 1006
+"""What an application is told when there was no close frame (RFC 6455 section 7.1.5)."""
+
+READ_PAUSE_BYTES = 64 * 1024
+"""Who has this much unread from us is not listened to: its requests would only add to what it does not read."""
+
+GATHER_BYTES = 16 * 1024
+"""A message as long as this, or after so much, waits for no other."""
+
+RAISED = (Exception, asyncio.CancelledError)
+"""What an application may raise at the cost of one connection; the latter by asking a task that was cancelled."""
+
+
+class Links:
+    """The write side of all connections; also what a `Peer` acts on."""
+
+    def __init__(
+        self, app: Application, settings: Settings, transport: Transport, poller: Poller, counters: Counters
+    ) -> None:
+        self.app = app
+        self.slots = Slots()
+        self._state, self._generation = self.slots.state, self.slots.generation
+        self._flags, self._active = self.slots.flags, self.slots.active
+        self.wheel = Wheel()
+        self.poller = poller
+        self.transport = transport
+        self._write = transport.write
+        self._write_frames = transport.write_frames
+        transport.on_stuck = self._stuck
+        self.counters = counters
+        self.outboxes: dict[int, Outbox] = {}
+        self._gathered: dict[int, bytes] | None = None
+        """Between `gather` and `release`, what waits to be written; of a connection that is GONE meanwhile, too."""
+        self._last: list[int] = []
+        """Those to be ended when it is."""
+        self.parsers: dict[int, Parser] = {}
+        self.opening: tuple[int, Callable[[], Request]] | None = None
+        """The connection whose `on_open` runs, and what makes its request."""
+        self.on_free: list[Callable[[int], None]] = []
+        """Told of every slot that becomes free."""
+        self.on_trim: list[Callable[[int], None]] = [self.wheel.trim]
+        """Told how many descriptors are left when a crowd has gone: none above is in use."""
+        self._max_outbox_bytes = settings.max_outbox_bytes
+        self._max_outbox_age = ticks(settings.max_outbox_age_s)
+        self._deflater = Deflater()
+        self._compress_from_bytes = settings.compress_from_bytes
+        self._small_bytes = min(settings.compress_from_bytes, len(BINARY_HEADS))
+        self._close_ticks = ticks(settings.close_s)
+        self._endings = Endings(self._tell, self._free)
+        self.settle = self._endings.settle
+        """Tell and free now what waits for it."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._endings.start(loop)
+
+    # What a Peer can do.
+
+    def send(self, fd: int, generation: int, message: Message) -> bool:
+        try:
+            if self._state[fd] != OPEN or self._generation[fd] != generation or fd < 0:
+                return False
+        except IndexError:
+            return False
+        self.counters.messages_out += 1
+        self._active[fd] = self.wheel.now
+        if type(message) is bytes and (size := len(message)) < self._small_bytes:
+            gathered = self._gathered
+            if gathered is not None and fd not in gathered and not (self.outboxes and fd in self.outboxes):
+                gathered[fd] = BINARY_HEADS[size] + message
+                return True
+        bits = self._flags[fd] >> WINDOW_SHIFT
+        is_worth_it = bits and len(message) >= self._compress_from_bytes
+        return self.post(fd, self._deflate(message, bits) if is_worth_it else encode(message))
+
+    def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
+        if not self.slots.is_open(fd, generation):
+            return False
+        data, bits = frame.data, self._flags[fd] >> WINDOW_SHIFT
+        if bits and len(frame.message) >= self._compress_from_bytes:
+            if bits not in frame.deflated:
+                frame.deflated[bits] = self._deflate(frame.message, bits)
+            data = frame.deflated[bits]
+        self.counters.messages_out += 1
+        self._active[fd] = self.wheel.now
+        return self.post(fd, data)
+
+    def _deflate(self, message: Message, bits: int) -> bytes:
+        return frames.encode_deflated(message, lambda payload: self._deflater.deflate(payload, bits))
+
+    def close(self, fd: int, generation: int, close: Close) -> None:
+        if self.slots.is_open(fd, generation):
+            self.say_goodbye(fd, close.number, close.reason)
+
+    def hold(self, fd: int, generation: int, change: int) -> None:
+        if self.slots.is_open(fd, generation):
+            self.slots.hold(fd, change)
+            if change < 0:
+                self.slots.active[fd] = self.wheel.now
+                self.wheel.advance(fd, self.wheel.now + 1)
+
+    def is_open(self, fd: int, generation: int) -> bool:
+        return self.slots.is_open(fd, generation)
+
+    def request(self, fd: int, generation: int) -> Request | None:
+        if self.opening is None or self.opening[0] != fd or not self.slots.is_open(fd, generation):
+            return None
+        return self.opening[1]()
+
+    def unsent_bytes(self, fd: int, generation: int) -> int:
+        if not self.slots.is_open(fd, generation):
+            return 0
+        outbox = self.outboxes.get(fd)
+        gathered = len(self._gathered.get(fd, b"")) if self._gathered else 0
+        return gathered + (outbox.byte_count if outbox else 0)
+
+    # Bytes out.
+
+    def gather(self) -> None:
+        """Until `release`, let small messages wait, so that many are written one after the other.
+
+        The kernel's way of a write is long and takes ours out of the processor's cache: many in a row take less time
+        than as many by turns with our work. And several messages to one peer share a write.
+        """
+        self._gathered = {}
+
+    def release(self) -> None:
+        """Write what was gathered."""
+        gathered, self._gathered = self._gathered, None
+        last, self._last = self._last, []
+        try:
+            if gathered:
+                self.write_each(gathered.items())
+        finally:
+            for fd in last:
+                self._end_when_sent(fd)
+
+    def write_each(self, frames: Frames) -> None:
+        """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
+        total, unsent = self._write_frames(frames)
+        self.counters.bytes_out += total
+        for fd, data, sent in unsent:
+            if self._state[fd] == GONE:
+                continue
+            outbox = self._begin_outbox(fd, data, sent)
+            if outbox.byte_count > self._max_outbox_bytes and self._state[fd] == OPEN:
+                self.too_slow(fd)
+
+    def post(self, fd: int, data: bytes) -> bool:
+        """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
+        gathered = self._gathered
+        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
+            return self.write(fd, data)
+        if fd in gathered:
+            if len(gathered[fd]) > GATHER_BYTES:
+                return self.write(fd, data)
+            data = gathered[fd] + data
+        gathered[fd] = data
+        return True
+
+    def write(self, fd: int, data: bytes) -> bool:
+        """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
+        if self._gathered and fd in self._gathered:
+            data = self._gathered.pop(fd) + data
+        if fd in self.outboxes:
+            return self._put(fd, self.outboxes[fd], data)
+        try:
+            sent = self._write(fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.drop(fd)
+            return False
+        self.counters.bytes_out += sent
+        if sent == len(data):
+            return True
+        outbox = self._begin_outbox(fd, data, sent)
+        return outbox.byte_count <= self._max_outbox_bytes or self.too_slow(fd)
+
+    def _begin_outbox(self, fd: int, data: bytes, sent: int) -> Outbox:
+        self.outboxes[fd] = outbox = Outbox(data, sent, self.wheel.now)
+        self.wheel.advance(fd, self.wheel.now + self._max_outbox_age)
+        self._watch(fd, outbox)
+        return outbox
+
+    def _stuck(self, fd: int) -> None:
+        """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
+        if fd not in self.outboxes and self._state[fd] != GONE:
+            self._begin_outbox(fd, b"", 0)
+
+    def _put(self, fd: int, outbox: Outbox, data: bytes) -> bool:
+        if outbox.byte_count + len(data) > self._max_outbox_bytes:
+            return self.too_slow(fd)
+        was_small = outbox.byte_count <= READ_PAUSE_BYTES
+        outbox.put(data, self.wheel.now)
+        if was_small and outbox.byte_count > READ_PAUSE_BYTES:
+            self._watch(fd, outbox)
+        return True
+
+    def _watch(self, fd: int, outbox: Outbox) -> None:
+        is_heard = self.slots.state[fd] != OPEN or outbox.byte_count <= READ_PAUSE_BYTES
+        self.poller.watch(fd, read=is_heard, write=True)
+
+    def on_writable(self, fd: int) -> None:
+        """The kernel has room again for a peer that was slow."""
+        outbox = self.outboxes.get(fd)
+        if outbox is None:
+            return
+        try:
+            is_empty = outbox.flush(lambda piece: self._write_some(fd, piece))
+        except OSError:
+            self.drop(fd)
+            return
+        if not is_empty:
+            self._watch(fd, outbox)
+            return
+        del self.outboxes[fd]
+        self.poller.watch(fd, read=True, write=False)
+        if self.slots.flags[fd] & FINISH:
+            self.finish(fd)
+        elif self.slots.state[fd] == OPEN:
+            self.call(fd, self.app.on_drained)
+
+    def _write_some(self, fd: int, piece: memoryview) -> int:
+        try:
+            taken = self.transport.write(fd, piece)
+        except BlockingIOError:
+            return -1
+        self.counters.bytes_out += taken
+        return taken
+
+    def too_slow(self, fd: int) -> bool:
+        """The peer does not take what it asked for: it gets a code to come back with. Always False."""
+        if self.slots.state[fd] != OPEN:
+            self.drop(fd)
+            return False
+        self.counters.slow_closes += 1
+        outbox = self.outboxes.get(fd)
+        if outbox is not None:
+            outbox.drop_unstarted()
+        self.say_goodbye(fd, SLOW.number, SLOW.reason)
+        return False
+
+    def say_goodbye(self, fd: int, code: int, reason: str) -> None:
+        """Close an open connection: send a close frame, and wait for the peer's."""
+        self._leave(fd, CLOSING, code, reason)
+        self.wheel.put(fd, self.wheel.now + self._close_ticks)
+        self._write_last(fd, frames.close_bytes(code, reason))
+
+    def fail_peer(self, fd: int, close: Close) -> None:
+        """The peer broke the protocol: say what was wrong, and do not listen to it any more (section 7.1.7)."""
+        self.say_goodbye(fd, close.number, close.reason)
+        if self.slots.state[fd] == CLOSING:
+            self.finish(fd)
+
+    def answer_goodbye(self, fd: int, code: int, reason: str) -> None:
+        """The peer has sent a close frame: answer with the same code, unless ours went first, and end (7.1.1)."""
+        if self.slots.state[fd] == OPEN:
+            self._leave(fd, CLOSING, code, reason)
+            self._write_last(fd, frames.close_bytes(code, reason))
+        if self._gathered is not None:
+            self._last.append(fd)
+        else:
+            self._end_when_sent(fd)
+
+    def _end_when_sent(self, fd: int) -> None:
+        if fd in self.outboxes:
+            self.finish(fd)
+        else:
+            self.drop(fd)
+
+    def _write_last(self, fd: int, data: bytes) -> None:
+        """Write a close frame; it has a place even in a full outbox."""
+        outbox = self.outboxes.get(fd)
+        if outbox is None:
+            self.post(fd, data)
+        else:
+            outbox.put(self._gathered.pop(fd, b"") + data if self._gathered else data, self.wheel.now)
+            self._watch(fd, outbox)
+
+    def finish(self, fd: int) -> None:
+        """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
+        if self._gathered and fd in self._gathered and not self.write(fd, b""):
+            return
+        if fd in self.outboxes:
+            self.slots.state[fd] = CLOSING
+            self.slots.flags[fd] |= FINISH
+            return
+        self.slots.state[fd] = LINGERING
+        self.slots.active[fd] = self.wheel.now
+        self.wheel.put(fd, self.wheel.now + self._close_ticks)
+        self.parsers.pop(fd, None)
+        try:
+            self.transport.shut(fd)
+        except OSError:
+            self.drop(fd)
+
+    def drop(self, fd: int) -> None:
+        """End now. An application that knows of the connection hears LOST."""
+        state = self.slots.state[fd]
+        if state in (FREE, GONE):
+            return
+        if state == OPEN:
+            self._leave(fd, GONE, LOST, "")
+        self.slots.state[fd] = GONE
+        self.poller.remove(fd)
+        self.wheel.remove(fd)
+        self.outboxes.pop(fd, None)
+        self.parsers.pop(fd, None)
+        self._endings.add(fd)
+
+    def _leave(self, fd: int, state: int, code: int, reason: str) -> None:
+        assert self.slots.state[fd] == OPEN
+        self.slots.state[fd] = state
+        self.slots.active[fd] = self.wheel.now
+        self.counters.open_now -= 1
+        self.counters.closed[code] += 1
+        self._endings.add((fd, self.slots.generation[fd], code, reason))
+
+    def _free(self, fd: int) -> None:
+        for forget in self.on_free:
+            forget(fd)
+        self.slots.free(fd)
+        with contextlib.suppress(OSError):
+            self.transport.close(fd)
+
+    def tidy(self) -> None:
+        """Now and then: give memory back when a crowd has left.
+
+        Dictionaries keep their largest size until they are cleared, and the wheel its entries for a turn.
+        """
+        if not self.slots.trim():
+            return
+        for trim in self.on_trim:
+            trim(len(self.slots))
+        for table in (self.outboxes, self.parsers):
+            if not table:
+                table.clear()
+        if self._loop is not None:
+            self._loop.call_later(SIZE * TICK_S, memory.give_back)
+
+    def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
+        try:
+            self.app.on_close(Peer(self, fd, generation), code, reason)
+        except RAISED:
+            self._note_failure()
+
+    def call(self, fd: int, callback: object, *args: object) -> None:
+        """Run a callback of the application for an open connection; one that raises costs that connection."""
+        assert callable(callback)
+        try:
+            callback(Peer(self, fd, self.slots.generation[fd]), *args)
+        except RAISED:
+            self.fail(fd)
+
+    def fail(self, fd: int) -> None:
+        """The application raised while it dealt with this connection. To be called while that is handled."""
+        self._note_failure()
+        if self.slots.state[fd] == OPEN:
+            self.say_goodbye(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
+
+    def _note_failure(self) -> None:
+        self.counters.application_errors += 1
+        log.exception("the application failed", extra={"action": "application_failed"})

@@ -1,0 +1,1 @@
+"""What concerns a gateway's process: forking and supervising, memory, kernel settings, signals, metrics."""

@@ -1,0 +1,68 @@
+"""A gateway of several processes: what is checked before the fork, and which settings each process gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from roost.gateway.admission.access import Access
+from roost.gateway.io.tls import Tls
+from roost.gateway.settings import Settings, capacity
+from roost.wire.clock import SYSTEM_CLOCK
+from roost.wire.errors import Misuse
+from roost.wire.public_url import checked_public_url
+
+LAST_PORT = 65_535
+END_MARGIN_S = 3.0
+"""What a process gets to end in beyond its drain window, before it is killed."""
+
+
+def check_processes(count: int, settings: Settings, access: Access, public_url: str, *, checks_tickets: bool) -> None:
+    """Raise Misuse for what no process could be started with.
+
+    `checks_tickets`: discovery sends clients with tickets, which the processes verify.
+
+    A child that finds this out by itself would be started again and again.
+    """
+    if count < 1:
+        raise Misuse("--processes must be at least 1")
+    checked_public_url(public_url, "ws", "wss")
+    if count > 1 and settings.shared_port and not settings.port:
+        raise Misuse("--shared-port needs a port of its own: --port, or --gateway-port of roost, and not 0")
+    if count > 1 and settings.shared_port and (checks_tickets or access.require_ticket):
+        raise Misuse(
+            "--shared-port does not go with tickets: discovery's ticket opens one process, and the kernel picks one; "
+            "leave it out, and each process has a port of its own"
+        )
+    if not settings.shared_port and settings.port and settings.port + count - 1 > LAST_PORT:
+        raise Misuse(
+            f"{count} processes from port {settings.port} on need ports beyond {LAST_PORT}: begin with a lower one"
+        )
+    if count > 1 and public_url and not settings.shared_port and urlsplit(public_url).port is None:
+        raise Misuse(
+            "--public-url needs a port when there are several --processes: it is counted up as their ports are"
+        )
+    access.bearer(SYSTEM_CLOCK)
+    if settings.tls_cert:
+        Tls(settings.tls_cert, settings.tls_key)
+    capacity(settings.max_connections)
+
+
+def settings_of(settings: Settings, index: int) -> Settings:
+    """The settings of one of several processes: its port is counted up, unless it is 0 or shared."""
+    return settings if settings.shared_port else replace(settings, port=port_of(settings.port, index))
+
+
+def port_of(port: int, index: int) -> int:
+    """The port of one of several processes; 0 picks a free one for each."""
+    return port + index if port else port
+
+
+def public_url_of(public_url: str, settings: Settings, index: int) -> str:
+    """What clients are told to connect to for one of several processes: the port is counted up as its own is."""
+    if not public_url or settings.shared_port or not index:
+        return public_url
+    parts = urlsplit(public_url)
+    assert parts.port is not None
+    host = parts.netloc.rpartition(":")[0]
+    return parts._replace(netloc=f"{host}:{parts.port + index}").geturl()

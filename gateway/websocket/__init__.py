@@ -1,0 +1,1 @@
+"""The WebSocket protocol (RFC 6455, RFC 7692) as functions from bytes to messages and back."""

@@ -1,0 +1,3 @@
+from roost.gateway.websocket.handshake import Head
+
+def read_head(head: bytes, /) -> Head | None: ...

@@ -1,0 +1,340 @@
+"""Bytes to messages and messages to bytes (RFC 6455 section 5). Pure.
+
+What comes in is cut twice. `plain` takes the whole, unfragmented, masked frames of ordinary traffic off the front by
+bytes: no state, no object. It stops at the first byte that is anything else, and there a `Parser` is borrowed: wsproto
+behind a gate that counts. The parser is given back as soon as it is `at_rest`, so that only a connection with a
+frame or a fragmented message in flight has one. Both accept and refuse exactly the same; a property test says so.
+
+The gate reads frame headers itself, for three reasons: wsproto has no size limit, hands out payload before a whole
+frame's length could be looked at, and does not say in public whether it is at rest. So headers go in first, alone,
+and a length over the limit is refused before any of its payload arrives (1009).
+
+What comes out are `Event` pairs. After CLOSE or VIOLATION nothing more comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Any
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+
+from roost.gateway.websocket.deflate import InboundDeflate, inflate
+from roost.wire.codes import BAD_TEXT, Close
+
+_INFLATE_STEP = 1024
+"""Compressed bytes inflated at a time: at most 1 MiB comes out of them before it is counted."""
+
+MAX_CONTROL_BYTES = 125
+"""Payload of a control frame (RFC 6455 section 5.5)."""
+
+
+class Kind(IntEnum):
+    """What came in. The payload is: str, bytes, (code, reason), bytes, bytes, and the Close to answer with."""
+
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+    VIOLATION = 0xF
+
+
+Event = tuple[int, Any]
+
+_TEXT, _BINARY, _CLOSE, _PING, _PONG, _VIOLATION = (int(kind) for kind in Kind)
+
+
+_TEXT_HEADS, BINARY_HEADS = (tuple(bytes((first, size)) for size in range(126)) for first in (0x81, 0x82))
+"""What goes before a small message on its way out."""
+
+
+def encode(message: str | bytes) -> bytes:
+    """One whole unmasked message frame, as a server sends it. Raises UnicodeEncodeError for a lone surrogate."""
+    if type(message) is str:
+        payload = message.encode()
+        size = len(payload)
+        return (_TEXT_HEADS[size] if size < 126 else _head(0x81, size)) + payload
+    size = len(message)
+    return (BINARY_HEADS[size] if size < 126 else _head(0x82, size)) + message  # type: ignore[operator]
+
+
+def encode_deflated(message: str | bytes, deflate: Callable[[bytes], bytes]) -> bytes:
+    """The same, compressed."""
+    body = deflate(message.encode() if isinstance(message, str) else message)
+    return _head(0xC1 if isinstance(message, str) else 0xC2, len(body)) + body
+
+
+def _head(first: int, length: int) -> bytes:
+    if length < 126:
+        return bytes((first, length))
+    if length < 0x10000:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
+
+
+def ping_bytes(payload: bytes = b"") -> bytes:
+    """A ping frame; `payload` of at most 125 bytes."""
+    return bytes((0x89, len(payload))) + payload
+
+
+def pong_bytes(payload: bytes) -> bytes:
+    """The answer to a ping with this payload."""
+    return bytes((0x8A, len(payload))) + payload
+
+
+def close_bytes(code: int, reason: str = "") -> bytes:
+    """A close frame. Code 1005 stands for none and makes an empty one; the reason is cut to 123 bytes."""
+    if code == 1005:
+        return b"\x88\x00"
+    text = reason.encode(errors="replace")[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
+    return bytes((0x88, 2 + len(text))) + code.to_bytes(2, "big") + text
+
+
+def unmask(payload: bytes, key: bytes) -> bytes:
+    """`payload` with its masking key (4 bytes) taken off (RFC 6455 section 5.3); the same puts it on."""
+    size = len(payload)
+    mask = key * (size // 4) + key[: size % 4]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
+
+
+REPEAT = [int.from_bytes(b"\x01\0\0\0" * -(-size // 4), "little") for size in range(MAX_CONTROL_BYTES + 1)]
+"""Times this, a masking key (little-endian) covers so many bytes, and up to three more."""
+CUT = [(1 << 8 * size) - 1 for size in range(MAX_CONTROL_BYTES + 1)]
+
+TEXT, BINARY = ([first | (0x80 + size) << 8 for size in range(MAX_CONTROL_BYTES + 1)] for first in (0x81, 0x82))
+"""The first two bytes of a plain masked frame of so many bytes (little-endian)."""
+
+
+def single(data: bytes, limit: int) -> str | bytes | None:
+    """The message, when `data` is exactly one whole, plain data frame of at most `limit` bytes; None when it is not.
+
+    Most reads are just this, and so it comes first.
+    """
+    size = len(data) - 6
+    if not 0 <= size <= MAX_CONTROL_BYTES:
+        return _single_longer(data, limit)
+    frame = int.from_bytes(data, "little")
+    start = frame & 0xFFFFFFFFFFFF
+    head = start & 0xFFFF
+    if size > limit or (head != BINARY[size] and head != TEXT[size]):
+        return None
+    mask = (start >> 16) * REPEAT[size]
+    payload = (frame >> 48 ^ (mask & CUT[size] if size % 4 else mask)).to_bytes(size, "little")
+    return payload if head & 0xFF == 0x82 else _text(payload)
+
+
+def _single_longer(data: bytes, limit: int) -> str | bytes | None:
+    """The same for a frame whose length is in two bytes of its own."""
+    size = len(data) - 8
+    if not MAX_CONTROL_BYTES < size <= limit or data[1] != 0xFE or data[2] << 8 | data[3] != size:
+        return None
+    if data[0] == 0x82:
+        return unmask(data[8:], data[4:8])
+    return _text(unmask(data[8:], data[4:8])) if data[0] == 0x81 else None
+
+
+def _text(payload: bytes) -> str | None:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def is_empty_pong(data: bytes) -> bool:
+    """Whether `data` is exactly what every ping of ours brings, a pong without payload; it asks for nothing."""
+    return len(data) == 6 and data[0] == 0x8A and data[1] == 0x80
+
+
+_PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}
+"""First byte of the frames that `plain` takes: final, no reserved bits."""
+_CLOSE_FRAME = 0x88
+_CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)))
+"""What may stand in a close frame (section 7.4, and the registry it began)."""
+_DEFLATED = {0xC1: _TEXT, 0xC2: _BINARY}
+"""Those of compressed messages in one frame."""
+
+
+def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[Event], int]:
+    """Take ordinary whole frames off the front of `data`: their events, and how many bytes they were.
+
+    `deflated`: compression was agreed on. After a close frame nothing counts any more, and all bytes are taken.
+    """
+    events: list[Event] = []
+    at, size = 0, len(data)
+    while at + 6 <= size:
+        first = data[at]
+        kind = _PLAIN.get(first) or (_DEFLATED.get(first) if deflated else None)
+        if first == _CLOSE_FRAME:
+            closed = plain_close(data[at:])
+            return ([*events, (_CLOSE, closed)], size) if closed else (events, at)
+        length = data[at + 1] - 0x80
+        start = at + 6
+        if length == 126 and start + 2 <= size:
+            length = data[at + 2] << 8 | data[at + 3]
+            start += 2
+            if length < 126 or kind is None or kind > _BINARY:
+                break
+        end = start + length
+        if kind is None or length < 0 or length == 127 or end > size or length > max_bytes:
+            break
+        payload: Any = unmask(data[start:end], data[start - 4 : start])
+        if first >= 0xC1:
+            payload = inflate(payload, max_bytes)
+            if payload is None:
+                break
+        if kind == _TEXT:
+            try:
+                payload = payload.decode()
+            except UnicodeDecodeError:
+                break
+        events.append((kind, payload))
+        at = end
+    return events, at
+
+
+def plain_close(data: bytes) -> tuple[int, str] | None:
+    """Code and reason of the close frame that `data` begins with; None when it is none, not whole or not right.
+
+    Code 1005 stands for none.
+    """
+    if len(data) < 6 or data[0] != _CLOSE_FRAME:
+        return None
+    length = data[1] - 0x80
+    body = unmask(data[6 : 6 + length], data[2:6]) if 0 <= length <= MAX_CONTROL_BYTES else b"?"
+    if len(body) != length:
+        return None
+    if not body:
+        return 1005, ""
+    code = int.from_bytes(body[:2], "big")
+    try:
+        return (code, body[2:].decode()) if length >= 2 and code in _CLOSE_CODES else None
+    except UnicodeDecodeError:
+        return None
+
+
+class Parser:
+    """A frame or fragmented message in flight: wsproto behind a gate that counts bytes and fragments."""
+
+    def __init__(self, max_bytes: int, max_fragments: int, begun: int = 0, *, deflated: bool = False) -> None:
+        self.begun = begun
+        """The tick at which the message in flight began; the borrower's to keep."""
+        self._max_bytes = max_bytes
+        self._max_fragments = max_fragments
+        self._wsproto = Connection(ConnectionType.SERVER, [InboundDeflate()] if deflated else [])
+        self._is_deflated = False
+        """The message in flight is compressed."""
+        self._head = bytearray()
+        self._missing = 0
+        """Payload bytes of the current frame still to come."""
+        self._message: list[Any] = []
+        self._message_bytes = 0
+        self._inflated_bytes = 0
+        self._fragments = 0
+        self.over = False
+        """A close frame or a violation has come out; nothing more will."""
+
+    @property
+    def at_rest(self) -> bool:
+        """No frame and no fragmented message is in flight: the parser can be given back."""
+        return not (self._head or self._missing or self._fragments or self.over)
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events of these bytes."""
+        at = 0
+        while at < len(data) and not self.over:
+            if self._missing:
+                piece = data[at : at + (min(self._missing, _INFLATE_STEP) if self._is_deflated else self._missing)]
+                self._missing -= len(piece)
+            else:
+                piece = data[at : at + self._head_missing()]
+                self._head += piece
+            at += len(piece)
+            self._wsproto.receive_data(piece)
+            if self._head and not self._head_missing() and (limit := self._enter_frame()):
+                yield self._refuse(limit)
+                return
+            yield from self._come_out()
+
+    def _refuse(self, limit: Close) -> Event:
+        """What wsproto has against a frame's header comes first, so that the answer does not depend on the split."""
+        faults = [event for event in self._come_out() if event[0] == _VIOLATION]
+        self.over = True
+        return faults[0] if faults else (_VIOLATION, limit)
+
+    def _head_missing(self) -> int:
+        """Bytes of the frame header still to come, as far as the bytes so far tell."""
+        head = self._head
+        if len(head) < 2:
+            return 2 - len(head)
+        extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
+        return 2 + extended + (4 if head[1] & 0x80 else 0) - len(head)
+
+    def _enter_frame(self) -> Close | None:
+        """A header is whole: note how much payload follows. The violation, when it goes over a limit."""
+        head, short = self._head, self._head[1] & 0x7F
+        length = short if short < 126 else int.from_bytes(head[2 : 4 if short == 126 else 10], "big")
+        is_control = head[0] & 0x08
+        self._head = bytearray()
+        self._missing = length
+        if is_control:
+            return None
+        if not self._fragments:
+            self._is_deflated = bool(head[0] & 0x40)
+        self._fragments += 1
+        self._message_bytes += length
+        if self._message_bytes > self._room():
+            return self._too_big()
+        if self._fragments > self._max_fragments:
+            return Close(1008, f"too many fragments: at most {self._max_fragments} in a message")
+        return None
+
+    def _room(self) -> int:
+        """Payload bytes that the frames of the message in flight may have so far.
+
+        A compressed message that is within the limit may be longer than that on the wire: what cannot be compressed
+        grows by at most an eighth and a little (zlib, deflateBound), and a flush at the end of a fragment adds up to
+        10 bytes. More than that is not worth inflating.
+        """
+        if not self._is_deflated:
+            return self._max_bytes
+        return self._max_bytes + self._max_bytes // 4 + 64 + 16 * self._fragments
+
+    def _too_big(self) -> Close:
+        return Close(1009, f"message too big: at most {self._max_bytes} bytes")
+
+    def _come_out(self) -> Iterator[Event]:
+        for event in self._wsproto.events():
+            if isinstance(event, (TextMessage, BytesMessage)):
+                self._message.append(event.data)
+                if self._is_deflated and self._inflated(event.data) > self._max_bytes:
+                    self.over = True
+                    yield _VIOLATION, self._too_big()
+                    return
+                if event.message_finished:
+                    yield self._whole(is_text=isinstance(event, TextMessage))
+            elif isinstance(event, Ping):
+                yield _PING, bytes(event.payload)
+            elif isinstance(event, Pong):
+                yield _PONG, bytes(event.payload)
+            elif isinstance(event, CloseConnection):
+                self.over = True
+                yield self._closed(event)
+
+    def _inflated(self, data: str | bytes | bytearray) -> int:
+        """Count what came out of a compressed message; all of it so far."""
+        self._inflated_bytes += len(data.encode() if isinstance(data, str) else data)
+        return self._inflated_bytes
+
+    def _whole(self, *, is_text: bool) -> Event:
+        message = "".join(self._message) if is_text else b"".join(self._message)
+        self._message, self._message_bytes, self._fragments, self._inflated_bytes = [], 0, 0, 0
+        return (_TEXT if is_text else _BINARY), message
+
+    def _closed(self, event: CloseConnection) -> Event:
+        """The peer's close frame, or a violation: wsproto reports both alike, but only the first changes its state."""
+        if self._wsproto.state is ConnectionState.OPEN:
+            return _VIOLATION, BAD_TEXT if event.code == BAD_TEXT.number else Close(int(event.code), event.reason or "")
+        return _CLOSE, (int(event.code), event.reason or "")

@@ -1,0 +1,380 @@
+"""``roost up`` and ``roost discovery|gateway|lock|master|worker``: the commands that serve until a signal ends them.
+
+Secrets come from the environment only, because an argument is seen by everybody on the machine: ``ROOST_KEYS``
+(``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` guards what parts say to each other, and
+``ROOST_ADMIN_TOKEN`` is what operators show discovery. A part refuses to start when it is given a security setting that
+it does not apply, and when it would listen beyond loopback without ``ROOST_SECRET`` (`roost.wire.guards`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roost.allinone import LOOPBACK, System, UpSettings
+from roost.backend.assembly import Site, lock_parts, master_parts, worker_parts
+from roost.backend.engines import IN_MEMORY, Engines, EngineUrls
+from roost.backend.kinds.crawl.operator_options import CrawlOptions
+from roost.backend.kinds.registry import load
+from roost.backend.lock.server import LockServer
+from roost.backend.store.port import StoreLimits
+from roost.backend.worker.watchdog import END_AFTER_S
+from roost.cli.gateway_options import GatewayOptions, with_gateway_options
+from roost.cli.gateway_process import GatewayPlan, run_gateway
+from roost.cli.serving import (
+    DISCOVERY_URL,
+    admin_token,
+    check_part,
+    checked,
+    keys,
+    keys_given,
+    secret,
+    separate,
+    serve,
+    stack_of,
+)
+from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, CallerLimits
+from roost.discovery.core.labels import read_labels
+from roost.discovery.server import Discovery
+from roost.wire.errors import Misuse
+from roost.wire.origins import AllowedOrigins
+from roost.wire.service import Stack
+from roost.wire.telemetry import set_up_logging
+from roost.wire.version import VERSION
+
+
+class Level(StrEnum):
+    """How serious a log line is."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Style(StrEnum):
+    """What a log line looks like."""
+
+    PLAIN = "plain"
+    JSON = "json"
+
+
+Host = Annotated[
+    str, typer.Option(help="Address to listen on, or several with commas; 0.0.0.0 for every one.", envvar="ROOST_HOST")
+]
+Replicas = Annotated[
+    list[str], typer.Option("--discovery", help="Where discovery is; may be repeated.", envvar="ROOST_DISCOVERY")
+]
+BrokerUrl = Annotated[str, typer.Option("--broker", help="amqp://USER:PASSWORD@HOST:PORT/VHOST", envvar="ROOST_BROKER")]
+CacheUrl = Annotated[
+    str, typer.Option("--cache", help="redis://HOST:PORT/NUMBER, or memory: for one of its own", envvar="ROOST_CACHE")
+]
+StoreUrl = Annotated[str, typer.Option("--store", help="sqlite:PATH", envvar="ROOST_STORE")]
+KindPaths = Annotated[
+    list[str], typer.Option("--kind", help="Another kind of job, module:Class; may be repeated.", envvar="ROOST_KIND")
+]
+AllowPrivate = Annotated[
+    list[str],
+    typer.Option(
+        help="Range of private addresses that crawls may reach, as 127.0.0.0/8; may be repeated.",
+        envvar="ROOST_ALLOW_PRIVATE",
+        metavar="CIDR",
+    ),
+]
+Contact = Annotated[
+    str, typer.Option(help="Address or page by which crawled sites reach you.", envvar="ROOST_CONTACT", metavar="TEXT")
+]
+IgnoreRobots = Annotated[
+    bool, typer.Option("--ignore-robots", help="Crawl what robots.txt forbids.", envvar="ROOST_IGNORE_ROBOTS")
+]
+WorkerSlots = Annotated[int, typer.Option(min=1, help="Tasks at a time.", envvar="ROOST_WORKER_SLOTS")]
+StallAfter = Annotated[
+    int, typer.Option(min=1, max=86_400, help="Seconds a task may block this process.", envvar="ROOST_STALL_AFTER_S")
+]
+MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar="ROOST_MASTER_SLOTS")]
+LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
+GatewayPort = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_GATEWAY_PORT")]
+PublicUrl = Annotated[str, typer.Option(help="How others reach it, when that differs.", envvar="ROOST_PUBLIC_URL")]
+UnusedTickets = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Tickets that one address may have unused; 0 is no limit.", envvar="ROOST_MAX_UNUSED_TICKETS"
+    ),
+]
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Processes; each has ports of its own, counted up, unless --shared-port is given.",
+        envvar="ROOST_PROCESSES",
+    ),
+]
+AdminHost = Annotated[str, typer.Option(help="Address of the admin port.", envvar="ROOST_ADMIN_HOST")]
+AdminPort = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=65535,
+        help="Port of /health, /ready and /metrics; without it there are none.",
+        envvar="ROOST_ADMIN_PORT",
+    ),
+]
+Labels = Annotated[
+    list[str],
+    typer.Option(
+        "--label",
+        help="Where this part runs or whom it is for, as zone=a; may be repeated. Clients may prefer such gateways.",
+        envvar="ROOST_LABEL",
+        metavar="NAME=VALUE",
+    ),
+]
+LogLevel = Annotated[
+    Level, typer.Option(help="Least serious line shown.", envvar="ROOST_LOG_LEVEL", case_sensitive=False)
+]
+LogStyle = Annotated[Style, typer.Option(help="Of log lines.", envvar="ROOST_LOG_STYLE", case_sensitive=False)]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put the serving commands on the command line."""
+    for command in (up, discovery, gateway, lock, master, worker):
+        app.command(rich_help_panel="Serve")(command)
+
+
+@with_gateway_options
+def up(
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
+    gateway_port: GatewayPort = 9001,
+    public_url: PublicUrl = "",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that keeps jobs and results over a restart.", envvar="ROOST_DATA")
+    ] = None,
+    allow_private: AllowPrivate = [],  # noqa: B006  typer copies it
+    contact: Contact = "",
+    ignore_robots: IgnoreRobots = False,
+    kind: KindPaths = [],  # noqa: B006
+    master_slots: MasterSlots = 64,
+    worker_slots: WorkerSlots = 64,
+    live_requests: LiveRequests = 1,
+    max_unused_tickets: UnusedTickets = MAX_UNUSED_TICKETS,
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
+    *,
+    gateway: GatewayOptions,
+) -> None:
+    """Run everything in one process, until Ctrl-C.
+
+    Then, in a second terminal: roost crawl https://example.org --depth 2 --server http://127.0.0.1:8000
+    """
+
+    def make() -> System:
+        check_part("up")
+        settings = gateway.settings(host, gateway_port)
+        counts_loopback = settings.count_loopback and max_unused_tickets > 0
+        return System(
+            UpSettings(
+                host=host,
+                port=port,
+                gateway_port=gateway_port,
+                public_url=public_url,
+                data=data,
+                master_slots=master_slots,
+                worker_slots=worker_slots,
+                live_requests=live_requests,
+                kinds=separate(kind),
+                options=_options(allow_private, contact, ignore_robots),
+                gateway=settings,
+                access=gateway.access(),
+                callers=CallerLimits(max_unused_tickets, counts_loopback, settings.trusted_proxies),
+                admin=admin_token(),
+            )
+        )
+
+    set_up_logging(log_level, log_style)
+    system = checked(make)
+
+    def announce() -> None:
+        kept = f"kept in {data}" if data else "in memory, gone with this process; --data DIR keeps them"
+        typer.echo(f"Roost {VERSION} is up.")
+        typer.echo(f"  clients ask   {system.url}")
+        typer.echo(f"  gateway       {public_url or system.gateway.url}")
+        typer.echo(f"  jobs, results {kept}")
+        typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}")
+        typer.echo("Ctrl-C here ends it.")
+
+    serve(system.stack, announce)
+
+
+def discovery(
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
+    max_unused_tickets: UnusedTickets = MAX_UNUSED_TICKETS,
+    count_loopback: Annotated[
+        bool, typer.Option(help="Count addresses of this machine, too.", envvar="ROOST_COUNT_LOOPBACK")
+    ] = False,
+    trusted_proxies: Annotated[
+        str,
+        typer.Option(
+            help="Networks of balancers whose X-Forwarded-For is believed, with commas between.",
+            envvar="ROOST_TRUSTED_PROXIES",
+            metavar="CIDR",
+        ),
+    ] = "",
+    allow_origins: Annotated[
+        str,
+        typer.Option(
+            help="Web pages that may read the answers, origins with commas between them; empty is any.",
+            envvar="ROOST_ALLOW_ORIGINS",
+            metavar="ORIGIN",
+        ),
+    ] = "",
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
+) -> None:
+    """Run one replica of discovery: who is alive, and which gateway has room."""
+    set_up_logging(log_level, log_style)
+
+    def make() -> Discovery:
+        check_part("discovery", host=host)
+        limits = CallerLimits(max_unused_tickets, count_loopback, trusted_proxies)
+        origins = AllowedOrigins(allow_origins)
+        return Discovery(host, port, keys(), secret=secret(), admin=admin_token(), limits=limits, origins=origins)
+
+    part = checked(make)
+    serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
+
+
+@with_gateway_options
+def gateway(
+    host: Host = LOOPBACK,
+    gateway_port: GatewayPort = 9001,
+    public_url: PublicUrl = "",
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
+    broker: BrokerUrl = IN_MEMORY,
+    cache: CacheUrl = IN_MEMORY,
+    kind: KindPaths = [],  # noqa: B006
+    live_requests: LiveRequests = 1,
+    admin_host: AdminHost = LOOPBACK,
+    admin_port: AdminPort = None,
+    processes: Processes = 1,
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
+    *,
+    gateway: GatewayOptions,
+) -> None:
+    """Run a gateway that speaks the job protocol."""
+    set_up_logging(log_level, log_style)
+
+    def make() -> tuple[GatewayPlan, Site]:
+        check_part("gateway", admin_host=admin_host, admin_port=admin_port)
+        settings, access = gateway.settings(host, gateway_port), gateway.access()
+        plan = GatewayPlan(settings, access, public_url, admin_host, admin_port, processes)
+        plan.check(secret(), keys_given())
+        return plan, _site(discovery_urls, label, broker, cache, kind, live_requests)
+
+    status = run_gateway(*checked(make))
+    if status:
+        raise typer.Exit(status)
+
+
+def lock(
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_PORT")] = 8100,
+    public_url: PublicUrl = "",
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
+    store: StoreUrl = "sqlite:roost-jobs.db",
+    live_requests: LiveRequests = 1,
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
+) -> None:
+    """Run a lock server: who may work on a job, and what is safe."""
+    set_up_logging(log_level, log_style)
+    checked(lambda: check_part("lock"))
+    site = checked(lambda: _site(discovery_urls, label, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
+    parts = checked(lambda: lock_parts(site, host, port, public_url))
+    server = next(part for part in parts if isinstance(part, LockServer))
+    serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
+
+
+def master(
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
+    broker: BrokerUrl = IN_MEMORY,
+    cache: CacheUrl = IN_MEMORY,
+    kind: KindPaths = [],  # noqa: B006
+    master_slots: MasterSlots = 64,
+    admin_host: AdminHost = LOOPBACK,
+    admin_port: AdminPort = None,
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
+) -> None:
+    """Run a master: splits jobs into tasks, level by level, and folds their results."""
+    set_up_logging(log_level, log_style)
+    checked(lambda: check_part("master", admin_host=admin_host, admin_port=admin_port))
+    site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
+    stack = stack_of(master_parts(site, master_slots), admin_host, admin_port)
+    serve(stack, lambda: typer.echo(f"master with {master_slots} slots"))
+
+
+def worker(
+    discovery_urls: Replicas = [DISCOVERY_URL],  # noqa: B006
+    label: Labels = [],  # noqa: B006
+    broker: BrokerUrl = IN_MEMORY,
+    cache: CacheUrl = IN_MEMORY,
+    kind: KindPaths = [],  # noqa: B006
+    worker_slots: WorkerSlots = 64,
+    stall_after_s: StallAfter = END_AFTER_S,
+    allow_private: AllowPrivate = [],  # noqa: B006
+    contact: Contact = "",
+    ignore_robots: IgnoreRobots = False,
+    admin_host: AdminHost = LOOPBACK,
+    admin_port: AdminPort = None,
+    log_level: LogLevel = Level.INFO,
+    log_style: LogStyle = Style.PLAIN,
+) -> None:
+    """Run a worker: does tasks, and keeps nothing."""
+    set_up_logging(log_level, log_style)
+    checked(lambda: check_part("worker", admin_host=admin_host, admin_port=admin_port))
+    site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
+    options = checked(lambda: _options(allow_private, contact, ignore_robots))
+    stack = stack_of(worker_parts(site, worker_slots, options, stall_after_s), admin_host, admin_port)
+    serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
+
+
+def _options(allow_private: list[str], contact: str, ignore_robots: bool) -> dict[str, CrawlOptions]:
+    """What the operator decided about each kind."""
+    networks = tuple(separate(allow_private))
+    return {"crawl": CrawlOptions(allow_private=networks, contact=contact, ignores_robots=ignore_robots)}
+
+
+def _site(
+    discovery_urls: list[str],
+    labels: list[str],
+    broker: str,
+    cache: str,
+    kinds: Any,
+    live_requests: int = 1,
+    store: str = "sqlite::memory:",
+    shares: bool = True,
+) -> Site:
+    if shares and broker == IN_MEMORY:
+        raise Misuse(
+            "the broker memory: lives inside one process, so this part alone would hear of nothing: "
+            "run everything with `roost up`, or name one that processes share, --broker amqp://HOST"
+        )
+    limits, replicas = StoreLimits(live_requests=live_requests), separate(discovery_urls)
+    return Site(
+        discovery=lambda: replicas,
+        keys=keys(),
+        engines=Engines(EngineUrls(broker, cache, store), limits),
+        kinds=load(separate(kinds)),
+        limits=limits,
+        secret=secret(),
+        version=VERSION,
+        labels=read_labels(separate(labels)),
+    )

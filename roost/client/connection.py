@@ -1,0 +1,223 @@
+"""Keeps one client connected: the shell around `Session`.
+
+One link at a time. When it ends, its close code says what to do (`roost.wire.codes.comeback`): come back at once, after
+a pause that grows with failures, when there is work again, or never. A gateway that sends `move` is left only when the
+link to the next one is welcome, so that a client is never without a connection (P29).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from roost.client.backoff import STEADY_S, Backoff
+from roost.client.effects import Effect, Ended, Moved, News, Postponed, Restart, Send, Welcomed
+from roost.client.route import Link, NoWay, Route
+from roost.client.session import Session
+from roost.errors import Closed, Unreachable
+from roost.wire.clock import Clock
+from roost.wire.codes import ALL_CLOSES, BAD_SESSION, Comeback, comeback
+from roost.wire.messages.registry import Choice
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 300.0
+"""How long waiting requests wait without any connection before they are told so."""
+
+Deliver = Callable[[Ended | News | Welcomed], None]
+
+
+class Connection:
+    """Runs a session over links; what the application is to hear goes to `deliver`, synchronously.
+
+    `draw` gives chance in [0, 1). `patience_s` without a connection ends all waiting requests as Unreachable; the
+    connection itself goes on when the next request comes.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        session: Session,
+        deliver: Deliver,
+        clock: Clock,
+        draw: Callable[[], float],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._route, self._session, self._deliver = route, session, deliver
+        self._clock, self._draw, self._patience_s = clock, draw, patience_s
+        self._backoff = Backoff()
+        self._wanted = asyncio.Event()
+        self._link: Link | None = None
+        self._pump: asyncio.Task[int] | None = None
+        self._mover: asyncio.Task[Link | None] | None = None
+        self._leaving: list[Link] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.problem = f"no answer from {route} yet: is it up, and is it Roost?"
+
+    async def run(self) -> None:
+        """Stay connected until cancelled. Raises Closed when the gateway will not have this client back."""
+        link: Link | None = None
+        while True:
+            link = link or await self._find()
+            began = self._clock.monotonic()
+            code, link = await self._serve(link)
+            if link is None:
+                await self._rest(code, self._clock.monotonic() - began)
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Act on what the session decided."""
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    if self._link is not None:
+                        self._link.put(message)
+                case Moved():
+                    self._start_move(effect)
+                case Postponed():
+                    self._spawn(self._retry(effect))
+                case Restart(reason):
+                    log.warning("connection restarted", extra={"action": "link_restart", "reason": reason})
+                    self._cut()
+                case Welcomed():
+                    self._leave_others()
+                    self._deliver(effect)
+                case Ended() | News():
+                    self._deliver(effect)
+        self.want()
+
+    def want(self) -> None:
+        """There may be work: be connected."""
+        if self._session.unfinished():
+            self._wanted.set()
+
+    async def close(self) -> None:
+        """Say goodbye and end everything; `run` was cancelled before. Fine to call twice."""
+        links = [link for link in (self._link, *self._leaving) if link is not None]
+        self._link, self._leaving = None, []
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *([self._mover] if self._mover else [])]
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        links += [link for link in ended if isinstance(link, Link)]
+        await asyncio.gather(*(link.close() for link in links), return_exceptions=True)
+
+    # --- one link after the other -------------------------------------------------------------------
+
+    async def _find(self) -> Link:
+        """A link, after as many tries as it takes; rests when patience is over, until there is work."""
+        since = self._clock.monotonic()
+        while True:
+            try:
+                return await self._route.open()
+            except NoWay as problem:
+                self.problem = problem.reason
+                wait_s = self._backoff.fail(self._draw(), problem.retry_after_s)
+                log.info("no connection", extra={"action": "no_way", "reason": problem.reason, "wait_s": wait_s})
+            if self._clock.monotonic() + wait_s - since > self._patience_s:
+                self.perform(self._session.abandon(Unreachable(self.problem)))
+                await self._wait_for_work()
+                since = self._clock.monotonic()
+            else:
+                await self._clock.sleep(wait_s)
+
+    async def _serve(self, link: Link) -> tuple[int, Link | None]:
+        """Use the link until it ends; its close code, and the link to go on with where the gateway moved us."""
+        self._link = link
+        self.perform(self._session.opened(int(self._clock.wall() * 1000)))
+        self._pump = asyncio.create_task(self._receive_on(link))
+        try:
+            await asyncio.wait({self._pump})
+            moved_to = await self._mover if self._mover is not None else None
+        finally:
+            await _cancel(self._pump)
+        self._mover = None
+        self._leaving.append(link)
+        if moved_to is None:
+            self._link = None
+            self._session.lost()
+            self._leave_others()
+            return self._pump.result(), None
+        return 0, moved_to
+
+    async def _receive_on(self, link: Link) -> int:
+        while True:
+            received = await link.receive()
+            if isinstance(received, int):
+                return received
+            self.perform(self._session.received(received))
+
+    async def _rest(self, code: int, lasted_s: float) -> None:
+        """Wait as long as this end of a link asks for. Raises Closed."""
+        way = comeback(code)
+        log.info("connection over", extra={"action": "link_over", "code": code, "comeback": way.value})
+        if way is Comeback.NEVER:
+            self._change_or_give_up(code)
+        if way is Comeback.WHEN_NEEDED and not self._session.unfinished():
+            await self._wait_for_work()
+            return
+        if lasted_s >= STEADY_S:
+            self._backoff.succeed()
+        at_once = way is not Comeback.PAUSE and self._backoff.failures == 0
+        wait_s = self._backoff.fail(self._draw())
+        if not at_once:
+            await self._clock.sleep(wait_s)
+
+    def _change_or_give_up(self, code: int) -> None:
+        """Do not come back unchanged: without the session that was refused, or not at all."""
+        if code == BAD_SESSION.number and self._session.token is not None:
+            log.warning("session refused", extra={"action": "session_refused"})
+            self._session.forget_token()
+            return
+        reasons = {close.number: close.reason for close in ALL_CLOSES}
+        raise Closed(reasons.get(code, "for good"), code)
+
+    async def _wait_for_work(self) -> None:
+        self._wanted.clear()
+        self.want()
+        await self._wanted.wait()
+
+    # --- moves and small tasks ------------------------------------------------------------------------
+
+    def _start_move(self, move: Moved) -> None:
+        is_moving = self._mover is not None and not self._mover.done()
+        if not is_moving and self._pump is not None:
+            self._mover = asyncio.create_task(self._move(move, self._pump))
+
+    async def _move(self, move: Moved, pump: asyncio.Task[int]) -> Link | None:
+        """Open the next link, then let go of the present one. Where that fails, stay until the gateway closes."""
+        waiting = asyncio.ensure_future(self._clock.sleep(move.after_s))
+        await asyncio.wait({waiting, pump}, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(waiting)
+        try:
+            link = await self._route.knock(Choice(move.url, move.ticket))
+        except NoWay as problem:
+            log.info("not moved", extra={"action": "move_failed", "reason": problem.reason})
+            return None
+        pump.cancel()
+        return link
+
+    async def _retry(self, postponed: Postponed) -> None:
+        await self._clock.sleep(postponed.after_s * (0.5 + self._draw()))
+        self.perform(self._session.retry(postponed.request))
+
+    def _cut(self) -> None:
+        if self._link is not None:
+            self._spawn(self._link.close())
+
+    def _leave_others(self) -> None:
+        """Close the links that are no longer used."""
+        for link in self._leaving:
+            self._spawn(link.close())
+        self._leaving.clear()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

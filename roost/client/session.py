@@ -1,0 +1,308 @@
+"""The client's side of the job protocol, pure: messages in, effects out. No sockets, no clock, no chance.
+
+A request lives in `Pending` from `submit` to its end, over any number of connections::
+
+            submit sent        accepted            result, expired, error
+      NEW ─────────────▶ SENT ──────────▶ ACCEPTED ────────────────────▶ ended
+       ▲                  │ ▲                │
+       └── link lost ─────┘ └──── unknown ───┘   (both said again, marked `again`)
+
+After a reconnect what was accepted is resumed and what was not is submitted again: the same id with the same spec is
+the same request (P3), so nothing is doubled. Parts of a result are counted from 0 again on each connection (P29). A
+result is acknowledged whenever it comes, and handed on once (I3): ids that ended are remembered.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from msgspec import UNSET, Raw
+
+from roost.client.effects import (
+    Answer,
+    Effect,
+    Ended,
+    Moved,
+    News,
+    Postponed,
+    Restart,
+    Send,
+    Welcomed,
+)
+from roost.errors import Busy, Incomplete, Overloaded, ResultGone
+from roost.wire.codec import to_json
+from roost.wire.codes import ErrorCode
+from roost.wire.errors import BadInput, RoostError, Unavailable
+from roost.wire.messages import client as protocol
+from roost.wire.messages.client import (
+    MAX_IDS,
+    Ack,
+    Cancel,
+    FromGateway,
+    Hello,
+    Limits,
+    Resume,
+    Submit,
+)
+from roost.wire.messages.outcome import Outcome
+
+REPEATED_ACKS = 100
+"""The last so many acknowledgements are said again on the next links: they may have been lost with the one before."""
+
+ACK_REPEATS = 3
+"""On so many links. While the store is away a gateway keeps what it is told, and loses it when it dies: of 9,000
+requests of clients whose gateways were killed every ten seconds, two were never known to be acknowledged with one."""
+
+REMEMBERED_ENDS = 10_000
+"""Ended requests whose repeats are known; a repeat comes within moments of its first."""
+
+TRIES_FOR_PARTS = 3
+"""Connections on which a result may come with parts missing."""
+
+
+class Stage(Enum):
+    """How far a request is."""
+
+    NEW = "to be sent on the next welcome"
+    SENT = "submitted on this connection, not accepted yet"
+    ACCEPTED = "safe: its outcome waits for us"
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A request that has not ended. `spec` is None for one that another life of the client submitted."""
+
+    id: str
+    kind: str
+    spec: bytes | None
+    stream: bool = False
+    stage: Stage = Stage.NEW
+    again: bool = False
+    was_sent: bool = False
+    is_cancelled: bool = False
+    damaged: int = 0
+    parts: list[bytes] = field(default_factory=list)
+
+    def as_submit(self) -> Submit:
+        """The message that asks for it; only for a request with a spec."""
+        assert self.spec is not None
+        return Submit(self.id, self.kind, Raw(self.spec), self.stream, self.again)
+
+
+class Session:
+    """One client, over all its connections. With `waits`, requests refused as busy or overloaded are tried again."""
+
+    def __init__(self, token: str | None = None, epoch: int = 0, waits: bool = False) -> None:
+        self.token = token
+        self.epoch = epoch
+        self._waits = waits
+        self._limits: Limits | None = None
+        self._pending: dict[str, Pending] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._acked: OrderedDict[str, int] = OrderedDict()
+        """Acknowledged requests, and on how many more links that is to be said."""
+
+    @property
+    def is_welcome(self) -> bool:
+        """The present connection may carry requests."""
+        return self._limits is not None
+
+    def unfinished(self) -> list[str]:
+        """Ids of requests that have not ended."""
+        return list(self._pending)
+
+    # --- what the application wants ---------------------------------------------------------------
+
+    def submit(self, request: str, kind: str, spec: bytes | None, stream: bool = False) -> list[Effect]:
+        """Ask for a job; without a spec, for the outcome of a request made in an earlier life. The id must be new."""
+        assert request not in self._pending
+        self._ended.pop(request, None)
+        pending = Pending(request, kind, spec, stream, Stage.ACCEPTED if spec is None else Stage.NEW)
+        self._pending[request] = pending
+        return self._say(pending) if self.is_welcome else []
+
+    def retry(self, request: str) -> list[Effect]:
+        """The time of a postponed request has come.
+
+        One that was cancelled meanwhile is cancelled again: a refusal does not mean that nobody has the request.
+        """
+        pending = self._pending.get(request)
+        if pending is None or pending.stage is not Stage.NEW or not self.is_welcome:
+            return []
+        return [Send(Cancel(request))] if pending.is_cancelled else self._say(pending)
+
+    def cancel(self, request: str) -> list[Effect]:
+        """Give a request up. It still ends with a result: what was found so far."""
+        pending = self._pending.get(request)
+        if pending is None or pending.is_cancelled:
+            return []
+        pending.is_cancelled = True
+        if not pending.was_sent and pending.stage is Stage.NEW:
+            return self._end(pending, Answer(Outcome.CANCELLED))
+        return [Send(Cancel(request))] if self.is_welcome else []
+
+    # --- what the connection does -----------------------------------------------------------------
+
+    def opened(self, now_ms: int) -> list[Effect]:
+        """A connection is open; whatever was on the one before it is over (P2)."""
+        self.lost()
+        self.epoch = max(self.epoch + 1, now_ms)
+        return [Send(Hello(self.token, self.epoch))]
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._limits = None
+        for pending in self._pending.values():
+            pending.parts.clear()
+            if pending.stage is Stage.SENT:  # its offer may be on its way, and must not be answered past it
+                pending.stage, pending.again = Stage.NEW, True
+
+    def forget_token(self) -> None:
+        """The gateway refused the session: be a new client, for whom nothing is accepted yet."""
+        self.token = None
+        self._acked.clear()
+        for pending in self._pending.values():
+            if pending.spec is not None:
+                pending.stage = Stage.NEW
+
+    def abandon(self, problem: RoostError) -> list[Effect]:
+        """No connection can be had: nobody is to wait any longer."""
+        return [effect for pending in list(self._pending.values()) for effect in self._end(pending, problem)]
+
+    def received(self, message: FromGateway) -> list[Effect]:
+        """A message has come on the present connection."""
+        if isinstance(message, protocol.Welcome):
+            return self._welcome(message)
+        if isinstance(message, protocol.Move):
+            return [Moved(message.url, message.ticket, message.after_ms / 1000.0)]
+        if message.id is None:
+            return []
+        pending = self._pending.get(message.id)
+        if pending is None:
+            return self._repeated(message)
+        return self._HANDLERS[type(message)](self, pending, message)
+
+    def _welcome(self, welcome: protocol.Welcome) -> list[Effect]:
+        self.token, self._limits = welcome.session, welcome.limits
+        effects: list[Effect] = [Welcomed(welcome.session)]
+        effects += self._acks_again()
+        known = [p.id for p in self._pending.values() if p.stage is Stage.ACCEPTED or (p.is_cancelled and p.was_sent)]
+        effects += [Send(Resume(known[first : first + MAX_IDS])) for first in range(0, len(known), MAX_IDS)]
+        for pending in list(self._pending.values()):
+            if pending.is_cancelled:
+                effects.append(Send(Cancel(pending.id)))
+            elif pending.stage is Stage.NEW:
+                effects += self._say(pending)
+        return effects
+
+    def _acks_again(self) -> list[Effect]:
+        effects: list[Effect] = [Send(Ack(request)) for request in self._acked]
+        left = ((request, count - 1) for request, count in self._acked.items() if count > 1)
+        self._acked = OrderedDict(left)
+        return effects
+
+    def _say(self, pending: Pending) -> list[Effect]:
+        """Send a request on a connection that is welcome."""
+        assert self._limits is not None
+        if pending.spec is None:
+            return [Send(Resume([pending.id]))]
+        submit = pending.as_submit()
+        size = len(to_json(submit))
+        if size > self._limits.message_bytes:
+            text = f"make the request smaller: {size} bytes are more than the {self._limits.message_bytes} allowed"
+            return self._end(pending, BadInput(ErrorCode.TOO_BIG, text))
+        pending.stage, pending.was_sent = Stage.SENT, True
+        return [Send(submit)]
+
+    def _repeated(self, message: FromGateway) -> list[Effect]:
+        """Nobody waits for this one: a result that comes again was not known to be acknowledged."""
+        if isinstance(message, protocol.Result) and message.id in self._ended:
+            return [Send(Ack(message.id))]
+        return []
+
+    def _on_accepted(self, pending: Pending, _: FromGateway) -> list[Effect]:
+        pending.stage = Stage.ACCEPTED
+        return []
+
+    def _on_news(self, pending: Pending, message: FromGateway) -> list[Effect]:
+        assert isinstance(message, protocol.Progress | protocol.Level)
+        return [News(pending.id, message)]
+
+    def _on_part(self, pending: Pending, message: FromGateway) -> list[Effect]:
+        assert isinstance(message, protocol.Part)
+        if message.seq == 0:
+            pending.parts.clear()
+        if message.seq == len(pending.parts):
+            pending.parts.append(bytes(message.data))
+        return []
+
+    def _on_result(self, pending: Pending, message: FromGateway) -> list[Effect]:
+        assert isinstance(message, protocol.Result)
+        if len(pending.parts) != message.parts:
+            return self._on_damage(pending, message.parts)
+        summary = b"" if message.summary is UNSET else bytes(message.summary)
+        answer = Answer(message.outcome, tuple(pending.parts), summary, message.failure)
+        self._acked[pending.id] = ACK_REPEATS
+        if len(self._acked) > REPEATED_ACKS:
+            self._acked.popitem(last=False)
+        return [*self._end(pending, answer), Send(Ack(pending.id))]
+
+    def _on_damage(self, pending: Pending, expected_count: int) -> list[Effect]:
+        pending.damaged += 1
+        if pending.damaged >= TRIES_FOR_PARTS:
+            return self._end(pending, Incomplete(pending.id, len(pending.parts), expected_count))
+        return [Restart("a result came with parts missing")]
+
+    def _on_unknown(self, pending: Pending, _: FromGateway) -> list[Effect]:
+        if pending.is_cancelled:
+            return self._end(pending, Answer(Outcome.CANCELLED))
+        if pending.spec is None:
+            return self._end(pending, ResultGone(pending.id, "nothing is known of it"))
+        pending.again = True
+        pending.stage = Stage.NEW
+        return self._say(pending)
+
+    def _on_expired(self, pending: Pending, _: FromGateway) -> list[Effect]:
+        return self._end(pending, ResultGone(pending.id, "its result was kept for the retention time and is gone"))
+
+    def _on_error(self, pending: Pending, message: FromGateway) -> list[Effect]:
+        assert isinstance(message, protocol.Error)
+        problem = as_exception(message.code, message.message, message.retry_after_s)
+        if isinstance(problem, Unavailable) and (self._waits or pending.is_cancelled):
+            pending.stage = Stage.NEW
+            return [Postponed(pending.id, problem.retry_after_s)]
+        return self._end(pending, problem)
+
+    def _end(self, pending: Pending, answer: Answer | RoostError) -> list[Effect]:
+        del self._pending[pending.id]
+        self._ended[pending.id] = None
+        if len(self._ended) > REMEMBERED_ENDS:
+            self._ended.popitem(last=False)
+        return [Ended(pending.id, answer)]
+
+    _HANDLERS: dict[type, Callable[[Session, Pending, FromGateway], list[Effect]]] = {  # noqa: RUF012  never changed
+        protocol.Accepted: _on_accepted,
+        protocol.Progress: _on_news,
+        protocol.Level: _on_news,
+        protocol.Part: _on_part,
+        protocol.Result: _on_result,
+        protocol.Unknown: _on_unknown,
+        protocol.Expired: _on_expired,
+        protocol.Error: _on_error,
+    }
+
+
+def as_exception(code: str, message: str, retry_after_s: float | None = None) -> RoostError:
+    """What a gateway's error is to the application. A code of a later version is taken as a refusal."""
+    wait_s = 1.0 if retry_after_s is None else retry_after_s
+    if code == ErrorCode.BUSY:
+        return Busy(message, wait_s)
+    if code == ErrorCode.OVERLOADED:
+        return Overloaded(message, wait_s)
+    if code == ErrorCode.UNAVAILABLE:
+        return Unavailable("the service", message, wait_s)
+    known = code in ErrorCode._value2member_map_
+    return BadInput(ErrorCode(code) if known else ErrorCode.INTERNAL, message if known else f"{message} ({code})")

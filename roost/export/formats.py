@@ -1,0 +1,143 @@
+"""A crawl's result as text: what each format looks like.
+
+``tree``    URLs under a heading for each level, indented by it, for people
+``json``    one object: everything
+``jsonl``   one object for each URL: ``url``, ``level`` and, where a page failed or was skipped, ``outcome`` and
+            ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed``,
+            ``canonical``, and with `check` ``named_by``, the pages that have a broken link;
+            with `select` what was extracted, by its name
+``csv``     the same in columns
+``edges``   a line for each link: from, to (`graphs`)
+``dot``, ``graphml``  the same as a graph
+``sitemap`` a sitemap.xml of the pages that are there (`sitemap`)
+``html``    a report for people, in one file (`report`)
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from roost.export.graphs import dot, edge_list, graphml
+from roost.export.html_report import report
+from roost.export.printable import printable
+from roost.export.rows import Row, columns, rows
+from roost.export.sitemap_xml import sitemap
+from roost.wire.codec import to_json
+
+if TYPE_CHECKING:
+    from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A spreadsheet runs a cell that begins with one of these; a quote before it makes it text."""
+
+INDENT = "  "
+
+
+class Format(StrEnum):
+    """What a result may be written as."""
+
+    TREE = "tree"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    EDGES = "edges"
+    DOT = "dot"
+    GRAPHML = "graphml"
+    SITEMAP = "sitemap"
+    HTML = "html"
+
+
+NEEDS: dict[Format, str] = {
+    Format.EDGES: "links",
+    Format.DOT: "links",
+    Format.GRAPHML: "links",
+    Format.SITEMAP: "detail",
+    Format.HTML: "detail",
+}
+"""What a crawl must be asked to tell for a format to have something to write."""
+
+
+def write_as(result: CrawlResult, form: Format) -> Iterator[bytes]:
+    """The result as UTF-8, piece by piece."""
+    match form:
+        case Format.JSON:
+            yield msgspec.json.format(to_json(result.to_dict()), indent=2) + b"\n"
+        case Format.JSONL:
+            names = columns(result)
+            yield from (to_json(row.as_dict(names)) + b"\n" for row in rows(result))
+        case Format.CSV:
+            yield from _csv(result)
+        case _:
+            write = {
+                Format.TREE: _tree,
+                Format.EDGES: edge_list,
+                Format.DOT: dot,
+                Format.GRAPHML: graphml,
+                Format.SITEMAP: sitemap,
+                Format.HTML: report,
+            }[form]
+            yield from (piece.encode() for piece in write(result))
+
+
+def _tree(result: CrawlResult) -> Iterator[str]:
+    shown: object = ()
+    for row in rows(result):
+        if row.level != shown:
+            shown = row.level
+            yield f"level {row.level}: {len(result.levels[row.level])}\n" if row.level is not None else "elsewhere\n"
+        indent = INDENT * ((row.level or 0) + 1)
+        yield f"{indent}{row.url}{_note(row)}\n"
+        for name in result.select:
+            yield from (f"{indent}{INDENT}{name}: {printable(value)}\n" for value in row.value(name) or ())
+    for link in result.broken or ():
+        yield f"broken: {link.url}  [{link.reason}]\n"
+        yield from (f"{INDENT}on {page}\n" for page in link.pages)
+        if link.count > len(link.pages):
+            yield f"{INDENT}and on {link.count - len(link.pages)} more\n"
+
+
+def _note(row: Row) -> str:
+    page, on = row.page, f"linked from {row.parent}" if row.page is not None and row.parent else ""
+    if row.outcome:
+        return f"  [{row.outcome}: {row.reason}{f', {on}' if on else ''}]"
+    if page is None:
+        return ""
+    said = (
+        str(page.status),
+        page.type,
+        f"{page.bytes:,} bytes" if page.bytes is not None else "",
+        f"{page.time_s:.3f} s" if page.time_s is not None else "",
+        f"landed at {page.landed}" if page.landed else "",
+        on,
+        f"nothing extracted: {page.trouble}" if page.trouble else "",
+        f"canonical {page.canonical}" if page.canonical not in ("", row.url) else "",
+    )
+    return f"  [{', '.join(filter(None, said))}]"
+
+
+def _csv(result: CrawlResult) -> Iterator[bytes]:
+    line, names = io.StringIO(), columns(result)
+    writer = csv.writer(line, lineterminator="\r\n")
+    yield ",".join(names).encode() + b"\r\n"
+    for row in rows(result):
+        writer.writerow([_cell(row.value(name), " " if name == "named_by" else " | ") for name in names])
+        yield line.getvalue().encode()
+        line.seek(0)
+        line.truncate()
+
+
+def _cell(value: object, between: str) -> str:
+    if value is None:
+        return ""
+    return as_text(between.join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def as_text(cell: str) -> str:
+    """The cell, so written that no spreadsheet takes it for a formula."""
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell

@@ -1,0 +1,55 @@
+"""Where a host setting listens: the addresses behind what an operator wrote, before anything is bound.
+
+A host setting is one host or several with commas between them, as `roost.wire.listener.bind` takes it; an empty one is
+every address of the machine. Names are resolved here just as they are resolved for binding, so that ``localhost``,
+``127.1`` and a name of ``/etc/hosts`` are judged by the addresses that they stand for.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from roost.wire.client_address import is_loopback
+from roost.wire.listener import resolve
+
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  compared with, not bound to
+
+
+def addresses_of(hosts: str) -> list[str]:
+    """The addresses that `bind` would listen on. Raises OSError for a name that does not resolve."""
+    return [address for _, address in resolve(hosts, 0)]
+
+
+def is_loopback_only(hosts: str) -> bool:
+    """Whether only this machine can connect. A name that does not resolve is counted as reachable by others."""
+    try:
+        return all(map(is_loopback, addresses_of(hosts)))
+    except OSError:
+        return False
+
+
+def is_everywhere(hosts: str) -> bool:
+    """Whether one of the hosts is every address of the machine, so that it is no address to tell others."""
+    try:
+        return any(ip_address(address.partition("%")[0]).is_unspecified for address in addresses_of(hosts))
+    except OSError:
+        return False
+
+
+def first_place(hosts: str, port: int) -> str:
+    """``host:port`` of the first host as it was written, for a URL: IPv6 addresses stand in brackets."""
+    return _place(_first(hosts), port)
+
+
+def nearest_place(hosts: str, port: int) -> str:
+    """The same for a client on this machine: loopback where the first host is every address."""
+    first = _first(hosts)
+    return _place(_LOOPBACK_OF.get(first, first), port)
+
+
+def _first(hosts: str) -> str:
+    return hosts.partition(",")[0].strip()
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
