@@ -11,8 +11,8 @@ from typing import Any
 
 from roost.backend.broker.port import Broker
 from roost.backend.cache.port import Cache
-from roost.backend.client_protocol.application import Ingress
-from roost.backend.client_protocol.requests import IngressSettings
+from roost.backend.client_protocol.application import ClientProtocol
+from roost.backend.client_protocol.requests import ClientProtocolSettings
 from roost.backend.engines import Engines
 from roost.backend.kinds.api import RunnerTools
 from roost.backend.kinds.registry import Kinds
@@ -22,8 +22,8 @@ from roost.backend.master.master import Master, MasterSettings
 from roost.backend.store.port import StoreLimits
 from roost.backend.worker.watchdog import Watchdog
 from roost.backend.worker.worker import Worker, WorkerSettings
-from roost.discovery.registrar import Registrar, Vitals, new_incarnation
-from roost.gateway.admission.jwt import Bearer
+from roost.discovery.registrar import ComponentStatus, Registrar, new_incarnation
+from roost.gateway.admission.jwt import JwtVerifier
 from roost.gateway.server import Server
 from roost.gateway.settings import Settings
 from roost.wire.auth import NO_SECRET, InternalSecret
@@ -31,10 +31,10 @@ from roost.wire.bind_addresses import first_place, is_everywhere
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.errors import Misuse
 from roost.wire.guards import exposure
-from roost.wire.messages.moving import Directions, Place
+from roost.wire.messages.moving import Endpoint, GatewayDirectives
 from roost.wire.messages.registry import ComponentKind
 from roost.wire.public_url import checked_public_url
-from roost.wire.service import Hooks, Part
+from roost.wire.service import FunctionService, Service
 from roost.wire.tokens import Keyring
 
 SESSION_SLACK_S = 3600.0
@@ -65,8 +65,8 @@ class Registration:
         kind: ComponentKind,
         name: str,
         address: Callable[[], str],
-        vitals: Callable[[], Vitals],
-        follow: Callable[[Directions], None] = lambda _: None,
+        vitals: Callable[[], ComponentStatus],
+        follow: Callable[[GatewayDirectives], None] = lambda _: None,
     ) -> None:
         self._site, self._kind, self._name = site, kind, name
         self._address, self._vitals, self._follow = address, vitals, follow
@@ -76,7 +76,7 @@ class Registration:
         """Addresses of live lock servers."""
         return self._registrar.locks() if self._registrar is not None else []
 
-    async def reserve(self, count: int, *, is_leaving: bool) -> list[Place]:
+    async def reserve(self, count: int, *, is_leaving: bool) -> list[Endpoint]:
         """Places at other gateways for so many clients of this one."""
         return await self._registrar.reserve(count, is_leaving=is_leaving) if self._registrar is not None else []
 
@@ -109,7 +109,7 @@ class Registration:
             await self._registrar.stop()
 
 
-def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Part]:
+def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Service]:
     """A lock server on host and port; others reach it at `public_url`, by default where it listens.
 
     Raises Misuse when it listens on every address and so has none to tell, when it listens beyond loopback without the
@@ -124,19 +124,19 @@ def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[P
         ComponentKind.LOCK,
         new_incarnation(),
         lambda: public_url or f"http://{first_place(host, server.port)}",
-        lambda: Vitals(capacity=1, load=0, counters={"decided": server.decided_count}),
+        lambda: ComponentStatus(capacity=1, load=0, counters={"decided": server.decided_count}),
     )
     return [server, known]
 
 
-def master_parts(site: Site, slots: int) -> list[Part]:
+def master_parts(site: Site, slots: int) -> list[Service]:
     """A master that drives up to `slots` jobs."""
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
     settings = MasterSettings(name, slots, site.limits.retention_s)
 
-    def vitals() -> Vitals:
+    def vitals() -> ComponentStatus:
         counters = {"ended": master.ended_count, "lost": master.lost_count}
-        return Vitals(capacity=slots, load=master.running(), counters=counters)
+        return ComponentStatus(capacity=slots, load=master.running(), counters=counters)
 
     known = Registration(site, ComponentKind.MASTER, name, lambda: "", vitals)
     locks = LockClient(known.locks, site.secret)
@@ -144,7 +144,7 @@ def master_parts(site: Site, slots: int) -> list[Part]:
     return [*_connections(broker, cache), locks, known, master]
 
 
-def worker_parts(site: Site, slots: int, options: Mapping[str, Any], end_after_s: float | None = None) -> list[Part]:
+def worker_parts(site: Site, slots: int, options: Mapping[str, Any], end_after_s: float | None = None) -> list[Service]:
     """A worker that runs up to `slots` tasks; `options` are each kind's own settings, by its name.
 
     A task that holds the event loop for `end_after_s` ends this process; with None, for a process that does more than
@@ -153,8 +153,8 @@ def worker_parts(site: Site, slots: int, options: Mapping[str, Any], end_after_s
     broker, cache = site.engines.broker(), site.engines.cache()
     name = new_incarnation()
 
-    def vitals() -> Vitals:
-        return Vitals(capacity=slots, load=worker.running(), counters={"done": worker.done_count})
+    def vitals() -> ComponentStatus:
+        return ComponentStatus(capacity=slots, load=worker.running(), counters={"done": worker.done_count})
 
     known = Registration(site, ComponentKind.WORKER, name, lambda: "", vitals)
     tools = {
@@ -186,8 +186,8 @@ def _scheme(settings: Settings) -> str:
 
 
 def gateway_parts(
-    site: Site, settings: Settings, public_url: str, require_ticket: bool, bearer: Bearer | None = None
-) -> tuple[list[Part], Server]:
+    site: Site, settings: Settings, public_url: str, require_ticket: bool, bearer: JwtVerifier | None = None
+) -> tuple[list[Service], Server]:
     """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens.
 
     With `require_ticket` nobody gets in without a ticket of discovery, with `bearer` nobody without a token that it
@@ -195,7 +195,7 @@ def gateway_parts(
     """
     check_gateway_place(settings, public_url, site.secret)
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
-    ingress_settings = IngressSettings(
+    ingress_settings = ClientProtocolSettings(
         name,
         live_requests=site.limits.live_requests,
         message_bytes=settings.max_message_bytes,
@@ -211,7 +211,7 @@ def gateway_parts(
         lambda directions: server.follow(directions),
     )
     locks = LockClient(known.locks, site.secret)
-    ingress = Ingress(ingress_settings, broker, cache, locks, site.kinds, site.keys, site.clock)
+    ingress = ClientProtocol(ingress_settings, broker, cache, locks, site.kinds, site.keys, site.clock)
     server = Server(
         ingress,
         settings,
@@ -222,9 +222,9 @@ def gateway_parts(
         bearer=bearer,
         places=known.reserve,
     )
-    background = Hooks(start=ingress.requests.start, stop=ingress.requests.stop)
+    background = FunctionService(start=ingress.requests.start, stop=ingress.requests.stop)
     return [*_connections(broker, cache), locks, background, server, known], server
 
 
-def _connections(broker: Broker, cache: Cache) -> list[Part]:
-    return [Hooks(start=broker.start, stop=broker.stop), Hooks(start=cache.start, stop=cache.stop)]
+def _connections(broker: Broker, cache: Cache) -> list[Service]:
+    return [FunctionService(start=broker.start, stop=broker.stop), FunctionService(start=cache.start, stop=cache.stop)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from roost.backend.cache.port import Cache
-from roost.backend.kinds.api import Keys
+from roost.backend.kinds.api import ResultSharing
 from roost.wire.codec import Unpacker, pack
 from roost.wire.errors import DecodeError
 
@@ -30,23 +30,23 @@ class KeptAnswer(Struct, array_like=True, frozen=True):
 _read: Unpacker[KeptAnswer] = Unpacker(KeptAnswer, "kept answer")
 
 
-def _name(kind: str, keys: Keys) -> bytes:
-    return b"answer:" + kind.encode() + b":" + keys.cache
+def _name(kind: str, keys: ResultSharing) -> bytes:
+    return b"answer:" + kind.encode() + b":" + keys.cache_key
 
 
-async def keep(cache: Cache, kind: str, keys: Keys, answer: KeptAnswer) -> None:
+async def keep(cache: Cache, kind: str, keys: ResultSharing, answer: KeptAnswer) -> None:
     """Put the answer into the cache, if it is not too large."""
     if sum(map(len, answer.parts)) <= MOST_BYTES:
         await cache.put(_name(kind, keys), pack(answer), KEEP_S)
 
 
-async def find(cache: Cache, kind: str, keys: Keys, spec: bytes, now_wall: float) -> KeptAnswer | None:
+async def find(cache: Cache, kind: str, keys: ResultSharing, spec: bytes, now_wall: float) -> KeptAnswer | None:
     """The kept answer to this very spec, when it is young enough."""
-    blob = await cache.get(_name(kind, keys)) if keys.fresh_s > 0 else None
+    blob = await cache.get(_name(kind, keys)) if keys.max_age_s > 0 else None
     if blob is None:
         return None
     try:
         answer = _read(blob)
     except DecodeError:
         return None
-    return answer if answer.spec == spec and now_wall - answer.made_at <= keys.fresh_s else None
+    return answer if answer.spec == spec and now_wall - answer.made_at <= keys.max_age_s else None

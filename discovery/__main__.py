@@ -6,13 +6,13 @@ import argparse
 import logging
 import os
 
-from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, CallerLimits
+from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, ClientTicketLimits
 from roost.discovery.server import Discovery
 from roost.wire.auth import AdminToken, InternalSecret
 from roost.wire.errors import Misuse
 from roost.wire.guards import refuse_exposed, refuse_unapplied
 from roost.wire.origins import AllowedOrigins
-from roost.wire.service import Stack, run
+from roost.wire.service import ServiceGroup, run
 from roost.wire.telemetry import set_up_logging
 from roost.wire.tokens import Keyring
 from roost.wire.variables import read_switch, variable
@@ -35,7 +35,7 @@ def main() -> None:
     try:
         refuse_unapplied("discovery", os.environ)
         counts_loopback = read_switch("count_loopback", os.environ)
-        limits = CallerLimits(
+        limits = ClientTicketLimits(
             chosen.max_unused_tickets, chosen.count_loopback or counts_loopback, chosen.trusted_proxies
         )
         origins = AllowedOrigins(chosen.allow_origins)
@@ -45,7 +45,7 @@ def main() -> None:
         parser.error(str(problem))
     part = Discovery(chosen.host, chosen.port, keyring, secret=secret, admin=admin, limits=limits, origins=origins)
     try:
-        run(Stack([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
+        run(ServiceGroup([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
     except OSError as problem:
         parser.exit(1, f"discovery: {problem}\n")
 

@@ -30,7 +30,7 @@ SILENT_S = 1.0
 SWEEP_S = 1.0
 
 
-class Doorway:
+class ConnectionLimiter:
     """Listens for an aiohttp server."""
 
     def __init__(self, clock: Clock) -> None:

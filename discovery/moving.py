@@ -1,8 +1,8 @@
 """How clients are moved between gateways: who asks for it, how many go, and where.
 
-``POST /v1/places``     msgpack `ReservePlaces` -> `Places`: a gateway reserves places at others for clients of its own
-``POST /v1/drain``      JSON `DrainOrder`: an operator wants a gateway empty, or back
-``POST /v1/rebalance``  an operator wants all gateways equally full, now
+``POST /v1/places``     msgpack `ReserveEndpoints` -> `ReserveEndpoints`: a gateway reserves places at others for
+clients of its own ``POST /v1/drain``      JSON `DrainOrder`: an operator wants a gateway empty, or back ``POST
+/v1/rebalance``  an operator wants all gateways equally full, now
 
 One request reserves many places, each with a ticket of its own. They are spread by the choice that newcomers are spread
 by, and count as load from now on, so that the moved and the new do not meet at one door; who is in a zone (a label of
@@ -27,14 +27,14 @@ from roost.wire.clock import Clock
 from roost.wire.codec import pack
 from roost.wire.codes import ErrorCode
 from roost.wire.messages.moving import (
-    Directions,
     DrainOrder,
-    Place,
-    Places,
-    ReservePlaces,
+    Endpoint,
+    Endpoints,
+    GatewayDirectives,
+    ReserveEndpoints,
     read_drain_order,
 )
-from roost.wire.messages.moving import read_reserve_places as read_request
+from roost.wire.messages.moving import read_reserve_endpoints as read_request
 from roost.wire.messages.registry import Beat, Choice, ComponentKind
 
 SERIAL_BYTES = 12
@@ -49,7 +49,7 @@ Sign = Callable[[Component, bytes], Choice]
 """A gateway's address, and the ticket with this serial for it."""
 
 
-class Moves:
+class MoveCoordinator:
     """The routes, over the table of one replica. `draw` gives chance in [0, 1)."""
 
     def __init__(
@@ -73,34 +73,34 @@ class Moves:
         app.router.add_post("/v1/drain", self._drain)
         app.router.add_post("/v1/rebalance", self._rebalance)
 
-    def directions(self, beat: Beat, now: float) -> Directions:
+    def directions(self, beat: Beat, now: float) -> GatewayDirectives:
         """What the component that beats is asked to do."""
         gateway = self._table.find(beat.incarnation)
         if gateway is None or beat.kind is not ComponentKind.GATEWAY:
-            return Directions()
+            return GatewayDirectives()
         order, until = self._orders.get(beat.incarnation, (None, now))
         if order is not None and (beat.draining is not order.undo or until <= now):
             del self._orders[beat.incarnation]
         elif order is not None:
-            return Directions(leave=not order.undo, window_s=order.window_s)
+            return GatewayDirectives(leave=not order.undo, window_s=order.window_s)
         count, per_s = self._balance.surplus(gateway, self._table.gateways(), now)
-        return Directions(give_away=in_time(count, per_s, self._table.interval_s), per_s=per_s)
+        return GatewayDirectives(give_away=in_time(count, per_s, self._table.interval_s), per_s=per_s)
 
     async def _reserve(self, request: web.Request) -> web.Response:
         if not (self._secret.admits(request.headers) or self._admin.admits(request.headers)):
             return refuse(401, ErrorCode.BAD_TOKEN, "places need the shared secret of this system")
         asked = read_request(await request.read())
         places = self._find_places(asked, self._clock.monotonic())
-        return web.Response(body=pack(Places(places, int(self._table.ticket_s))), content_type="application/msgpack")
+        return web.Response(body=pack(Endpoints(places, int(self._table.ticket_s))), content_type="application/msgpack")
 
-    def _find_places(self, asked: ReservePlaces, now: float) -> list[Place]:
+    def _find_places(self, asked: ReserveEndpoints, now: float) -> list[Endpoint]:
         """Reserve up to as many places as are asked for."""
         self._table.expire(now)
         asking = self._table.find(asked.gateway)
         labels = asking.labels if asking is not None else frozenset()
         gateways = self._table.gateways()
         has_less = None if asked.is_leaving else rooms(labels, gateways)
-        places: list[Place] = []
+        places: list[Endpoint] = []
         while len(places) < asked.count:
             best = self._table.choose(now, self._draw(), 2 if has_less is None else len(gateways), labels)
             chosen = next((g for g in best if g is not asking and _suits(g, has_less)), None)
@@ -111,7 +111,7 @@ class Moves:
             serial = secrets.token_bytes(SERIAL_BYTES)
             self._table.reserve(serial, chosen, now)
             choice = self._sign(chosen, serial)
-            places.append(Place(choice.url, choice.ticket))
+            places.append(Endpoint(choice.url, choice.ticket))
         if asking is not None:
             asking.leaving += len(places)
         return places

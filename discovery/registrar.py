@@ -12,7 +12,7 @@ anything stops.
 Use::
 
     registrar = Registrar(["http://127.0.0.1:8000"], ComponentKind.GATEWAY, lambda: gateway.url, gateway.vitals)
-    stack = Stack([gateway, registrar])      # the registrar starts last, so it is drained first
+    stack = ServiceGroup([gateway, registrar])      # the registrar starts last, so it is drained first
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from roost.wire.auth import NO_SECRET, InternalSecret
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.codec import pack
 from roost.wire.errors import RoostError, Unavailable
-from roost.wire.messages.moving import MAX_PLACES, Directions, Place, ReservePlaces, read_places
+from roost.wire.messages.moving import MAX_ENDPOINTS, Endpoint, GatewayDirectives, ReserveEndpoints, read_endpoints
 from roost.wire.messages.registry import Beat, BeatAnswer, ComponentKind, read_beat_answer
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ _OUTAGES = (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class ComponentStatus:
     """One snapshot of a component, taken together (P31).
 
     `capacity` and `load` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` are the
@@ -87,12 +87,12 @@ class Registrar:
         replicas: Sequence[str],
         kind: ComponentKind,
         address: Callable[[], str],
-        snapshot: Callable[[], Vitals],
+        snapshot: Callable[[], ComponentStatus],
         *,
         incarnation: str = "",
         version: str = "",
         labels: Mapping[str, str] = MappingProxyType({}),
-        follow: Callable[[Directions], None] = lambda _: None,
+        follow: Callable[[GatewayDirectives], None] = lambda _: None,
         secret: InternalSecret = NO_SECRET,
         interval_s: float = INTERVAL_S,
         clock: Clock = SYSTEM_CLOCK,
@@ -155,15 +155,15 @@ class Registrar:
             await self._session.close()
             self._session = None
 
-    async def reserve(self, count: int, *, is_leaving: bool) -> list[Place]:
+    async def reserve(self, count: int, *, is_leaving: bool) -> list[Endpoint]:
         """Places at other gateways for so many clients of this one, from the first replica that answers.
 
         Fewer where there are fewer, or more than one request may ask for; none while no replica answers.
         """
-        body = pack(ReservePlaces(self.incarnation, min(count, MAX_PLACES), is_leaving))
+        body = pack(ReserveEndpoints(self.incarnation, min(count, MAX_ENDPOINTS), is_leaving))
         for replica in sorted(self._replicas, key=lambda replica: not replica.answers_now):
             try:
-                return read_places(await self._post(replica.places_url, body, self._round_s)).places
+                return read_endpoints(await self._post(replica.places_url, body, self._round_s)).places
             except _OUTAGES as problem:
                 log.info("no places", extra={"action": "no_places", "reason": _reason(replica.places_url, problem)})
         return []
@@ -198,7 +198,7 @@ class Registrar:
     def _round_s(self) -> float:
         return max(self._interval_s, _SHORTEST_WAIT_S)
 
-    def _ask(self, replica: _Replica, vitals: Vitals) -> asyncio.Task[str | None]:
+    def _ask(self, replica: _Replica, vitals: ComponentStatus) -> asyncio.Task[str | None]:
         """The beat that is on its way to the replica; a new one, when there is none."""
         if replica.asked is None or replica.asked.done():
             replica.asked = asyncio.create_task(self._beat(replica, vitals, self._sequence))
@@ -210,7 +210,7 @@ class Registrar:
         replica.answers_now = False
         return f"{replica.beat_url}: no answer yet"
 
-    async def _obey(self, asked: Sequence[Directions]) -> None:
+    async def _obey(self, asked: Sequence[GatewayDirectives]) -> None:
         """Follow an operator's order of any replica; how many clients to give away the first alone says.
 
         All gateways have the same first one, as far as their lists name the same URLs (`roost.discovery.core.balance`).
@@ -232,7 +232,7 @@ class Registrar:
         kept.extend((self._sequence, now + TICKET_S, serial) for serial in serials)
         self._redeemed = kept[-MAX_REDEEMED:]
 
-    async def _beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> str | None:
+    async def _beat(self, replica: _Replica, vitals: ComponentStatus, sequence: int) -> str | None:
         """Send one beat to one replica; why it did not count, or None."""
         body = pack(self._make_beat(replica, vitals, sequence))
         try:
@@ -257,7 +257,7 @@ class Registrar:
                 raise Unavailable("discovery", f"the answer was {response.status}")
             return await response.read()
 
-    def _make_beat(self, replica: _Replica, vitals: Vitals, sequence: int) -> Beat:
+    def _make_beat(self, replica: _Replica, vitals: ComponentStatus, sequence: int) -> Beat:
         return Beat(
             kind=self._kind,
             incarnation=self.incarnation,

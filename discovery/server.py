@@ -23,14 +23,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import Counter
 
-from roost.discovery.connection_limiter import Doorway
-from roost.discovery.core.client_tickets import CallerLimits, Callers
+from roost.discovery.connection_limiter import ConnectionLimiter
+from roost.discovery.core.client_tickets import ClientTicketLimiter, ClientTicketLimits
 from roost.discovery.core.labels import are_labels
-from roost.discovery.core.retry_after import Crowd, Want
+from roost.discovery.core.retry_after import RetryAfterEstimator, Want
 from roost.discovery.core.table import INTERVAL_S, TICKET_S, Component, Table
 from roost.discovery.cors import ANY_PAGE, share_reads
 from roost.discovery.heartbeats import MAX_BEAT_BYTES, read_checked_beat
-from roost.discovery.moving import SERIAL_BYTES, Moves
+from roost.discovery.moving import SERIAL_BYTES, MoveCoordinator
 from roost.discovery.responses import in_json, refuse
 from roost.wire.auth import NO_ADMIN, NO_SECRET, AdminToken, InternalSecret
 from roost.wire.bind_addresses import nearest_place
@@ -99,7 +99,7 @@ class Discovery:
         admin: AdminToken = NO_ADMIN,
         interval_s: float = INTERVAL_S,
         ticket_s: int = TICKET_S,
-        limits: CallerLimits = CallerLimits(),  # noqa: B008  frozen
+        limits: ClientTicketLimits = ClientTicketLimits(),  # noqa: B008  frozen
         origins: AllowedOrigins = ANY_PAGE,
         add_pages: Callable[[web.Application], None] = add_plain_root,
         clock: Clock = SYSTEM_CLOCK,
@@ -112,10 +112,10 @@ class Discovery:
         self._chance = random.SystemRandom()
         self._born = clock.monotonic()
         self._table = Table(self._born, interval_s, ticket_s)
-        self._crowd = Crowd(clock.monotonic())
-        self._callers = Callers(limits)
+        self._crowd = RetryAfterEstimator(clock.monotonic())
+        self._callers = ClientTicketLimiter(limits)
         self._runner: web.AppRunner | None = None
-        self._doorway: Doorway | None = None
+        self._doorway: ConnectionLimiter | None = None
         self._ready = False
 
     @property
@@ -125,7 +125,7 @@ class Discovery:
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
-        doorway = self._doorway = Doorway(self._clock)
+        doorway = self._doorway = ConnectionLimiter(self._clock)
         middlewares = [doorway.stay, share_reads(self._origins), answer_in_json]
         app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=middlewares)
         app.router.add_post("/v1/beat", self._take_beat)
@@ -136,7 +136,7 @@ class Discovery:
         self._born = self._clock.monotonic()
         self._table = Table(self._born, self._interval_s, self._ticket_s)
         draw = self._chance.random
-        self._moves = Moves(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
+        self._moves = MoveCoordinator(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
         self._moves.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()

@@ -14,13 +14,13 @@ from roost.gateway.process import kernel
 from roost.gateway.process.metrics import GatewayCollector
 from roost.gateway.process.per_process import END_MARGIN_S
 from roost.gateway.process.sighup import Hangup
-from roost.gateway.process.supervisor import Family
+from roost.gateway.process.supervisor import Supervisor
 from roost.gateway.server import Server
 from roost.wire.auth import InternalSecret
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.errors import Misuse
 from roost.wire.messages.registry import ComponentKind
-from roost.wire.service import AdminHttp, Part, Stack, run
+from roost.wire.service import AdminHttp, Service, ServiceGroup, run
 from roost.wire.telemetry import set_up_logging
 from roost.wire.tokens import Keyring
 from roost.wire.version import VERSION
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_application(options.app)
     except Misuse as problem:
         return _fail(problem)
-    family = Family(options.processes, lambda index: serve(of_process(options, index)), SYSTEM_CLOCK)
+    family = Supervisor(options.processes, lambda index: serve(of_process(options, index)), SYSTEM_CLOCK)
     return family.run(end_s=options.settings.drain_s + END_MARGIN_S)
 
 
@@ -83,8 +83,8 @@ def _server(options: Options) -> tuple[Server, Registrar | None]:
     return server, registrar
 
 
-def _stack(server: Server, registrar: Registrar | None, options: Options) -> tuple[Stack, AdminHttp | None]:
-    parts: list[Part] = []
+def _stack(server: Server, registrar: Registrar | None, options: Options) -> tuple[ServiceGroup, AdminHttp | None]:
+    parts: list[Service] = []
     admin = None
     if options.admin_port is not None:
         admin = AdminHttp(options.admin_host, options.admin_port, lambda: stack.ready)
@@ -92,7 +92,7 @@ def _stack(server: Server, registrar: Registrar | None, options: Options) -> tup
     parts += [server, Hangup(server.reload)]
     if registrar is not None:
         parts.append(registrar)
-    stack = Stack(parts, drain_s=options.settings.drain_s + 1)
+    stack = ServiceGroup(parts, drain_s=options.settings.drain_s + 1)
     return stack, admin
 
 

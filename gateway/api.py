@@ -88,7 +88,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Room for one client at another gateway: it connects to `url` with `ticket` in `after_s` seconds."""
 
     url: str
@@ -96,7 +96,7 @@ class Place:
     after_s: float
 
 
-class Links(Protocol):
+class ConnectionOperations(Protocol):
     """What a handle acts on; `generation` guards each call. Applications use `Peer` instead."""
 
     def send(self, fd: int, generation: int, message: Message) -> bool: ...
@@ -113,7 +113,7 @@ class Peer:
 
     __slots__ = ("_links", "fd", "generation")
 
-    def __init__(self, links: Links, fd: int, generation: int) -> None:
+    def __init__(self, links: ConnectionOperations, fd: int, generation: int) -> None:
         self._links = links
         self.fd = fd
         self.generation = generation
@@ -233,7 +233,7 @@ class Application:
     def on_drained(self, peer: Peer) -> None:
         """The peer has taken all that waited in its outbox."""
 
-    def on_move(self, peer: Peer, place: Place) -> bool:
+    def on_move(self, peer: Peer, place: Endpoint) -> bool:
         """It is this peer's turn to go to another gateway, where a place is kept for it: tell it, and answer True.
 
         False means not now, because it is in the middle of something that would have to begin anew: it is asked about

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from itertools import repeat
 
-from roost.gateway.admission.handshake_handler import Door
+from roost.gateway.admission.handshake_handler import HandshakeHandler
 from roost.gateway.connections import keepalive
-from roost.gateway.connections.keepalive import Asked, Rhythm, judge
-from roost.gateway.connections.slots import CLOSING, GREETING, LINGERING, OPEN
+from roost.gateway.connections.keepalive import KeepaliveConfig, PendingPongs, next_action
+from roost.gateway.connections.slots import CLOSING, HALF_CLOSED, HANDSHAKE, OPEN
 from roost.gateway.connections.wheel import ticks
-from roost.gateway.io.writer import Links
+from roost.gateway.io.writer import ConnectionWriter
 from roost.gateway.settings import Settings
 from roost.gateway.websocket.frames import ping_bytes
 from roost.wire.codes import IDLE, NO_PONG, POLICY
@@ -25,15 +25,15 @@ _TIDY = ticks(TIDY_S)
 
 
 class Deadlines:
-    """Turns the wheel of `links` and acts on what falls due."""
+    """Advance the wheel of `links` and act on what falls due."""
 
-    def __init__(self, links: Links, door: Door, settings: Settings) -> None:
+    def __init__(self, links: ConnectionWriter, door: HandshakeHandler, settings: Settings) -> None:
         self._links = links
         self._slots = links.slots
         self._door = door
-        self._rhythm = Rhythm.of(settings)
+        self._rhythm = KeepaliveConfig.of(settings)
         self._message_ticks = ticks(settings.max_message_s)
-        self._asked = Asked(self._rhythm.pong)
+        self._asked = PendingPongs(self._rhythm.pong)
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
 
     def turn(self) -> None:
@@ -46,19 +46,21 @@ class Deadlines:
                 self._due(fd)
             except Exception:  # a bug of ours; the others' deadlines are kept
                 log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
-                self._links.drop(fd)
+                self._links.abort(fd)
         links, slots = self._links, self._slots
         if links.wheel.now % _TIDY == 0:
             links.tidy()
-        for fd in self._asked.silent(links.wheel.now, slots.heard, slots.pinged):
+        for fd in self._asked.silent(links.wheel.now, slots.last_read, slots.pinged):
             if slots.state[fd] == OPEN and fd not in links.outboxes:
-                links.say_goodbye(fd, NO_PONG.number, NO_PONG.reason)
+                links.start_close(fd, NO_PONG.number, NO_PONG.reason)
 
     def _ping_calm(self, due: list[int]) -> list[int]:
         """Ping those that only ever answer pings, together; the others of `due`."""
         links, slots = self._links, self._slots
         now, pinged = links.wheel.now, slots.pinged
-        calm = keepalive.calm(due, slots.state, slots.heard, slots.active, pinged, now, self._rhythm)
+        calm = keepalive.idle_responsive(
+            due, slots.state, slots.last_read, slots.last_message, pinged, now, self._rhythm
+        )
         if links.outboxes or links.parsers:
             calm = [fd for fd in calm if fd not in links.outboxes and fd not in links.parsers]
         if not calm:
@@ -80,11 +82,11 @@ class Deadlines:
             self._unusual(fd)
             return
         now, pinged = links.wheel.now, slots.pinged
-        verdict, again = judge(
-            fd, slots.heard[fd], slots.active[fd], pinged[fd], slots.holds[fd] > 0, now, self._rhythm
+        verdict, again = next_action(
+            fd, slots.last_read[fd], slots.last_message[fd], pinged[fd], slots.idle_holds[fd] > 0, now, self._rhythm
         )
         if verdict is keepalive.IDLE:
-            links.say_goodbye(fd, IDLE.number, IDLE.reason)
+            links.start_close(fd, IDLE.number, IDLE.reason)
             return
         links.wheel.put(fd, again)
         if verdict is keepalive.PING:
@@ -100,10 +102,10 @@ class Deadlines:
         """
         links, now = self._links, self._links.wheel.now
         state, outbox = links.slots.state[fd], links.outboxes.get(fd)
-        if state == GREETING:
+        if state == HANDSHAKE:
             self._door.too_late(fd)
-        elif state in (CLOSING, LINGERING):
-            links.drop(fd)
+        elif state in (CLOSING, HALF_CLOSED):
+            links.abort(fd)
         elif state == OPEN and outbox is not None:
             too_old = outbox.oldest() + self._max_outbox_age
             if now >= too_old:
@@ -113,6 +115,6 @@ class Deadlines:
         elif state == OPEN:
             too_long = links.parsers[fd].begun + self._message_ticks
             if now >= too_long:
-                links.say_goodbye(fd, POLICY.number, "the message did not come to an end in time")
+                links.start_close(fd, POLICY.number, "the message did not come to an end in time")
             else:
                 links.wheel.put(fd, min(too_long, now + _SOON))

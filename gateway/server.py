@@ -7,10 +7,10 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator
 
-from roost.discovery.registrar import Vitals, new_incarnation
-from roost.gateway.admission.handshake_handler import TURN_AWAY_COUNT, Door
-from roost.gateway.admission.jwt import Bearer
-from roost.gateway.admission.tickets import TicketBooth
+from roost.discovery.registrar import ComponentStatus, new_incarnation
+from roost.gateway.admission.handshake_handler import TURN_AWAY_COUNT, HandshakeHandler
+from roost.gateway.admission.jwt import JwtVerifier
+from roost.gateway.admission.tickets import TicketVerifier
 from roost.gateway.api import Application, Frame, Message, Peer
 from roost.gateway.connections.columns import Cells
 from roost.gateway.connections.counters import Counters
@@ -19,14 +19,14 @@ from roost.gateway.connections.slots import OPEN
 from roost.gateway.deadlines import Deadlines
 from roost.gateway.io.broadcast import Broadcast
 from roost.gateway.io.poller import Poller
-from roost.gateway.io.reader import Talk
+from roost.gateway.io.reader import FrameReader
 from roost.gateway.io.ticker import Ticker
 from roost.gateway.io.tls import Tls
 from roost.gateway.io.transport import Plain
-from roost.gateway.io.writer import Links
-from roost.gateway.moving.directives import Orders
+from roost.gateway.io.writer import ConnectionWriter
+from roost.gateway.moving.directives import DirectiveHandler
 from roost.gateway.moving.drain import send_away
-from roost.gateway.moving.endpoints import Moves, Places, nowhere
+from roost.gateway.moving.endpoints import EndpointPool, ReserveEndpoints, nowhere
 from roost.gateway.process.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
 from roost.gateway.settings import Settings, capacity
 from roost.gateway.websocket import frames
@@ -34,7 +34,7 @@ from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.codes import GOING_AWAY
 from roost.wire.errors import Misuse
 from roost.wire.listener import Listener, bind
-from roost.wire.messages.moving import Directions
+from roost.wire.messages.moving import GatewayDirectives
 from roost.wire.tokens import Keyring
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class Server:
         incarnation: str = "",
         keyring: Keyring | None = None,
         require_ticket: bool = False,
-        bearer: Bearer | None = None,
-        places: Places = nowhere,
+        bearer: JwtVerifier | None = None,
+        places: ReserveEndpoints = nowhere,
         sockets: list[socket.socket] | None = None,
     ) -> None:
         self.settings = settings
@@ -70,13 +70,13 @@ class Server:
         self._sockets = sockets
         self._poller = Poller()
         self._tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        self.links = Links(app, settings, self._tls or Plain(), self._poller, self.counters)
-        self._talk = Talk(self.links, settings)
-        self._booth = TicketBooth(keyring, self.incarnation, clock, required=require_ticket)
-        self._door = Door(self.links, settings, self._booth, bearer, self._talk.receive)
+        self.links = ConnectionWriter(app, settings, self._tls or Plain(), self._poller, self.counters)
+        self._talk = FrameReader(self.links, settings)
+        self._booth = TicketVerifier(keyring, self.incarnation, clock, required=require_ticket)
+        self._door = HandshakeHandler(self.links, settings, self._booth, bearer, self._talk.receive)
         self._talk.greet = self._door.on_readable
-        self._moves = Moves(self.links, places)
-        self._orders = Orders(self.links, self._door, self._moves, clock)
+        self._moves = EndpointPool(self.links, places)
+        self._orders = DirectiveHandler(self.links, self._door, self._moves, clock)
         self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters.pause)
@@ -115,7 +115,7 @@ class Server:
         for peer in self.peers():
             peer.close(GOING_AWAY)
         for fd in range(len(self.links.slots)):
-            self.links.drop(fd)
+            self.links.abort(fd)
         while self.links.slots.used:
             self.links.settle()
         self.ticker.stop()
@@ -181,14 +181,14 @@ class Server:
         each = CONNECTION_BYTES + (TLS_BYTES if self._tls else 0)
         return min(self.capacity, self.links.slots.used + spare_bytes() // each)
 
-    def follow(self, directions: Directions) -> None:
+    def follow(self, directions: GatewayDirectives) -> None:
         """Do what discovery asks."""
         if self._loop is not None:
             self._orders.follow(directions)
 
-    def vitals(self) -> Vitals:
+    def vitals(self) -> ComponentStatus:
         """One snapshot for discovery (P31)."""
-        return Vitals(
+        return ComponentStatus(
             capacity=self.room(),
             load=self.links.slots.used,
             lag_ms=self.ticker.lag_ms,
@@ -206,7 +206,7 @@ class Server:
 
     def _on_accept(self, fd: int, address: str) -> None:
         self._accepts.takes(0, self.links.wheel.now)
-        self._door.enter(fd, address, is_full=self.links.slots.used >= self.capacity)
+        self._door.begin(fd, address, is_full=self.links.slots.used >= self.capacity)
 
     def _has_room(self) -> bool:
         return self.links.slots.used < self.capacity + TURN_AWAY_COUNT

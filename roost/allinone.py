@@ -19,7 +19,7 @@ from roost.backend.assembly import Site, gateway_parts, lock_parts, master_parts
 from roost.backend.engines import Engines, EngineUrls
 from roost.backend.kinds.registry import Kinds, load
 from roost.backend.store.port import StoreLimits
-from roost.discovery.core.client_tickets import CallerLimits
+from roost.discovery.core.client_tickets import ClientTicketLimits
 from roost.discovery.server import Discovery
 from roost.gateway.admission.access import OPEN, Access
 from roost.gateway.process.sighup import Hangup
@@ -29,7 +29,7 @@ from roost.wire.auth import NO_ADMIN, AdminToken, InternalSecret
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.errors import Misuse
 from roost.wire.origins import AllowedOrigins
-from roost.wire.service import DRAIN_S, Part, Stack
+from roost.wire.service import DRAIN_S, Service, ServiceGroup
 from roost.wire.tokens import Keyring
 from roost.wire.version import VERSION
 
@@ -60,7 +60,7 @@ class UpSettings:
     gateway: Settings = field(default_factory=Settings)
     """Its host and port are those above; its origins are discovery's, too."""
     access: Access = OPEN
-    callers: CallerLimits = field(default_factory=CallerLimits)
+    callers: ClientTicketLimits = field(default_factory=ClientTicketLimits)
     admin: AdminToken = NO_ADMIN
 
 
@@ -96,8 +96,8 @@ class System:
         gateway, self._server = gateway_parts(
             site, gateway_settings, settings.public_url, access.require_ticket, access.bearer(SYSTEM_CLOCK)
         )
-        claim: list[Part] = [] if settings.data is None else [Claim(settings.data)]
-        parts: list[Part] = [
+        claim: list[Service] = [] if settings.data is None else [Claim(settings.data)]
+        parts: list[Service] = [
             *claim,
             self.discovery,
             *lock_parts(site, LOOPBACK, 0),
@@ -107,7 +107,7 @@ class System:
         ]
         if gateway_settings.tls_cert:
             parts.append(Hangup(self._server.reload))
-        self.stack = Stack(parts, drain_s(gateway_settings))
+        self.stack = ServiceGroup(parts, drain_s(gateway_settings))
 
     @property
     def url(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class InternalSecret:
-    """Sent as ``Authorization: Bearer …``. An empty one lets everybody in: for one process on loopback only."""
+    """Sent as ``Authorization: JwtVerifier …``. An empty one lets everybody in: for one process on loopback only."""
 
     value: str = field(repr=False)
 

@@ -1,6 +1,6 @@
 """One lifecycle for everything that lives long: start, ready, drain, stop.
 
-`Stack` starts parts in order and stops them in reverse; stopping twice is fine, and a part whose
+`ServiceGroup` starts parts in order and stops them in reverse; stopping twice is fine, and a part whose
 start failed leaves those before it stopped. `run` is a process: it starts a stack, says so, waits for
 SIGTERM or SIGINT, drains, stops. A second signal stops without waiting for the drain. `AdminHttp` is
 the operator's face of a process: ``/health`` (the process runs), ``/ready`` (it takes work; 503 while
@@ -32,7 +32,7 @@ DRAIN_S = 10.0
 Step = Callable[[], Awaitable[None]]
 
 
-class Part(Protocol):
+class Service(Protocol):
     """A long-lived part of a process."""
 
     async def start(self) -> None:
@@ -49,7 +49,7 @@ async def _nothing() -> None:
     pass
 
 
-class Hooks:
+class FunctionService:
     """A part made of functions, for what has only some of the lifecycle."""
 
     def __init__(self, start: Step = _nothing, drain: Step = _nothing, stop: Step = _nothing) -> None:
@@ -65,12 +65,12 @@ class Hooks:
         await self._stop()
 
 
-class Stack:
+class ServiceGroup:
     """Parts that start in order and stop in reverse."""
 
-    def __init__(self, parts: Sequence[Part], drain_s: float = DRAIN_S) -> None:
+    def __init__(self, parts: Sequence[Service], drain_s: float = DRAIN_S) -> None:
         self._parts = list(parts)
-        self._started: list[Part] = []
+        self._started: list[Service] = []
         self._drain_s = drain_s
         self.ready = False
 
@@ -95,7 +95,7 @@ class Stack:
         except TimeoutError:
             log.warning("drain window over", extra={"action": "drain_over", "window_s": self._drain_s})
 
-    async def _drain_one(self, part: Part) -> None:
+    async def _drain_one(self, part: Service) -> None:
         try:
             await part.drain()
         except Exception:
@@ -193,7 +193,7 @@ def _signals(stop: asyncio.Event, again: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def run_until_signal(stack: Stack, on_ready: Callable[[], None]) -> None:
+async def run_until_signal(stack: ServiceGroup, on_ready: Callable[[], None]) -> None:
     """Start, wait for SIGTERM or SIGINT, drain (a second signal cuts it short), stop."""
     stop, again = asyncio.Event(), asyncio.Event()
     with _signals(stop, again):
@@ -220,7 +220,7 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run(stack: Stack, on_ready: Callable[[], None] = lambda: None) -> None:
+def run(stack: ServiceGroup, on_ready: Callable[[], None] = lambda: None) -> None:
     """Be a process: run the stack under uvloop until a signal ends it."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_until_signal(stack, on_ready))

@@ -2,7 +2,7 @@
 
 `docs/protocol/guarantees.md` defines the rules that are cited by number.
 
-Declare `JOBS_DEAD` before `jobs_assigned` and `TASKS_DEAD` before `tasks`, whose dead letters they take.
+Declare `JOBS_DEAD` before `job_offers` and `TASKS_DEAD` before `tasks`, whose dead letters they take.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TASKS_DEAD = QueueSpec("tasks.dead", ttl_s=TASK_TTL_S)
 """Tasks that no worker survived, on their way to the master that they belong to (P21)."""
 
 
-def jobs_assigned(retention_s: float) -> QueueSpec:
+def job_offers(retention_s: float) -> QueueSpec:
     """The durable door to the store. The same retention everywhere: a queue has one spec."""
     return QueueSpec("jobs.assigned", max_length=WAITING_OFFERS_MAX, ttl_s=retention_s, dead_letters=JOBS_DEAD.name)
 
@@ -43,11 +43,11 @@ def tasks(kind: str) -> QueueSpec:
     return QueueSpec(f"tasks.{kind}", delivery_limit=DELIVERY_LIMIT, ttl_s=TASK_TTL_S, dead_letters=TASKS_DEAD.name)
 
 
-def reply(master: str) -> QueueSpec:
+def task_results(master: str) -> QueueSpec:
     """Task results for one master incarnation."""
     return QueueSpec(f"reply.{master}", expires_s=OWNER_AWAY_S)
 
 
-def done(gateway: str) -> QueueSpec:
+def gateway_events(gateway: str) -> QueueSpec:
     """Mail for one gateway incarnation."""
     return QueueSpec(f"done.{gateway}", expires_s=OWNER_AWAY_S)

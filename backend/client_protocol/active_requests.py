@@ -22,7 +22,7 @@ class Stage(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class LiveRequest:
+class ActiveRequest:
     """One request and the connection that waits for it. `digest` is of kind and spec; empty after a resume."""
 
     client: bytes
@@ -42,20 +42,20 @@ class LiveRequest:
         return self.stage in (Stage.OFFERED, Stage.ACCEPTED)
 
 
-class LiveTable:
+class ActiveRequests:
     """Live requests by (client, request id), and by client."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[bytes, str], LiveRequest] = {}
+        self._requests: dict[tuple[bytes, str], ActiveRequest] = {}
         self._of_client: dict[bytes, set[str]] = defaultdict(set)
 
     def __len__(self) -> int:
         return len(self._requests)
 
-    def find(self, client: bytes, request: str) -> LiveRequest | None:
+    def find(self, client: bytes, request: str) -> ActiveRequest | None:
         return self._requests.get((client, request))
 
-    def of(self, client: bytes) -> list[LiveRequest]:
+    def of(self, client: bytes) -> list[ActiveRequest]:
         """The client's live requests."""
         return [self._requests[client, request] for request in self._of_client.get(client, ())]
 
@@ -67,12 +67,12 @@ class LiveTable:
         """How many of them are known to wait for their outcome."""
         return sum(live.is_open and live.counts for live in self.of(client))
 
-    def add(self, live: LiveRequest) -> None:
+    def add(self, live: ActiveRequest) -> None:
         """Remember; replaces the same client's same request."""
         self._requests[live.client, live.request] = live
         self._of_client[live.client].add(live.request)
 
-    def drop(self, live: LiveRequest) -> bool:
+    def drop(self, live: ActiveRequest) -> bool:
         """Forget, unless it was replaced meanwhile."""
         if self._requests.get((live.client, live.request)) is not live:
             return False
@@ -83,7 +83,7 @@ class LiveTable:
             del self._of_client[live.client]
         return True
 
-    def drop_peer(self, client: bytes, peer: Peer) -> list[LiveRequest]:
+    def drop_peer(self, client: bytes, peer: Peer) -> list[ActiveRequest]:
         """Forget what waited on this connection; returns it."""
         gone = [live for live in self.of(client) if live.peer == peer]
         for live in gone:

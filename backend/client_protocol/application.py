@@ -9,11 +9,11 @@ import secrets
 
 from roost.backend.broker.port import Broker
 from roost.backend.cache.port import Cache
-from roost.backend.client_protocol.delivery import say
-from roost.backend.client_protocol.requests import IngressSettings, Requests, Speaker
+from roost.backend.client_protocol.delivery import send
+from roost.backend.client_protocol.requests import ClientConnection, ClientProtocolSettings, Requests
 from roost.backend.kinds.registry import Kinds
 from roost.backend.lock.client import LockClient
-from roost.gateway.api import Application, Gateway, Message, Peer, Place
+from roost.gateway.api import Application, Endpoint, Gateway, Message, Peer
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.codes import (
     BAD_SESSION,
@@ -34,14 +34,14 @@ BAD_MESSAGES = 20
 NOBODY = bytes(CLIENT_ID_BYTES)
 
 
-class Ingress(Application):
+class ClientProtocol(Application):
     """A gateway application; its `requests` are a `Part` to be started before the gateway takes connections."""
 
     subprotocols = (protocol.SUBPROTOCOL,)
 
     def __init__(
         self,
-        settings: IngressSettings,
+        settings: ClientProtocolSettings,
         broker: Broker,
         cache: Cache,
         locks: LockClient,
@@ -79,22 +79,22 @@ class Ingress(Application):
         elif client == NOBODY:
             peer.close(HELLO_EXPECTED)
         else:
-            self._dispatch(Speaker(peer, client, self._epoch(peer)), said)
+            self._dispatch(ClientConnection(peer, client, self._epoch(peer)), said)
 
     def on_drained(self, peer: Peer) -> None:
-        self.requests.drains.wake(peer)
+        self.requests.drains.notify(peer)
 
-    def on_move(self, peer: Peer, place: Place) -> bool:
+    def on_move(self, peer: Peer, place: Endpoint) -> bool:
         """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
         client = self._clients[peer.fd]
         if client == NOBODY or self.requests.is_sending(client, peer):
             return False
-        return say(peer, protocol.Move(place.url, place.ticket, int(place.after_s * 1000)))
+        return send(peer, protocol.Move(place.url, place.ticket, int(place.after_s * 1000)))
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
-        self.requests.gone(Speaker(peer, self._clients[peer.fd], self._epoch(peer)))
+        self.requests.gone(ClientConnection(peer, self._clients[peer.fd], self._epoch(peer)))
 
-    def _dispatch(self, who: Speaker, said: Submit | Resume | Ack | Cancel) -> None:
+    def _dispatch(self, who: ClientConnection, said: Submit | Resume | Ack | Cancel) -> None:
         match said:
             case Submit():
                 self._submit(who, said)
@@ -105,14 +105,14 @@ class Ingress(Application):
             case Cancel():
                 self.requests.cancel(who, said.id)
 
-    def _submit(self, who: Speaker, submit: Submit) -> None:
+    def _submit(self, who: ClientConnection, submit: Submit) -> None:
         if self.requests.is_over_limit(
             who, submit
         ):  # before the spec is read, which costs more than anything else here
             return
         try:
             kind = self._kinds.find(submit.kind)
-            spec = kind.read_spec(bytes(submit.spec))
+            spec = kind.parse_spec(bytes(submit.spec))
         except BadInput as problem:
             self._complain(who.peer, problem, submit.id)
             return
@@ -121,7 +121,7 @@ class Ingress(Application):
     def _complain(self, peer: Peer, problem: BadInput, request: str | None = None) -> None:
         count = min(self._bad_counts[peer.fd][0] + 1, BAD_MESSAGES)
         self._bad_counts[peer.fd] = bytes((count,))
-        say(peer, protocol.Error(problem.code, problem.message, request))
+        send(peer, protocol.Error(problem.code, problem.message, request))
         if count == BAD_MESSAGES:
             peer.close(TOO_MANY_ERRORS)
 
@@ -144,7 +144,7 @@ class Ingress(Application):
         settings = self._settings
         session = self._keys.sign_session(Session(int(now + settings.session_s), client))
         limits = protocol.Limits(settings.message_bytes, settings.live_requests, int(settings.retention_s))
-        say(peer, protocol.Welcome(session, limits))
+        send(peer, protocol.Welcome(session, limits))
 
     def _replace(self, client: bytes, epoch: int) -> bool:
         """Of two connections of one client that has live requests here, the greater epoch stays (P2)."""

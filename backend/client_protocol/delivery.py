@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import UNSET, Raw
 
-from roost.backend.client_protocol.active_requests import LiveRequest, Stage
+from roost.backend.client_protocol.active_requests import ActiveRequest, Stage
 from roost.gateway.api import Peer
 from roost.wire.clock import Clock
 from roost.wire.codec import decompress, to_json
@@ -28,25 +28,25 @@ RETRY_S = 1.0
 ReadPartsCall = Callable[[ReadParts], Awaitable[list[bytes]]]
 
 
-def say(peer: Peer, message: FromGateway) -> bool:
+def send(peer: Peer, message: FromGateway) -> bool:
     """Send one protocol message. False when the peer is gone."""
     return peer.send(to_json(message).decode())
 
 
-class Drains:
+class WriteBackpressure:
     """Who waits for which peer's outbox to empty."""
 
     def __init__(self) -> None:
         self._waiting: dict[Peer, list[asyncio.Future[None]]] = {}
 
-    async def room(self, peer: Peer) -> None:
+    async def wait(self, peer: Peer) -> None:
         """Return when the peer has taken most of what was sent, or is gone."""
         while peer.is_open and peer.unsent_bytes > UNSENT_BYTES:
             drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(peer, []).append(drained)
             await drained
 
-    def wake(self, peer: Peer) -> None:
+    def notify(self, peer: Peer) -> None:
         """The outbox is empty, or the peer is gone."""
         for drained in self._waiting.pop(peer, ()):
             if not drained.done():
@@ -54,28 +54,28 @@ class Drains:
 
 
 async def deliver(
-    live: LiveRequest,
+    live: ActiveRequest,
     job: int,
     ending: Ending,
     parts: list[bytes] | None,
     read: ReadPartsCall,
-    drains: Drains,
+    drains: WriteBackpressure,
     clock: Clock,
 ) -> bool:
     """Send the result; False when the peer went away, or wants it no more. `parts` are all, where they are at hand."""
     peer, request = live.peer, live.request
     seq = 0
     async for blob in _parts(job, ending, parts, read, clock, peer):
-        await drains.room(peer)
+        await drains.wait(peer)
         if live.stage is not Stage.DELIVERING:
             return False
         data = Raw(decompress(blob, PART_MOST_BYTES))
-        if not say(peer, Part(request, seq, data)):
+        if not send(peer, Part(request, seq, data)):
             return False
         reach(Point.DELIVERY_PART)
         seq += 1
     summary = Raw(ending.summary) if ending.summary else UNSET
-    return say(peer, Result(request, ending.outcome, ending.parts, summary, ending.failure))
+    return send(peer, Result(request, ending.outcome, ending.parts, summary, ending.failure))
 
 
 async def _parts(

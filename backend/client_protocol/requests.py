@@ -21,11 +21,11 @@ from roost.backend import result_cache
 from roost.backend.broker import topology
 from roost.backend.broker.port import Broker, Delivery
 from roost.backend.cache.port import Cache
-from roost.backend.client_protocol.active_requests import LiveRequest, LiveTable, Stage
-from roost.backend.client_protocol.delivery import UNSENT_BYTES, Drains, deliver, say
+from roost.backend.client_protocol.active_requests import ActiveRequest, ActiveRequests, Stage
+from roost.backend.client_protocol.delivery import UNSENT_BYTES, WriteBackpressure, deliver, send
 from roost.backend.client_protocol.poll_schedule import keep_sweeping
 from roost.backend.jobs import TAKEN_ENDING
-from roost.backend.kinds.api import JobKind, Keys
+from roost.backend.kinds.api import JobKind, ResultSharing
 from roost.backend.lock.client import LockClient
 from roost.backend.lock.group_commit import Batcher, rows
 from roost.gateway.api import Peer
@@ -39,18 +39,18 @@ from roost.wire.messages.lock import (
     Acknowledge,
     Answer,
     Attach,
+    CancelRequest,
     Decision,
     Detach,
-    Knock,
+    FinishedRequests,
+    JobFinished,
     Offer,
     RequestState,
     RequestStatus,
     Statuses,
-    Swept,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Ending, Outcome
-from roost.wire.messages.work import LevelNews, Nudge, ProgressNews, read_mail
+from roost.wire.messages.work import JobChanged, LevelEvent, ProgressEvent, read_gateway_event
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ MOST_ASKED = 256
 
 
 @dataclass(frozen=True, slots=True)
-class IngressSettings:
+class ClientProtocolSettings:
     """`incarnation` is the gateway's. Sessions last as long as a result may wait, and the grace on top (P1)."""
 
     incarnation: str
@@ -74,7 +74,7 @@ class IngressSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class ClientConnection:
     """Who says something, on which connection; `epoch` orders the connections of one client (P2)."""
 
     peer: Peer
@@ -86,21 +86,21 @@ class Requests:
     """The requests of a gateway's clients."""
 
     def __init__(
-        self, settings: IngressSettings, broker: Broker, cache: Cache, locks: LockClient, clock: Clock
+        self, settings: ClientProtocolSettings, broker: Broker, cache: Cache, locks: LockClient, clock: Clock
     ) -> None:
         self._settings, self._broker, self._cache, self._locks = settings, broker, cache, locks
         self._clock = clock
         self._decisions: Batcher[Decision, Answer] = Batcher(locks.decide, rows)
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: Counter[bytes] = Counter()
-        self.drains = Drains()
-        self.live = LiveTable()
+        self.drains = WriteBackpressure()
+        self.live = ActiveRequests()
 
     async def start(self) -> None:
         """Open the mailbox; before the gateway takes connections. Raises Unavailable."""
-        queue = topology.done(self._settings.incarnation)
+        queue = topology.gateway_events(self._settings.incarnation)
         await self._broker.declare(topology.JOBS_DEAD)
-        await self._broker.declare(topology.jobs_assigned(self._settings.retention_s))
+        await self._broker.declare(topology.job_offers(self._settings.retention_s))
         await self._broker.declare(queue)
         await self._broker.consume(queue.name, self._on_mail, MAIL_AT_ONCE)
         self._spawn(keep_sweeping(self.sweep, SWEEP_S, self._clock))
@@ -128,16 +128,16 @@ class Requests:
 
     # --- what a client says ------------------------------------------------------------------------
 
-    def is_over_limit(self, who: Speaker, submit: protocol.Submit) -> bool:
+    def is_over_limit(self, who: ClientConnection, submit: protocol.Submit) -> bool:
         """Whether the client has as many live requests as it may and asks for another one; then it is told so."""
         limit = self._settings.live_requests
         if self.live.find(who.client, submit.id) is not None or self.live.open_count(who.client) < limit:
             return False
         text = f"you have {limit} live request(s), the limit: wait for it, or cancel it"
-        say(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
+        send(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
         return True
 
-    def submit(self, who: Speaker, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
+    def submit(self, who: ClientConnection, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
         """A valid submit of a client that is not over its limit."""
         packed = kind.pack_spec(spec)
         digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
@@ -148,7 +148,7 @@ class Requests:
             return
         if self._refuses(who, 1, submit.id):
             return
-        keys = kind.keys(spec)
+        keys = kind.sharing_keys(spec)
         offer = Offer(
             client=who.client,
             request=submit.id,
@@ -156,23 +156,23 @@ class Requests:
             epoch=who.epoch,
             kind=kind.name,
             spec=packed,
-            run_key=keys.run,
-            fresh_s=keys.fresh_s,
-            max_seconds=kind.max_seconds(spec),
+            run_key=keys.run_key,
+            fresh_s=keys.max_age_s,
+            max_seconds=kind.timeout_s(spec),
             stream=submit.stream,
         )
         live = self._live(who, submit.id, digest=digest, stream=submit.stream, stage=Stage.OFFERED)
         self._spawn(self._offer(live, offer, None if submit.again else keys), who.client)
 
-    def _submit_twice(self, known: LiveRequest, digest: bytes) -> None:
+    def _submit_twice(self, known: ActiveRequest, digest: bytes) -> None:
         """The same id again is the same request, or an error (P3)."""
         if known.digest != digest:
             text = "this id names another request of yours: choose a new id"
-            say(known.peer, protocol.Error(ErrorCode.CONFLICT, text, known.request))
+            send(known.peer, protocol.Error(ErrorCode.CONFLICT, text, known.request))
         elif known.stage is Stage.ACCEPTED:
-            say(known.peer, protocol.Accepted(known.request))
+            send(known.peer, protocol.Accepted(known.request))
 
-    def resume(self, who: Speaker, requests: list[str]) -> None:
+    def resume(self, who: ClientConnection, requests: list[str]) -> None:
         """The client is back and wants these."""
         wanted = list(dict.fromkeys(requests))
         known = {request: self.live.find(who.client, request) for request in wanted}
@@ -183,7 +183,7 @@ class Requests:
             self._live(who, request, stream=True, counts=False)
         self._spawn(self._resume(who, wanted), who.client, len(wanted))
 
-    def cancel(self, who: Speaker, request: str) -> None:
+    def cancel(self, who: ClientConnection, request: str) -> None:
         """The client gives the request up."""
         if self._refuses(who, 1):
             return
@@ -191,7 +191,7 @@ class Requests:
             self._live(who, request, counts=False)
         self._spawn(self._cancel(who, request), who.client)
 
-    def acknowledge(self, who: Speaker, request: str) -> None:
+    def acknowledge(self, who: ClientConnection, request: str) -> None:
         """The client has the result."""
         live = self.live.find(who.client, request)
         if live is not None:
@@ -203,33 +203,33 @@ class Requests:
         """Whether parts of a result are on their way on this connection."""
         return any(live.stage is Stage.DELIVERING and live.peer == peer for live in self.live.of(client))
 
-    def gone(self, who: Speaker) -> None:
+    def gone(self, who: ClientConnection) -> None:
         """A connection is over."""
-        self.drains.wake(who.peer)
+        self.drains.notify(who.peer)
         if self.live.drop_peer(who.client, who.peer):
             self._spawn(self._tell(Detach(self._settings.incarnation, [who.client], who.epoch)))
 
-    def _refuses(self, who: Speaker, more: int, request: str | None = None) -> bool:
+    def _refuses(self, who: ClientConnection, more: int, request: str | None = None) -> bool:
         """Whether the client has too much open to have `more` requests remembered; then it is told (I8)."""
         if self._asked[who.client] < MOST_ASKED and self.live.count(who.client) + more <= protocol.MAX_IDS:
             return False
         text = "you have too much open: wait for answers, and acknowledge results"
-        say(who.peer, protocol.Error(ErrorCode.OVERLOADED, text, request, retry_after_s=1.0))
+        send(who.peer, protocol.Error(ErrorCode.OVERLOADED, text, request, retry_after_s=1.0))
         return True
 
-    def _live(self, who: Speaker, request: str, **more: Any) -> LiveRequest:
+    def _live(self, who: ClientConnection, request: str, **more: Any) -> ActiveRequest:
         """Remember a request of this connection; it holds the connection open while it waits."""
         known = self.live.find(who.client, request)
         if known is not None:
             self._forget(known)
-        live = LiveRequest(who.client, request, who.peer, **more)
+        live = ActiveRequest(who.client, request, who.peer, **more)
         self.live.add(live)
         who.peer.hold()
         return live
 
     # --- towards the backend -------------------------------------------------------------------------
 
-    async def _offer(self, live: LiveRequest, offer: Offer, keys: Keys | None) -> None:
+    async def _offer(self, live: ActiveRequest, offer: Offer, keys: ResultSharing | None) -> None:
         """Answer from the cache, when it may be looked up with `keys`; else publish."""
         if keys is not None:
             answer = await result_cache.find(self._cache, offer.kind, keys, offer.spec, self._clock.wall())
@@ -240,23 +240,23 @@ class Requests:
                 ending = Ending(Outcome.DONE, parts=len(answer.parts), summary=answer.summary)
                 await self._deliver(live, 0, ending, answer.parts)
                 return
-        jobs = topology.jobs_assigned(self._settings.retention_s).name
+        jobs = topology.job_offers(self._settings.retention_s).name
         reach(Point.SUBMIT_BEGUN)
         try:
             await self._broker.publish(jobs, pack(offer))
         except Unavailable as problem:
             if live.is_open:
                 text = f"no new jobs at the moment ({problem.reason}): try again in {problem.retry_after_s:g} s"
-                say(live.peer, protocol.Error(ErrorCode.OVERLOADED, text, live.request, problem.retry_after_s))
+                send(live.peer, protocol.Error(ErrorCode.OVERLOADED, text, live.request, problem.retry_after_s))
                 self._forget(live)
             return
         reach(Point.SUBMIT_PUBLISHED)
         if live.stage is Stage.OFFERED:
             live.stage = Stage.ACCEPTED
-            say(live.peer, protocol.Accepted(live.request))
+            send(live.peer, protocol.Accepted(live.request))
         reach(Point.SUBMIT_ACCEPTED)
 
-    async def _resume(self, who: Speaker, requests: list[str]) -> None:
+    async def _resume(self, who: ClientConnection, requests: list[str]) -> None:
         attach = Attach(who.client, who.epoch, self._settings.incarnation, requests)
         reach(Point.RESUME_BEGUN)
         statuses = await self._decide(attach, lambda: who.peer.is_open)
@@ -266,28 +266,28 @@ class Requests:
             if live is not None and live.peer == who.peer:
                 self._act_on(live, status)
 
-    async def _cancel(self, who: Speaker, request: str) -> None:
+    async def _cancel(self, who: ClientConnection, request: str) -> None:
         reach(Point.CANCEL_BEGUN)
-        statuses = await self._decide(Withdraw(who.client, request), lambda: who.peer.is_open)
+        statuses = await self._decide(CancelRequest(who.client, request), lambda: who.peer.is_open)
         reach(Point.CANCEL_ANSWERED)
         for status in statuses:
             if status.state is RequestState.WAITING and status.job:
-                await self._broker.broadcast(topology.CONTROL, pack(Nudge(status.job)))
+                await self._broker.broadcast(topology.CONTROL, pack(JobChanged(status.job)))
             live = self.live.find(who.client, request)
             if live is not None:
                 self._act_on(live, status)
 
-    def _act_on(self, live: LiveRequest, status: RequestStatus) -> None:
+    def _act_on(self, live: ActiveRequest, status: RequestStatus) -> None:
         if status.state is RequestState.ENDED and status.ending is not None:
             if live.is_open:
                 self._spawn(self._deliver(live, status.job, status.ending, None))
         elif status.state in (RequestState.EXPIRED, RequestState.UNKNOWN):
             told = protocol.Expired if status.state is RequestState.EXPIRED else protocol.Unknown
-            say(live.peer, told(live.request))
+            send(live.peer, told(live.request))
             self._forget(live)
         live.counts = live.counts or status.job > 0
 
-    async def _acknowledge(self, who: Speaker, request: str) -> None:
+    async def _acknowledge(self, who: ClientConnection, request: str) -> None:
         reach(Point.ACK_BEGUN)
         await self._decide(Acknowledge(who.client, request))
         reach(Point.ACK_ANSWERED)
@@ -308,12 +308,12 @@ class Requests:
 
     # --- what comes back -----------------------------------------------------------------------------
 
-    def _forget(self, live: LiveRequest) -> None:
+    def _forget(self, live: ActiveRequest) -> None:
         if self.live.drop(live) and live.stage is not Stage.SENT:
             live.stage = Stage.SENT
             live.peer.release()
 
-    async def _deliver(self, live: LiveRequest, job: int, ending: Ending, parts: list[bytes] | None) -> None:
+    async def _deliver(self, live: ActiveRequest, job: int, ending: Ending, parts: list[bytes] | None) -> None:
         """Send the result once in this connection's life (I3)."""
         if not live.is_open:
             return
@@ -323,7 +323,7 @@ class Requests:
             sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
         except DecodeError as problem:
             log.error("damaged result", extra={"action": "result_damaged", "job": job, "reason": problem.message})
-            say(live.peer, protocol.Error(ErrorCode.INTERNAL, "the stored result is damaged", live.request))
+            send(live.peer, protocol.Error(ErrorCode.INTERNAL, "the stored result is damaged", live.request))
             self._forget(live)
             return
         reach(Point.DELIVERY_SENT)
@@ -333,41 +333,41 @@ class Requests:
 
     async def _on_mail(self, delivery: Delivery) -> None:
         try:
-            mail = read_mail(delivery.body)
+            mail = read_gateway_event(delivery.body)
         except DecodeError as problem:
             log.error("unreadable mail dropped", extra={"action": "mail_unreadable", "reason": problem.message})
             delivery.acknowledge()
             return
         delivery.acknowledge()
-        if isinstance(mail, Knock):
+        if isinstance(mail, JobFinished):
             reach(Point.KNOCK_TAKEN)
             self._on_knock(mail)
         else:
             self._on_news(mail)
 
-    def _on_knock(self, knock: Knock) -> None:
+    def _on_knock(self, knock: JobFinished) -> None:
         parts = [knock.only_part] if knock.only_part is not None else None
         for client, request in knock.requests:
             live = self.live.find(client, request)
             if live is None or not live.is_open:
                 continue
             if knock.ending == TAKEN_ENDING and knock.ending.failure is not None:
-                say(live.peer, protocol.Error(ErrorCode.CONFLICT, knock.ending.failure.message, request))
+                send(live.peer, protocol.Error(ErrorCode.CONFLICT, knock.ending.failure.message, request))
                 self._forget(live)
             else:
                 self._spawn(self._deliver(live, knock.job, knock.ending, parts))
 
-    def _on_news(self, news: LevelNews | ProgressNews) -> None:
+    def _on_news(self, news: LevelEvent | ProgressEvent) -> None:
         for client, request in news.requests:
             live = self.live.find(client, request)
             if live is None or not live.is_open or not live.stream or live.peer.unsent_bytes > UNSENT_BYTES:
                 continue
-            if isinstance(news, ProgressNews):
-                say(live.peer, protocol.Progress(request, news.level, news.done, news.known))
+            if isinstance(news, ProgressEvent):
+                send(live.peer, protocol.Progress(request, news.level, news.done, news.known))
             else:
-                say(live.peer, protocol.Level(request, news.level, news.seq, Raw(news.items)))
+                send(live.peer, protocol.Level(request, news.level, news.seq, Raw(news.items)))
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> FinishedRequests:
         """Find knocks that got lost, and requests whose offers never came. Raises Unavailable."""
         swept = await self._locks.sweep(self._settings.incarnation)
         absent: defaultdict[bytes, list[str]] = defaultdict(list)
@@ -381,7 +381,7 @@ class Requests:
         for client, request in swept.unknown:
             live = self.live.find(client, request)
             if live is not None and live.stage is Stage.ACCEPTED:
-                say(live.peer, protocol.Unknown(request))
+                send(live.peer, protocol.Unknown(request))
                 self._forget(live)
         return swept
 

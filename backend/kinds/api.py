@@ -2,7 +2,7 @@
 
 A kind has three faces, each used in another process:
 
-* `JobKind.read_spec` at the gateway: a client's JSON becomes a checked, normalised `Spec`;
+* `JobKind.parse_spec` at the gateway: a client's JSON becomes a checked, normalised `Spec`;
 * `Plan` at a master: pure and synchronous, splits one job into tasks level by level and folds their
   results; the same spec and the same task results in any order give the same answer;
 * `Runner` at a worker: does one task, as often as it is asked to (tasks may be repeated).
@@ -13,6 +13,7 @@ mean is the kind's own; the gateway only passes them on.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -25,17 +26,17 @@ SpecT = TypeVar("SpecT")
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class ResultSharing:
     """How answers of a spec may be shared (P9).
 
-    `run`: everything that decides the answer; requests with the same one may share a run. `cache`: the
-    same without what a kept answer can be cut to (depth) or checked by (age). `fresh_s`: how old a shared
-    answer may be; 0 insists on a new one.
+    `run_key`: everything that decides the answer; requests with the same one may share a run. `cache_key`: the
+    same without what a kept answer can be cut to (depth) or checked by (age). `max_age_s`: how old a shared
+    answer may be, in seconds; 0 insists on a new one.
     """
 
-    run: bytes
-    cache: bytes
-    fresh_s: float
+    run_key: bytes
+    cache_key: bytes
+    max_age_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Plan(Protocol):
         """JSON object that goes with the parts."""
 
 
-class Later(Exception):
+class RetryLater(Exception):
     """Raised by a runner that must not do the task before `after_s` seconds have passed (P20)."""
 
     def __init__(self, after_s: float) -> None:
@@ -119,7 +120,7 @@ class Runner(Protocol):
         """Do one task within `deadline_s` and return its result for `Plan.fold`.
 
         A task that cannot succeed (page missing, address refused) is a result, not an exception. Raises
-        Later; anything else it raises is a bug, reported as such. May be cancelled at any await.
+        RetryLater; anything else it raises is a bug, reported as such. May be cancelled at any await.
         """
 
     async def stop(self) -> None:
@@ -146,7 +147,7 @@ class JobKind(Protocol, Generic[SpecT]):
     name: str
     """Lower-case word; names the queue ``tasks.<name>`` and stands in ``submit``."""
 
-    def read_spec(self, text: bytes) -> SpecT:
+    def parse_spec(self, text: bytes) -> SpecT:
         """A client's JSON, checked and normalised. Raises BadInput with a sentence that says what to do."""
 
     def pack_spec(self, spec: SpecT) -> bytes:
@@ -155,10 +156,10 @@ class JobKind(Protocol, Generic[SpecT]):
     def unpack_spec(self, data: bytes) -> SpecT:
         """The inverse of `pack_spec`. Raises DecodeError."""
 
-    def keys(self, spec: SpecT) -> Keys:
+    def sharing_keys(self, spec: SpecT) -> ResultSharing:
         """How answers may be shared."""
 
-    def max_seconds(self, spec: SpecT) -> float:
+    def timeout_s(self, spec: SpecT) -> float:
         """How long the job may take before it expires with what it has (P17)."""
 
     def plan(self, spec: SpecT, since: float) -> Plan:
@@ -169,3 +170,17 @@ class JobKind(Protocol, Generic[SpecT]):
 
     def runner(self, tools: RunnerTools) -> Runner:
         """A runner for one worker."""
+
+
+def __getattr__(name: str) -> Any:
+    """The names of before 0.2, with a warning; they end with 0.3."""
+    renamed = {"Keys": _keys, "Later": RetryLater}
+    if name not in renamed:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = "ResultSharing(run_key, cache_key, max_age_s)" if name == "Keys" else "RetryLater"
+    warnings.warn(f"roost.backend.kinds.api.{name} is now {new}", FutureWarning, stacklevel=2)
+    return renamed[name]
+
+
+def _keys(run: bytes, cache: bytes, fresh_s: float) -> ResultSharing:
+    return ResultSharing(run, cache, fresh_s)

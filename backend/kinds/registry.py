@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from roost.backend.kinds.api import JobKind
@@ -11,6 +13,11 @@ from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, Misuse
 
 BUILT_IN = ("roost.backend.kinds.crawl.kind:Crawl",)
+
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {"parse_spec": "read_spec", "sharing_keys": "keys", "timeout_s": "max_seconds"}
+)
+"""Methods of a kind and their names before 0.2, which are accepted with a warning until 0.3."""
 
 
 class Kinds:
@@ -48,4 +55,23 @@ def _load_one(path: str) -> JobKind[Any]:
     except (ImportError, AttributeError, TypeError, ValueError) as problem:
         raise Misuse(f"no kind of job at {path!r} (write it module:attribute): {problem}") from problem
     kind: JobKind[Any] = found() if isinstance(found, type) else found
-    return kind
+    return _with_new_names(kind, path)
+
+
+def _with_new_names(kind: JobKind[Any], path: str) -> JobKind[Any]:
+    old_names = {new: old for new, old in RENAMED.items() if not hasattr(kind, new) and hasattr(kind, old)}
+    if not old_names:
+        return kind
+    changes = ", ".join(f"{old} is now {new}" for new, old in old_names.items())
+    warnings.warn(f"{path}: {changes}; the old names end with 0.3", FutureWarning, stacklevel=2)
+    return _Renamed(kind, old_names)
+
+
+class _Renamed:
+    """A kind whose methods have their old names."""
+
+    def __init__(self, kind: JobKind[Any], old_names: Mapping[str, str]) -> None:
+        self._kind, self._old_names = kind, old_names
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kind, self._old_names.get(name, name))

@@ -11,10 +11,10 @@ from roost.wire.messages.lock import (
     Acquired,
     Answer,
     Attach,
+    CancelRequest,
     Complete,
     Decision,
     Release,
-    Withdraw,
 )
 
 _POINTS: Mapping[type, tuple[Point, Point]] = {
@@ -23,7 +23,7 @@ _POINTS: Mapping[type, tuple[Point, Point]] = {
     Release: (Point.RELEASE_RECEIVED, Point.RELEASE_COMMITTED),
     Attach: (Point.RESUME_RECEIVED, Point.RESUME_COMMITTED),
     Acknowledge: (Point.ACK_RECEIVED, Point.ACK_COMMITTED),
-    Withdraw: (Point.CANCEL_RECEIVED, Point.CANCEL_COMMITTED),
+    CancelRequest: (Point.CANCEL_RECEIVED, Point.CANCEL_COMMITTED),
 }
 
 

@@ -19,12 +19,12 @@ from roost.wire.messages import lock as messages
 from roost.wire.messages.lock import (
     Answer,
     Decision,
+    FinishedRequests,
+    GatewayPoll,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     PutPart,
     ReadParts,
-    Sweep,
-    Swept,
     Verdict,
 )
 
@@ -59,7 +59,7 @@ class LockClient:
         """An answer each, in order. Raises Unavailable: none or all were made, and may be asked again."""
         return await self._ask_all("/v1/decide", decisions, messages.read_answers)
 
-    async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
         """Renew leases. Raises Unavailable."""
         return await self._ask_all("/v1/beat", beats, messages.read_lease_answers)
 
@@ -71,9 +71,9 @@ class LockClient:
         """Parts of an ended job, compressed. Raises Unavailable."""
         return await self._ask("/v1/parts", wanted, messages.read_parts, PART_S)
 
-    async def sweep(self, gateway: str) -> Swept:
+    async def sweep(self, gateway: str) -> FinishedRequests:
         """What ended for a gateway's clients. Raises Unavailable."""
-        return await self._ask("/v1/sweep", Sweep(gateway), messages.read_swept, PART_S)
+        return await self._ask("/v1/sweep", GatewayPoll(gateway), messages.read_finished_requests, PART_S)
 
     async def _ask_all(self, path: str, questions: Sequence[object], read: Unpacker[list[T]]) -> list[T]:
         def read_all(body: bytes) -> list[T]:

@@ -1,7 +1,8 @@
 """The HTTP face of a lock server: msgpack bodies, one route for each thing that must not wait for another.
 
-``POST /v1/decide`` list of Decision -> list of Answer · ``/v1/beat`` list of LeaseBeat -> list of LeaseAnswer ·
-``/v1/part`` PutPart -> Verdict · ``/v1/parts`` ReadParts -> list of blobs · ``/v1/sweep`` Sweep -> Swept.
+``POST /v1/decide`` list of Decision -> list of Answer · ``/v1/beat`` list of LeaseRenewal -> list of LeaseAnswer
+· ``/v1/part`` PutPart -> Verdict · ``/v1/parts`` ReadParts -> list of blobs · ``/v1/sweep`` GatewayPoll ->
+FinishedRequests.
 Errors: 400 body that cannot be read, 401 no secret, 503 store away (with Retry-After).
 """
 
@@ -29,11 +30,11 @@ from roost.wire.messages.lock import (
     Acquired,
     Answer,
     Decision,
+    GatewayPoll,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     PutPart,
     ReadParts,
-    Sweep,
 )
 from roost.wire.service import add_admin_routes, serve
 
@@ -62,7 +63,7 @@ class LockServer:
         self._max_waiting, self._is_full = max_waiting, False
         self._host, self._port = host, port
         self._decisions: Batcher[Decision, Answer] = Batcher(self._decide, rows)
-        self._beats: Batcher[LeaseBeat, LeaseAnswer] = Batcher(store.beat)
+        self._beats: Batcher[LeaseRenewal, LeaseAnswer] = Batcher(store.beat)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self.decided_count = 0
@@ -127,7 +128,7 @@ class LockServer:
         return [_full(each) if is_held else each for each, is_held in zip(answers, held, strict=True)]
 
     async def _on_beat(self, body: bytes) -> list[LeaseAnswer]:
-        beats = messages.read_lease_beats(body)
+        beats = messages.read_lease_renewals(body)
         reach(Point.BEAT_RECEIVED)
         answers = await self._beats.ask(beats)
         reach(Point.BEAT_COMMITTED)
@@ -147,8 +148,8 @@ class LockServer:
         reach(Point.READ_ANSWERED)
         return parts
 
-    async def _on_sweep(self, body: bytes) -> messages.Swept:
-        sweep: Sweep = messages.read_sweep(body)
+    async def _on_sweep(self, body: bytes) -> messages.FinishedRequests:
+        sweep: GatewayPoll = messages.read_gateway_poll(body)
         reach(Point.SWEEP_RECEIVED)
         swept = await self._store.sweep(sweep)
         reach(Point.SWEEP_COMMITTED)

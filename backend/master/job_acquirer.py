@@ -20,7 +20,7 @@ import msgspec
 
 from roost.backend.broker.port import Broker, Delivery
 from roost.backend.lock.client import LockClient
-from roost.backend.master.event_publisher import Post
+from roost.backend.master.event_publisher import EventPublisher
 from roost.wire.clock import Clock
 from roost.wire.errors import DecodeError, Unavailable
 from roost.wire.failpoints import Point, reach
@@ -45,7 +45,7 @@ def _without_time(offer: Offer) -> Offer:
     return msgspec.structs.replace(offer, run_key=own_run, fresh_s=0.0, max_seconds=0.0)
 
 
-class Intake:
+class JobAcquirer:
     """`free_slots` and `running` are asked before each request; `on_grant` gets each job and when it was asked for."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Intake:
         on_grant: Callable[[Grant, float], None],
     ) -> None:
         self._name, self._locks, self._clock = name, locks, clock
-        self._broker, self._post = broker, Post(broker)
+        self._broker, self._post = broker, EventPublisher(broker)
         self._free_slots, self._running, self._on_grant = free_slots, running, on_grant
         self._offers: list[tuple[Delivery, Offer]] = []
         self._wake = asyncio.Event()

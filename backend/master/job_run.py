@@ -13,7 +13,7 @@ from roost.backend.jobs import TASK_TABLE, TaskEvent, TaskState, step
 from roost.backend.kinds.api import Plan, PlannedTask
 from roost.backend.store.port import ALONE_FROM
 from roost.wire.errors import DecodeError
-from roost.wire.messages.lock import Grant, Watcher
+from roost.wire.messages.lock import Grant, RequestRef
 from roost.wire.messages.outcome import Outcome
 from roost.wire.messages.work import Task, TaskResult
 
@@ -44,7 +44,7 @@ class JobRun:
     def __init__(self, grant: Grant, plan: Plan, reply_to: str, asked_at: float, now: float) -> None:
         self.job, self.token, self.kind = grant.job, grant.token, grant.kind
         self.spec = grant.spec
-        self.watchers: list[Watcher] = grant.watchers
+        self.watchers: list[RequestRef] = grant.watchers
         self.plan = plan
         self.started_at = now
         self.wants_master = grant.attempt >= ALONE_FROM

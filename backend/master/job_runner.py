@@ -17,7 +17,7 @@ from roost.backend.broker.port import Broker
 from roost.backend.cache.port import Cache
 from roost.backend.kinds.api import JobKind, PlanProgress
 from roost.backend.lock.client import LockClient
-from roost.backend.master.event_publisher import Post
+from roost.backend.master.event_publisher import EventPublisher
 from roost.backend.master.job_run import JobRun
 from roost.wire.clock import Clock
 from roost.wire.codec import compress, pack
@@ -28,7 +28,7 @@ from roost.wire.messages.lock import (
     Complete,
     Completed,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     PutPart,
     Refused,
     Verdict,
@@ -55,13 +55,13 @@ FAILURE_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class MasterContext:
     """What every driver of a master works with."""
 
     broker: Broker
     cache: Cache
     locks: LockClient
-    post: Post
+    post: EventPublisher
     clock: Clock
 
     async def end_job(self, job: int, token: int, ending: Ending, only_part: bytes | None = None) -> None:
@@ -69,7 +69,7 @@ class Desk:
         reach(Point.COMPLETE_BEGUN)
         completed = await self._commit(Complete(job, token, ending))
         reach(Point.COMPLETE_ANSWERED)
-        await self.post.knock(completed.watchers, job, ending, only_part if ending.parts == 1 else None)
+        await self.post.job_finished(completed.watchers, job, ending, only_part if ending.parts == 1 else None)
         reach(Point.KNOCK_SENT)
 
     async def _commit(self, complete: Complete) -> Completed:
@@ -95,10 +95,10 @@ def _check(what: str, size: int, most: int) -> None:
 BUG = Failure(ErrorCode.INTERNAL, "the job failed by a bug in Roost or in its kind: see the master's log")
 
 
-class Driver:
+class JobRunner:
     """One job, from its grant to its committed outcome."""
 
-    def __init__(self, run: JobRun, kind: JobKind, desk: Desk) -> None:  # type: ignore[type-arg]
+    def __init__(self, run: JobRun, kind: JobKind, desk: MasterContext) -> None:  # type: ignore[type-arg]
         self.run = run
         self._kind, self._desk = kind, desk
         self._wake = asyncio.Event()
@@ -146,10 +146,10 @@ class Driver:
             ending, parts = Ending(Outcome.FAILED, failure=BUG), []
         await self._finish(ending, parts)
 
-    def lease_beat(self) -> LeaseBeat:
+    def lease_beat(self) -> LeaseRenewal:
         """What the next beat says."""
         now = self.progress
-        return LeaseBeat(self.run.job, self.run.token, now.level, now.growth, pack([now.done, now.known]))
+        return LeaseRenewal(self.run.job, self.run.token, now.level, now.growth, pack([now.done, now.known]))
 
     async def call_off(self) -> None:
         """Tell workers to drop what is out."""
@@ -246,4 +246,4 @@ class Driver:
     async def _keep(self, ending: Ending, parts: list[bytes]) -> None:
         spec = self._kind.unpack_spec(self.run.spec)
         answer = result_cache.KeptAnswer(self.run.spec, self._desk.clock.wall(), ending.summary, parts)
-        await result_cache.keep(self._desk.cache, self._kind.name, self._kind.keys(spec), answer)
+        await result_cache.keep(self._desk.cache, self._kind.name, self._kind.sharing_keys(spec), answer)

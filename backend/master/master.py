@@ -18,17 +18,17 @@ from roost.backend.cache.port import Cache
 from roost.backend.kinds.api import JobKind, Plan
 from roost.backend.kinds.registry import Kinds
 from roost.backend.lock.client import LockClient
-from roost.backend.master.event_publisher import Post
-from roost.backend.master.job_acquirer import OFFERS_AT_ONCE, Intake
+from roost.backend.master.event_publisher import EventPublisher
+from roost.backend.master.job_acquirer import OFFERS_AT_ONCE, JobAcquirer
 from roost.backend.master.job_run import JobRun
-from roost.backend.master.job_runner import BUG, Desk, Driver
+from roost.backend.master.job_runner import BUG, JobRunner, MasterContext
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.codec import pack
 from roost.wire.errors import BadInput, DecodeError, LostAuthority, Misuse, Unavailable
 from roost.wire.failpoints import Point, reach
 from roost.wire.messages.lock import Decision, Grant, Release
 from roost.wire.messages.outcome import Ending, Failure, Outcome
-from roost.wire.messages.work import Nudge, TaskResult, read_control, read_task, read_task_result
+from roost.wire.messages.work import JobChanged, TaskResult, read_control, read_task, read_task_result
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,12 @@ class Master:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings, self._broker, self._locks, self._kinds, self._clock = settings, broker, locks, kinds, clock
-        self._desk = Desk(broker, cache, locks, Post(broker), clock)
-        self._drivers: dict[int, Driver] = {}
+        self._desk = MasterContext(broker, cache, locks, EventPublisher(broker), clock)
+        self._drivers: dict[int, JobRunner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._offers: list[Subscription] = []
-        self._intake = Intake(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
+        self._intake = JobAcquirer(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
         self._nudged = asyncio.Event()
         self._missed_beat = False
         self.ended_count = 0
@@ -87,8 +87,8 @@ class Master:
         return self._settings.slots - len(self._drivers)
 
     async def start(self) -> None:
-        reply = topology.reply(self._settings.name)
-        jobs = topology.jobs_assigned(self._settings.retention_s)
+        reply = topology.task_results(self._settings.name)
+        jobs = topology.job_offers(self._settings.retention_s)
         kinds = [topology.tasks(name) for name in self._kinds.names()]
         for queue in (topology.JOBS_DEAD, topology.TASKS_DEAD, jobs, reply, *kinds):
             await self._broker.declare(queue)
@@ -143,7 +143,7 @@ class Master:
             self._spawn(-grant.token, self._give_back([Release(grant.job, grant.token)]))
             return
         self._drop(grant.job)
-        reply_to = topology.reply(self._settings.name).name
+        reply_to = topology.task_results(self._settings.name).name
         try:
             kind = self._kinds.find(grant.kind)
             plan = _plan(kind, grant, self._clock.wall())
@@ -153,7 +153,7 @@ class Master:
             failure = Failure(problem.code, problem.message) if isinstance(problem, BadInput) else BUG
             self._spawn(-grant.token, self._refuse(grant, failure))
             return
-        driver = self._drivers[grant.job] = Driver(run, kind, self._desk)
+        driver = self._drivers[grant.job] = JobRunner(run, kind, self._desk)
         self._spawn(grant.job, self._drive(driver))
 
     def _spawn(self, key: int, work: Coroutine[Any, Any, None]) -> None:
@@ -175,7 +175,7 @@ class Master:
         except LostAuthority:
             log.warning("lease lost", extra={"action": "lease_lost", "job": grant.job, "token": grant.token})
 
-    async def _drive(self, driver: Driver) -> None:
+    async def _drive(self, driver: JobRunner) -> None:
         try:
             await driver.drive()
             self.ended_count += 1
@@ -188,7 +188,7 @@ class Master:
         if self._drivers.pop(job, None) is not None:
             self._tasks.pop(job).cancel()
 
-    def _lost(self, driver: Driver) -> None:
+    def _lost(self, driver: JobRunner) -> None:
         self.lost_count += 1
         log.warning("lease lost", extra={"action": "lease_lost", "job": driver.run.job, "token": driver.run.token})
 
@@ -200,7 +200,7 @@ class Master:
         except DecodeError as problem:
             log.error("unreadable control dropped", extra={"action": "control_unreadable", "reason": problem.message})
             return
-        if isinstance(said, Nudge) and said.job in self._drivers:
+        if isinstance(said, JobChanged) and said.job in self._drivers:
             self._nudged.set()
 
     async def _beat_on(self) -> None:
@@ -219,7 +219,7 @@ class Master:
             log.error("job stuck", extra={"action": "job_stuck", "job": driver.run.job, "token": driver.run.token})
             self._let_go(driver)
 
-    def _let_go(self, driver: Driver) -> None:
+    def _let_go(self, driver: JobRunner) -> None:
         """The job is no longer ours. Its workers are told beside the beats, which wait for no broker."""
         self._drop(driver.run.job)
         self._lost(driver)
@@ -236,7 +236,7 @@ class Master:
             nudge.cancel()
             self._nudged.clear()
 
-    async def _beat(self, drivers: list[Driver]) -> None:
+    async def _beat(self, drivers: list[JobRunner]) -> None:
         sent_at = self._clock.monotonic()
         reach(Point.BEAT_BEGUN)
         try:
@@ -287,4 +287,4 @@ class Master:
 
 def _plan(kind: JobKind, grant: Grant, now_wall: float) -> Plan:  # type: ignore[type-arg]
     spec = kind.unpack_spec(grant.spec)
-    return kind.plan(spec, since=now_wall - max(0.0, kind.max_seconds(spec) - grant.remaining_s))
+    return kind.plan(spec, since=now_wall - max(0.0, kind.timeout_s(spec) - grant.remaining_s))

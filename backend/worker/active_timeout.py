@@ -16,7 +16,7 @@ TURN_S = 0.5
 
 
 @asynccontextmanager
-async def allowance(seconds: float) -> AsyncIterator[None]:
+async def active_timeout(seconds: float) -> AsyncIterator[None]:
     """Raises TimeoutError when the block took so long, or up to a turn more, without what the process stood still."""
     loop = asyncio.get_running_loop()
     turns_left = math.ceil(seconds / TURN_S)

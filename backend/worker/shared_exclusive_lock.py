@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
-class Room:
+class SharedExclusiveLock:
     """Tasks share it; one that is to be alone waits until all others have left, and nobody enters meanwhile.
 
     `on_change` is told when somebody begins to wait to be alone (True), and when the last such one has left (False).

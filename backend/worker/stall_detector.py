@@ -1,7 +1,8 @@
 """Whether an event loop stands still, decided from regular looks at it.
 
-Time is counted in looks, as `allowance` counts it in turns, and no clock is read. A process that is stopped, or whose
-machine sleeps or is starved, takes no looks meanwhile, so that such a pause counts for one look, however long it is.
+Time is counted in looks, as `active_timeout` counts it in turns, and no clock is read. A process that is stopped, or
+whose machine sleeps or is starved, takes no looks meanwhile, so that such a pause counts for one look, however long it
+is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ LOOK_S = 0.5
 """Between two looks. A loop that is alive answers each within milliseconds; one more wake-up in 0.5 s costs nothing."""
 
 
-class Stillness:
+class StallDetector:
     """Counts looks that found no progress since the look before."""
 
     def __init__(self, bound_s: float) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from roost.backend.worker import processor_alarm
 from roost.backend.worker.current_task import describe, task_on
 from roost.backend.worker.processor_alarm import EXIT_STATUS
-from roost.backend.worker.stall_detector import LOOK_S, Stillness
+from roost.backend.worker.stall_detector import LOOK_S, StallDetector
 from roost.wire.errors import Misuse
 from roost.wire.messages.work import Task
 
@@ -56,7 +56,7 @@ class Watchdog:
         self._bound_s = TELL_EVERY_S if end_after_s is None else end_after_s
         # Threads that release the interpreter's lock use processor time side by side between two looks.
         self._alarm_s = max(self._bound_s, 2 * LOOK_S * (os.cpu_count() or 1))
-        self._stillness = Stillness(self._bound_s)
+        self._stillness = StallDetector(self._bound_s)
         self._asked = self._answered = 0
         self._over = threading.Event()
         self._thread: threading.Thread | None = None

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 from roost.backend.broker import topology
 from roost.backend.broker.port import BROKER, Broker, Delivery, Subscription
-from roost.backend.kinds.api import Later, Runner, RunnerTools
+from roost.backend.kinds.api import RetryLater, Runner, RunnerTools
 from roost.backend.kinds.registry import Kinds
-from roost.backend.worker.active_timeout import allowance
+from roost.backend.worker.active_timeout import active_timeout
 from roost.backend.worker.current_task import in_its_name
-from roost.backend.worker.shared_exclusive_lock import Room
+from roost.backend.worker.shared_exclusive_lock import SharedExclusiveLock
 from roost.wire.clock import Clock
 from roost.wire.codec import pack
 from roost.wire.errors import DecodeError, Misuse, Unavailable
 from roost.wire.failpoints import Point, reach
 from roost.wire.messages.work import CancelTasks, Task, TaskResult, read_control, read_task
-from roost.wire.service import Hooks, Part
+from roost.wire.service import FunctionService, Service
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Worker:
         broker: Broker,
         kinds: Kinds,
         tools: dict[str, RunnerTools],
-        watchdog: Part | None = None,
+        watchdog: Service | None = None,
     ) -> None:
         self._settings, self._broker, self._kinds = settings, broker, kinds
         self._clock: Clock = next(iter(tools.values())).clock
@@ -65,8 +65,8 @@ class Worker:
         self._running: dict[asyncio.Task[TaskResult | None], Task] = {}
         self._cancelled: OrderedDict[int, int] = OrderedDict()
         self._subscriptions: list[Subscription] = []
-        self._room = Room(self._on_lone)
-        self._watchdog = watchdog or Hooks()
+        self._room = SharedExclusiveLock(self._on_lone)
+        self._watchdog = watchdog or FunctionService()
         self._is_leaving = False
         self._unreached: set[str] = set()
         self._in_hand = 0
@@ -198,10 +198,10 @@ class Worker:
     async def _result(self, task: Task) -> TaskResult:
         try:
             runner = self._runners[task.kind]
-            async with allowance(task.deadline_s + 1.0):
+            async with active_timeout(task.deadline_s + 1.0):
                 data = await in_its_name(task, runner.run(task.payload, task.deadline_s))
             return TaskResult(task.job, task.token, task.task, data)
-        except Later as later:
+        except RetryLater as later:
             return TaskResult(task.job, task.token, task.task, later_s=later.after_s)
         except Exception as problem:
             log.exception("task failed by a bug", extra={"action": "task_bug", "job": task.job, "task": task.task})

@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-from bench.compare.simulation import ASK_S, Outcome, Scene, Storm
+from bench.compare.simulation import ASK_S, Outcome, Scene, Simulation
 from bench.compare.strategies import CHOOSERS, OURS
 from bench.report import Report
 from bench.support.processes import CPU_COUNT
@@ -73,7 +73,7 @@ def _simulated(scenes: Sequence[Scene]) -> Iterator[tuple[Scene, str, Outcome]]:
 
 def _simulate(task: tuple[Scene, str]) -> Outcome:
     scene, rule = task
-    return Storm(scene, CHOOSERS[rule](scene)).run()
+    return Simulation(scene, CHOOSERS[rule](scene)).run()
 
 
 def _row(scene: Scene, outcomes: dict[str, Outcome]) -> dict[str, float]:

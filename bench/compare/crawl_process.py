@@ -26,7 +26,7 @@ from roost.backend.store.port import StoreLimits
 from roost.discovery.server import Discovery
 from roost.gateway.settings import Settings
 from roost.wire.codec import to_json
-from roost.wire.service import Stack
+from roost.wire.service import ServiceGroup
 from roost.wire.tokens import Keyring
 
 OPTIONS = {"crawl": CrawlOptions(allow_private=("127.0.0.0/8",), ignores_robots=True)}
@@ -40,7 +40,7 @@ async def _alone() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _running(stack: Stack) -> AsyncIterator[None]:
+async def _running(stack: ServiceGroup) -> AsyncIterator[None]:
     await stack.start()
     try:
         yield
@@ -59,7 +59,7 @@ async def _rest(broker: str, cache: str, with_master: bool = True) -> AsyncItera
     discovery = Discovery(LOOPBACK, 0, site.keys)
     gateway, _ = gateway_parts(site, Settings(host=LOOPBACK, port=0, drain_s=0.1), "", require_ticket=False)
     master = master_parts(site, SLOTS) if with_master else []
-    async with _running(Stack([discovery, *lock_parts(site, LOOPBACK, 0), *master, *gateway])):
+    async with _running(ServiceGroup([discovery, *lock_parts(site, LOOPBACK, 0), *master, *gateway])):
         yield discovery.url
 
 
@@ -81,7 +81,7 @@ async def _crawl(url: str) -> None:
             print(to_json(said).decode(), flush=True)
 
 
-async def _part(stack: Stack) -> None:
+async def _part(stack: ServiceGroup) -> None:
     async with _running(stack):
         print("ready", flush=True)
         async for _ in _lines():
@@ -98,9 +98,9 @@ async def main(role: str, *urls: str) -> None:
             async with _rest(broker, cache, role == "rest") as url:
                 await _crawl(url)
         case ["worker", broker, cache, discovery]:
-            await _part(Stack(worker_parts(_site(broker, cache, lambda: discovery), SLOTS, OPTIONS)))
+            await _part(ServiceGroup(worker_parts(_site(broker, cache, lambda: discovery), SLOTS, OPTIONS)))
         case ["master", broker, cache, discovery]:
-            await _part(Stack(master_parts(_site(broker, cache, lambda: discovery), SLOTS)))
+            await _part(ServiceGroup(master_parts(_site(broker, cache, lambda: discovery), SLOTS)))
         case _:
             raise SystemExit(__doc__)
 

@@ -105,7 +105,7 @@ class _Holding:
         self._hello, self._tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
         first = index * idle_processes.ADDRESSES_EACH
         self._throng = stack.enter_context(
-            idle_processes.throng(self._server.port, count, first, hello=self._hello, tls=self._tls)
+            idle_processes.idle_processes(self._server.port, count, first, hello=self._hello, tls=self._tls)
         )
         self._row: dict[str, float] = {}
         self._warm_up()

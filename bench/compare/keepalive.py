@@ -63,7 +63,7 @@ class _Kept:
     def __init__(self, stack: ExitStack, server: Server, first: int, count: int) -> None:
         self.server = server
         self._count = count
-        self.throng = stack.enter_context(idle_processes.throng(server.port, count, first))
+        self.throng = stack.enter_context(idle_processes.idle_processes(server.port, count, first))
         self._base = server.look()
         self.throng.open()
         self.open = server.look()

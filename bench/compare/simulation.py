@@ -90,7 +90,7 @@ def restarted(scene: Scene) -> list[int]:
     return list(range(1, scene.gateways, 10))
 
 
-class Storm:
+class Simulation:
     """The cluster and its clients."""
 
     def __init__(self, scene: Scene, chooser: Chooser) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from bench.compare import servers
 from bench.report import Report
 from bench.support.clients import idle_processes
-from bench.support.clients.close_stats import Farewells, largest_share
+from bench.support.clients.close_stats import CloseStats, largest_share
 from roost.gateway.settings import Settings
 from roost.wire.codes import MOVED
 
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> Report:
 class Leaving:
     """What the clients of one gateway noticed. Times are the monotonic clock's."""
 
-    farewells: Farewells
+    farewells: CloseStats
     held: int
     """Clients whose connection was still there in the end."""
     told_s: float
@@ -96,7 +96,10 @@ class Leaving:
 
 def _send_away(name: str, count: int) -> Leaving:
     hello, tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
-    with servers.running(name) as server, idle_processes.throng(server.port, count, hello=hello, tls=tls) as throng:
+    with (
+        servers.running(name) as server,
+        idle_processes.idle_processes(server.port, count, hello=hello, tls=tls) as throng,
+    ):
         assert server.gateway is not None
         throng.open()
         told_s = time.monotonic()

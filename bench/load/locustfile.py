@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = str(Path(__file__).resolve().parents[2])
 sys.path.insert(0, ROOT)  # locust puts this folder first, not the project
 try:
-    pass
+    from bench.load.swarm.user import IdleClient as IdleClient
+    from bench.load.swarm.user import Tides as Tides
 finally:
     sys.path.remove(ROOT)

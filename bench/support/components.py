@@ -49,7 +49,7 @@ class Process:
         await self.child.wait()
         if self.listening is not None:
             await self.listening
-        services.warden().tell("ended", self.child.pid)
+        services.reaper().tell("ended", self.child.pid)
 
     def freeze(self) -> None:
         """It does nothing at all until `thaw`."""
@@ -70,7 +70,7 @@ async def launch(*arguments: str, variables: Mapping[str, str] = NO_VARIABLES) -
         env={**os.environ, **SECRETS, "PYTHONPATH": str(ROOT), **variables},
         start_new_session=True,
     )
-    services.warden().tell("group", child.pid)
+    services.reaper().tell("group", child.pid)
     assert child.stderr is not None
     process = Process(child)
     process.listening = asyncio.create_task(_listen(child.stderr, process.complaints))

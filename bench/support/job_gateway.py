@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from roost.allinone import LOOPBACK, System, UpSettings
 from roost.gateway.process.metrics import GatewayCollector
-from roost.wire.service import AdminHttp, Stack, run
+from roost.wire.service import AdminHttp, ServiceGroup, run
 from roost.wire.telemetry import set_up_logging
 
 
@@ -25,7 +25,7 @@ def main() -> None:
         print(f"capacity {system.gateway.capacity} connections")
         print(f"admin on port {admin.port}", flush=True)
 
-    run(Stack([admin, system.stack]), announce)
+    run(ServiceGroup([admin, system.stack]), announce)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Lane:
     def __init__(self, engines: Engines, can_cut: bool = False, counts: Mapping[str, int] = COUNTS) -> None:
         self.engines, self._can_cut, self.counts = engines, can_cut, counts
         self.points = Path(tempfile.mkdtemp(prefix="roost-points-"))
-        services.warden().tell("folder", self.points)
+        services.reaper().tell("folder", self.points)
         self._parts: dict[str, list[Process]] = {}
         self._discovery_ports = [services.free_port() for _ in range(counts["discovery"])]
         self._free_ports = list(self._discovery_ports)

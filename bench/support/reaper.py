@@ -1,4 +1,4 @@
-"""Ends what a test run started, also when the run itself was killed: ``python warden.py``.
+"""Ends what a test run started, also when the run itself was killed: ``python reaper.py``.
 
 It reads lines from standard input, which only the run holds open: ``group NUMBER`` is a process group to kill, unless
 ``ended NUMBER`` follows, ``folder PATH`` a folder to remove. At the end of input it does so and is gone.

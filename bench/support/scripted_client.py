@@ -12,7 +12,7 @@ import aiohttp
 PATIENCE_S = 20.0
 
 
-class Talker:
+class ScriptedClient:
     """One connection to the gateway that discovery names."""
 
     def __init__(self, discovery_url: str) -> None:
@@ -20,7 +20,7 @@ class Talker:
         self._http = aiohttp.ClientSession()
         self.session = ""
 
-    async def __aenter__(self) -> Talker:
+    async def __aenter__(self) -> ScriptedClient:
         await self.connect()
         return self
 

@@ -37,7 +37,7 @@ class ServiceError(Exception):
     """A service did not start, or its package is missing."""
 
 
-class Warden:
+class Reaper:
     """The process that clears up after this one."""
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class Warden:
 
 
 @cache
-def warden() -> Warden:
+def reaper() -> Reaper:
     """The one of this test run."""
-    return Warden()
+    return Reaper()
 
 
 class Service:
@@ -67,7 +67,7 @@ class Service:
 
     def __init__(self, name: str, user: str | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"roost-{name}-"))
-        warden().tell("folder", self.folder)
+        reaper().tell("folder", self.folder)
         self.port = free_port()
         self._name, self._user = name, user
         self._process: subprocess.Popen[bytes] | None = None
@@ -130,14 +130,14 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        warden().tell("ended", self._process.pid)  # its number may soon be another's
+        reaper().tell("ended", self._process.pid)  # its number may soon be another's
 
     def terminate(self, within_s: float) -> int:
         """SIGTERM; its exit status. Raises TimeoutExpired when it does not end."""
         assert self._process is not None
         self._process.terminate()
         status = self._process.wait(within_s)
-        warden().tell("ended", self._process.pid)
+        reaper().tell("ended", self._process.pid)
         return status
 
     def freeze(self) -> None:
@@ -165,7 +165,7 @@ class Service:
                 group=self._user,
                 extra_groups=None if self._user is None else [],
             )
-        warden().tell("group", process.pid)
+        reaper().tell("group", process.pid)
         self._spawned.append(process)
         return process
 
@@ -175,7 +175,7 @@ class Service:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            warden().tell("ended", process.pid)
+            reaper().tell("ended", process.pid)
 
     @property
     def log(self) -> Path:
@@ -276,7 +276,7 @@ class Postgres(Service):
         made = self.spawn([f"{self._bin}/initdb", "--no-sync", *words.split()])
         if made.wait() != 0:
             raise ServiceError(f"initdb failed:\n{self.log.read_text(errors='replace')[-2000:]}")
-        warden().tell("ended", made.pid)
+        reaper().tell("ended", made.pid)
 
     def url(self, database: str, *more_hosts: str) -> str:
         """Of a database; `more_hosts` (``host:port``) stand before the server's own."""

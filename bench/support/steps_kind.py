@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from roost.backend.kinds.api import Keys, Later, LevelPiece, PlannedTask, PlanProgress, RunnerTools
+from roost.backend.kinds.api import LevelPiece, PlannedTask, PlanProgress, ResultSharing, RetryLater, RunnerTools
 from roost.wire.codec import JsonReader, Unpacker, pack, to_json
 from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, DecodeError
@@ -106,7 +106,7 @@ class StepsRunner:
         self.begun_count += 1
         if behave == "later" and number not in self.held_back:
             self.held_back.add(number)
-            raise Later(0.01)
+            raise RetryLater(0.01)
         if behave == "raise":
             raise RuntimeError("a bug")
         if behave == "slow":
@@ -126,7 +126,7 @@ class Steps:
     def __init__(self) -> None:
         self.runner_made = StepsRunner()
 
-    def read_spec(self, text: bytes) -> StepsSpec:
+    def parse_spec(self, text: bytes) -> StepsSpec:
         try:
             return read_json(text)
         except DecodeError as problem:
@@ -138,11 +138,11 @@ class Steps:
     def unpack_spec(self, data: bytes) -> StepsSpec:
         return read_packed(data)
 
-    def keys(self, spec: StepsSpec) -> Keys:
+    def sharing_keys(self, spec: StepsSpec) -> ResultSharing:
         key = pack(spec)
-        return Keys(run=key, cache=key, fresh_s=spec.fresh_s)
+        return ResultSharing(run_key=key, cache_key=key, max_age_s=spec.fresh_s)
 
-    def max_seconds(self, spec: StepsSpec) -> float:
+    def timeout_s(self, spec: StepsSpec) -> float:
         return spec.max_seconds
 
     def plan(self, spec: StepsSpec, since: float) -> StepsPlan:

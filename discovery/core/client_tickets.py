@@ -25,7 +25,7 @@ MAX_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class CallerLimits:
+class ClientTicketLimits:
     """Whose tickets are counted; `max_unused_tickets` 0 is no limit.
 
     Raises Misuse for proxies that are no networks, and for a setting that would have no effect.
@@ -43,10 +43,10 @@ class CallerLimits:
             raise Misuse("count_loopback has no effect while max_unused_tickets is 0, which is no limit")
 
 
-class Callers:
+class ClientTicketLimiter:
     """Who asks, and when an address that has too many tickets may ask again."""
 
-    def __init__(self, limits: CallerLimits) -> None:
+    def __init__(self, limits: ClientTicketLimits) -> None:
         self._limits = limits
         self._proxies = Proxies(limits.trusted_proxies)
         self._turned_away: dict[str, tuple[float, int]] = {}

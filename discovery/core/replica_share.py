@@ -21,11 +21,11 @@ WINDOW_S = 10.0
 PRIOR_COUNT = 10.0
 """So many tickets heard weigh as much as the number of replicas."""
 
-MAX_ECHO = 16.0
+MAX_MULTIPLIER = 16.0
 """One that is hardly ever asked knows nothing that counts; and by this much a wrong guess is bounded."""
 
 
-class Share:
+class ReplicaShare:
     """Which part of all tickets is this replica's, lately."""
 
     def __init__(self, now: float) -> None:
@@ -40,7 +40,7 @@ class Share:
         self._own = self._own * factor + own
         self._all = self._all * factor + total
 
-    def echo(self, replicas: int) -> float:
-        """What one ticket of this replica stands for, when there may be so many replicas; 1 to `MAX_ECHO`."""
+    def multiplier(self, replicas: int) -> float:
+        """What one ticket of this replica stands for, when there may be so many replicas; 1 to `MAX_MULTIPLIER`."""
         own = self._own + PRIOR_COUNT / max(replicas, 1)
-        return min(max((self._all + PRIOR_COUNT) / own, 1.0), MAX_ECHO)
+        return min(max((self._all + PRIOR_COUNT) / own, 1.0), MAX_MULTIPLIER)

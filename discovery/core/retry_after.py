@@ -44,7 +44,7 @@ class Want(Enum):
     """This replica is too young to know them."""
 
 
-class Crowd:
+class RetryAfterEstimator:
     """How many clients got in and how many did not, lately."""
 
     def __init__(self, now: float) -> None:

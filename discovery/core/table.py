@@ -37,7 +37,7 @@ from roost.discovery.core.component import (
     RAMP_S,
 )
 from roost.discovery.core.component import Component as Component  # part of what a table is asked for
-from roost.discovery.core.replica_share import Share
+from roost.discovery.core.replica_share import ReplicaShare
 from roost.wire.messages.registry import Beat, ComponentKind
 
 INTERVAL_S = 1.0
@@ -91,7 +91,7 @@ class Table:
         self._next_check = inf
         self._newcomers: list[Component] = []
         self._next_ramp = inf
-        self._share = Share(born)
+        self._share = ReplicaShare(born)
         self._echo = 1.0
 
     def beat(self, beat: Beat, now: float) -> bool:
@@ -256,7 +256,7 @@ class Table:
         """Learn from a gateway's beat which part of all tickets is ours; not while some may be our earlier life's."""
         if now >= self._blind_until:
             self._share.hear(own, len(beat.redeemed), now)
-        echo = self._share.echo(beat.replicas)
+        echo = self._share.multiplier(beat.replicas)
         if abs(echo - self._echo) > self._echo * ECHO_STEP:
             self._echo = echo
             for gateway in self._gateways:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roost.gateway.admission.jwt import Bearer
+from roost.gateway.admission.jwt import JwtVerifier
 from roost.gateway.settings import SECURITY, option
 from roost.wire.clock import Clock
 from roost.wire.errors import Misuse
@@ -38,13 +38,13 @@ class Access:
         if self.jwt_key and len(self.jwt_key.strip()) < MIN_KEY_CHARS:
             raise Misuse(f"jwt_key has fewer than {MIN_KEY_CHARS} characters: anybody could guess it and sign tokens")
 
-    def bearer(self, clock: Clock) -> Bearer | None:
+    def bearer(self, clock: Clock) -> JwtVerifier | None:
         """What checks tokens; None when none is asked for. Raises Misuse for a key or algorithm that cannot be used."""
         if not self.jwt_key:
             return None
         algorithms = self.jwt_algorithms or DEFAULT_ALGORITHMS
         names = [name.strip() for name in algorithms.split(",") if name.strip()]
-        return Bearer(self.jwt_key, names, self.jwt_audience, clock)
+        return JwtVerifier(self.jwt_key, names, self.jwt_audience, clock)
 
 
 OPEN = Access()

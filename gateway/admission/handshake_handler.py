@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from roost.gateway.admission.jwt import Bearer
-from roost.gateway.admission.limits import Addresses, Origins
+from roost.gateway.admission.jwt import JwtVerifier
+from roost.gateway.admission.limits import AddressLimiter, OriginPolicy
 from roost.gateway.admission.proxy_protocol import BadProxyHeader, read_header
-from roost.gateway.admission.tickets import TicketBooth
+from roost.gateway.admission.tickets import TicketVerifier
 from roost.gateway.api import Application, Refusal, Request, ticket_of
-from roost.gateway.connections.keepalive import Rhythm, judge
-from roost.gateway.connections.slots import CROWDED, GREETING, OPEN, TURNED_AWAY, WINDOW_SHIFT
+from roost.gateway.connections.keepalive import KeepaliveConfig, next_action
+from roost.gateway.connections.slots import HANDSHAKE, OPEN, OVER_ADDRESS_LIMIT, OVER_CAPACITY, WINDOW_SHIFT
 from roost.gateway.connections.wheel import ticks
 from roost.gateway.io.transport import acknowledge, peer_address
-from roost.gateway.io.writer import RAISED, Links
+from roost.gateway.io.writer import RAISED, ConnectionWriter
 from roost.gateway.settings import Settings
 from roost.gateway.websocket.deflate import agree
 from roost.gateway.websocket.handshake import (
@@ -35,15 +35,15 @@ TURN_AWAY_COUNT = 64
 """Clients that are let as far as the handshake at one time only to be told why they cannot stay."""
 
 
-class Door:
+class HandshakeHandler:
     """Reads connections whose handshake is under way. `receive` gets the bytes that follow a handshake."""
 
     def __init__(
         self,
-        links: Links,
+        links: ConnectionWriter,
         settings: Settings,
-        booth: TicketBooth,
-        bearer: Bearer | None,
+        booth: TicketVerifier,
+        bearer: JwtVerifier | None,
         receive: Callable[[int, bytes], None],
     ) -> None:
         self._links = links
@@ -54,13 +54,13 @@ class Door:
         self._heads: dict[int, bytes] = {}
         """What has come of a request that is not whole yet."""
         self._handshake_ticks = ticks(settings.handshake_s)
-        self._rhythm = Rhythm.of(settings)
+        self._rhythm = KeepaliveConfig.of(settings)
         app = links.app
         self._app_opens = getattr(type(app), "on_open", None) is not Application.on_open
         self._app_admits = getattr(type(app), "admit", None) is not Application.admit
-        self._addresses = Addresses(settings.max_per_address, count_loopback=settings.count_loopback)
+        self._addresses = AddressLimiter(settings.max_per_address, count_loopback=settings.count_loopback)
         self._proxies = Proxies(settings.trusted_proxies)
-        self._origins = Origins(settings.allow_origins)
+        self._origins = OriginPolicy(settings.allow_origins)
         self._named: dict[int, str] = {}
         """Client addresses that a PROXY protocol header named, while the handshake is under way."""
         self._subjects: dict[int, str] = {}
@@ -71,7 +71,7 @@ class Door:
         self.is_shut = False
         """Nobody new is let in any more."""
 
-    def enter(self, fd: int, address: str, *, is_full: bool) -> None:
+    def begin(self, fd: int, address: str, *, is_full: bool) -> None:
         """Begin with a socket that was just accepted."""
         links = self._links
         links.counters.accepted += 1
@@ -80,9 +80,9 @@ class Door:
             links.counters.refused["address"] += 1
             links.transport.close(fd)
             return
-        links.slots.take(fd, links.wheel.now)
+        links.slots.allocate(fd, links.wheel.now)
         if is_full or is_crowded:
-            links.slots.flags[fd] = CROWDED if is_crowded else TURNED_AWAY
+            links.slots.flags[fd] = OVER_ADDRESS_LIMIT if is_crowded else OVER_CAPACITY
             self._turned_away += 1
         links.wheel.put(fd, links.wheel.now + self._handshake_ticks)
         links.poller.add(fd)
@@ -101,7 +101,7 @@ class Door:
     def _forget(self, fd: int) -> None:
         """A slot becomes free."""
         self._addresses.leaves(fd)
-        if self._links.slots.flags[fd] & (TURNED_AWAY | CROWDED):
+        if self._links.slots.flags[fd] & (OVER_CAPACITY | OVER_ADDRESS_LIMIT):
             self._turned_away -= 1
         self._heads.pop(fd, None)
         self._named.pop(fd, None)
@@ -117,10 +117,10 @@ class Door:
             data = b""
         before = self._heads.pop(fd, b"")
         if not data:
-            self._links.drop(fd)
+            self._links.abort(fd)
             return
         self._links.counters.bytes_in += len(data)
-        self._links.slots.heard[fd] = self._links.wheel.now
+        self._links.slots.last_read[fd] = self._links.wheel.now
         self._take(fd, before + data, len(before))
 
     def too_late(self, fd: int) -> None:
@@ -129,7 +129,7 @@ class Door:
             self.refuse(fd, Refusal(408, "the request did not come in time"), "too_late")
         else:
             self._links.counters.refused["too_late"] += 1
-            self._links.drop(fd)
+            self._links.abort(fd)
 
     def _take(self, fd: int, data: bytes, seen: int) -> None:
         if self._settings.proxy_protocol and fd not in self._named:
@@ -137,7 +137,7 @@ class Door:
                 found = read_header(data)
             except BadProxyHeader:
                 self._links.counters.refused["proxy_header"] += 1
-                self._links.drop(fd)
+                self._links.abort(fd)
                 return
             if found is None:
                 self._heads[fd] = data
@@ -176,9 +176,9 @@ class Door:
     def _check(self, fd: int, opening: Opening, ticket: str | None) -> tuple[Refusal, str] | None:
         """Why a valid request is not to become a connection, in an answer and in a word for the metrics."""
         flags = self._links.slots.flags[fd]
-        if flags & TURNED_AWAY:
+        if flags & OVER_CAPACITY:
             return self._busy(503, "this gateway is full"), "full"
-        if flags & CROWDED or not self._takes_named(fd, opening):
+        if flags & OVER_ADDRESS_LIMIT or not self._takes_named(fd, opening):
             return self._busy(429, "too many connections from this address"), "address"
         if self.is_shut:
             return self._busy(503, "this gateway is closing"), "draining"
@@ -235,11 +235,11 @@ class Door:
         agreed = agree(opening.extensions) if self._settings.compression else None
         slots.flags[fd] = (agreed[0] if agreed else 0) << WINDOW_SHIFT
         slots.state[fd] = OPEN
-        now = slots.heard[fd] = slots.active[fd] = links.wheel.now
-        links.wheel.put(fd, judge(fd, now, now, 0, False, now, self._rhythm)[1])
+        now = slots.last_read[fd] = slots.last_message[fd] = links.wheel.now
+        links.wheel.put(fd, next_action(fd, now, now, 0, False, now, self._rhythm)[1])
         links.counters.opened += 1
         links.counters.open_now += 1
-        if not links.post(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
+        if not links.write_corked(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
             return
         if self._app_opens:
             links.opening = (fd, lambda: self._request(fd, opening))
@@ -257,5 +257,5 @@ class Door:
         self._finish(fd)
 
     def _finish(self, fd: int) -> None:
-        if self._links.slots.state[fd] == GREETING:
-            self._links.finish(fd)
+        if self._links.slots.state[fd] == HANDSHAKE:
+            self._links.half_close(fd)

@@ -1,6 +1,6 @@
 """Who a client is by a JSON Web Token of somebody else's sign-in (RFC 7519), checked in the opening handshake.
 
-The token comes as ``Authorization: Bearer …``; pages, which cannot set headers on a WebSocket, offer it as a
+The token comes as ``Authorization: JwtVerifier …``; pages, which cannot set headers on a WebSocket, offer it as a
 subprotocol ``bearer.…`` beside the real one. It is never taken from the URL, where logs would keep it. It must name a
 subject and an end. Needs PyJWT.
 """
@@ -21,7 +21,7 @@ MAX_TOKEN_CHARS = 4096
 _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 
 
-class Bearer:
+class JwtVerifier:
     """Checks tokens signed with `key` (a shared secret, or a public key in PEM) by one of `algorithms`.
 
     Raises Misuse when PyJWT, or what an algorithm needs, is not there, and for a key that an algorithm cannot use.

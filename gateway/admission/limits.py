@@ -80,7 +80,7 @@ def _hash(address: str) -> int:
     return hash(address) & 0xFFFFFFFFFFFFFFFF or 1
 
 
-class Addresses:
+class AddressLimiter:
     """The limit of connections per address; loopback is exempt unless `count_loopback`. 0 is no limit."""
 
     def __init__(self, limit: int, *, count_loopback: bool) -> None:
@@ -110,7 +110,7 @@ class Addresses:
         self._counts.trim(count)
 
 
-class Origins:
+class OriginPolicy:
     """The browser pages that may connect (`roost.wire.origins`). Raises Misuse for what is no origin."""
 
     def __init__(self, allowed: str) -> None:

@@ -10,7 +10,7 @@ from roost.wire.tokens import Keyring
 _MISSING = Refusal(403, "a ticket is needed: ask discovery for one"), "ticket_missing"
 
 
-class TicketBooth:
+class TicketVerifier:
     """Checks and redeems tickets; with `required`, nobody gets in without one.
 
     A ticket that is shown is always checked, and one that was redeemed is not good a second time.

@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class KeepaliveConfig:
     """The settings in ticks; `ping` is even, so that a silent connection keeps its phase. 0 is never."""
 
     ping: int
@@ -40,7 +40,7 @@ class Rhythm:
     idle: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Rhythm:
+    def of(cls, settings: Settings) -> KeepaliveConfig:
         ping = ticks(settings.ping_after_s)
         return cls(ping=ping + ping % 2, pong=ticks(settings.pong_within_s), idle=ticks(settings.idle_close_s))
 
@@ -52,7 +52,7 @@ FAR = 0xFFFFFFFF
 """No deadline."""
 
 
-def ping_at(fd: int, heard: int, pinged: int, rhythm: Rhythm) -> int:
+def ping_at(fd: int, heard: int, pinged: int, rhythm: KeepaliveConfig) -> int:
     """The tick of the next ping of a connection last heard at `heard` and last pinged at `pinged` (0: never)."""
     if not rhythm.ping:
         return FAR
@@ -65,7 +65,9 @@ def ping_at(fd: int, heard: int, pinged: int, rhythm: Rhythm) -> int:
     return earliest + (fd - earliest) % half
 
 
-def judge(fd: int, heard: int, active: int, pinged: int, held: bool, now: int, rhythm: Rhythm) -> tuple[Verdict, int]:
+def next_action(
+    fd: int, heard: int, active: int, pinged: int, held: bool, now: int, rhythm: KeepaliveConfig
+) -> tuple[Verdict, int]:
     """What an open connection is due for at tick `now`, and the tick at which to ask again.
 
     After a ping that is a whole period later: a connection that was heard in between is not pinged any sooner. Whether
@@ -80,14 +82,14 @@ def judge(fd: int, heard: int, active: int, pinged: int, held: bool, now: int, r
     return NOTHING, min(next_ping, idle_at)
 
 
-def calm(
+def idle_responsive(
     due: Sequence[int],
     state: Sequence[int],
     heard: Sequence[int],
     active: Sequence[int],
     pinged: Sequence[int],
     now: int,
-    rhythm: Rhythm,
+    rhythm: KeepaliveConfig,
 ) -> list[int]:
     """Those of `due` that do what nearly all do, nearly always: be open, answer each ping and say nothing else.
 
@@ -102,7 +104,7 @@ def calm(
     ]
 
 
-class Asked:
+class PendingPongs:
     """Who was pinged in which tick, for as long as an answer may take: 4 bytes for each.
 
     All who were pinged in one tick are looked at together, in a bare loop, rather than each on the wheel again: nearly

@@ -13,25 +13,25 @@ from array import array
 
 FREE = 0
 """No connection here."""
-GREETING = 1
+HANDSHAKE = 1
 """Accepted; its opening handshake is under way."""
 OPEN = 2
 """Messages flow."""
 CLOSING = 3
 """Our close frame is sent or waits in the outbox; the peer's is awaited."""
-LINGERING = 4
+HALF_CLOSED = 4
 """Everything is said and our side is shut; input is thrown away until the peer closes, so that no reset
 overtakes our last words (RFC 9112 section 9.6)."""
-GONE = 5
+CLOSED = 5
 """Dead; its slot is free as soon as the application has been told."""
 
-STATES = (FREE, GREETING, OPEN, CLOSING, LINGERING, GONE)
+STATES = (FREE, HANDSHAKE, OPEN, CLOSING, HALF_CLOSED, CLOSED)
 
 FINISH = 1
 """Flag: shut our side as soon as the outbox is empty."""
-TURNED_AWAY = 2
+OVER_CAPACITY = 2
 """Flag: accepted beyond the capacity, only to be told so."""
-CROWDED = 4
+OVER_ADDRESS_LIMIT = 4
 """Flag: accepted beyond what its address may have, only to be told so."""
 
 WINDOW_SHIFT = 4
@@ -41,7 +41,7 @@ MAX_HOLDS = 0xFFFF
 _GROWTH = 1024
 
 
-class Slots:
+class ConnectionSlots:
     """All state of a connection at rest: 39 bytes of cells.
 
     What every message looks at or writes is in lists, which are read in half the time of arrays and written in a third:
@@ -51,10 +51,10 @@ class Slots:
     def __init__(self) -> None:
         self.generation: list[int] = []
         self.state: list[int] = []
-        self.heard: list[int] = []
-        self.active: list[int] = []
+        self.last_read: list[int] = []
+        self.last_message: list[int] = []
         self.flags = array("B")
-        self.holds = array("H")
+        self.idle_holds = array("H")
         self.pinged = array("I")
         self.used = 0
         """Slots that are not free."""
@@ -64,14 +64,14 @@ class Slots:
     def __len__(self) -> int:
         return len(self.state)
 
-    def take(self, fd: int, tick: int) -> int:
+    def allocate(self, fd: int, tick: int) -> int:
         """Give `fd` to a new connection in state GREETING; its generation."""
         if fd >= len(self.state):
             self._grow(fd + 1)
         assert self.state[fd] == FREE, "a descriptor came back before its slot was freed"
-        self.state[fd] = GREETING
-        self.flags[fd] = self.holds[fd] = self.pinged[fd] = 0
-        self.heard[fd] = self.active[fd] = tick
+        self.state[fd] = HANDSHAKE
+        self.flags[fd] = self.idle_holds[fd] = self.pinged[fd] = 0
+        self.last_read[fd] = self.last_message[fd] = tick
         self.generation[fd] = generation = self.generation[fd] % 0xFFFFFFFF + 1
         self.used += 1
         return generation
@@ -96,7 +96,15 @@ class Slots:
         if kept * 2 > size:
             return False
         self._new_generation = max(self._new_generation, *self.generation[kept:])
-        for cells in (self.generation, self.state, self.heard, self.active, self.flags, self.holds, self.pinged):
+        for cells in (
+            self.generation,
+            self.state,
+            self.last_read,
+            self.last_message,
+            self.flags,
+            self.idle_holds,
+            self.pinged,
+        ):
             del cells[kept:]
         return True
 
@@ -109,13 +117,13 @@ class Slots:
 
     def hold(self, fd: int, change: int) -> None:
         """Add `change` to the holds, within 0 and MAX_HOLDS; at MAX_HOLDS they are never taken back."""
-        if self.holds[fd] < MAX_HOLDS:
-            self.holds[fd] = min(max(self.holds[fd] + change, 0), MAX_HOLDS)
+        if self.idle_holds[fd] < MAX_HOLDS:
+            self.idle_holds[fd] = min(max(self.idle_holds[fd] + change, 0), MAX_HOLDS)
 
     def _grow(self, size: int) -> None:
         more = -(-size // _GROWTH) * _GROWTH - len(self.state)
         self.generation.extend([self._new_generation] * more)
-        for numbers in (self.state, self.heard, self.active):
+        for numbers in (self.state, self.last_read, self.last_message):
             numbers.extend([0] * more)
-        for cells in (self.flags, self.holds, self.pinged):
+        for cells in (self.flags, self.idle_holds, self.pinged):
             cells.frombytes(bytes(more * cells.itemsize))

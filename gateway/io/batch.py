@@ -25,7 +25,7 @@ from roost.gateway.websocket.frames import Parser, is_empty_pong, single
 log = logging.getLogger(__name__)
 
 Cells = tuple[list[int], list[int], list[int]]
-"""Of `Slots`: state, heard, active."""
+"""Of `ConnectionSlots`: state, heard, active."""
 
 Found = tuple[list[tuple[int, Message]], list[tuple[int, "bytes | int"]], int]
 """Messages, each with its descriptor. What else there was of a descriptor: the bytes that were read, none at the end of

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from roost.gateway.api import Frame, Peer
-from roost.gateway.io.writer import Links
+from roost.gateway.io.writer import ConnectionWriter
 from roost.wire.errors import Misuse
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ SLICE_COUNT = 500
 class Broadcast:
     """Broadcasts under way, first come, first served."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: ConnectionWriter) -> None:
         self._links = links
         self._waiting: deque[tuple[Frame, Iterator[Peer]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -41,7 +41,7 @@ class Broadcast:
         assert self._loop is not None
         frame, peers = self._waiting[0]
         sent = 0
-        self._links.gather()
+        self._links.cork()
         try:
             for peer in islice(peers, SLICE_COUNT):
                 peer.send_frame(frame)
@@ -50,7 +50,7 @@ class Broadcast:
             log.exception("a broadcast failed", extra={"action": "broadcast_failed"})
             sent = 0
         finally:
-            self._links.release()
+            self._links.uncork()
         if sent < SLICE_COUNT:
             self._waiting.popleft()
         if self._waiting:

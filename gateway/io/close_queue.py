@@ -13,23 +13,23 @@ from collections.abc import Callable
 _A_TURN = 512
 """Ends worked off before others are served; each costs a few µs."""
 
-Told = tuple[int, int, int, str]
+CloseEvent = tuple[int, int, int, str]
 """What an application hears: descriptor, generation, close code, reason."""
 
 
-class Endings:
+class CloseQueue:
     """Calls `tell` for what was told, `free` for descriptors."""
 
     def __init__(self, tell: Callable[[int, int, int, str], None], free: Callable[[int], None]) -> None:
         self._tell = tell
         self._free = free
-        self._waiting: deque[Told | int] = deque()
+        self._waiting: deque[CloseEvent | int] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def add(self, ending: Told | int) -> None:
+    def add(self, ending: CloseEvent | int) -> None:
         """At the end of the queue: an application hears this, or this descriptor becomes free."""
         if not self._waiting and self._loop is not None:
             self._loop.call_soon(self.settle)

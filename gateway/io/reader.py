@@ -10,17 +10,17 @@ from typing import Any
 from roost.gateway.api import Message, Peer
 from roost.gateway.connections.rate import Rate
 from roost.gateway.connections.slots import (
+    CLOSED,
     CLOSING,
     FREE,
-    GONE,
-    GREETING,
-    LINGERING,
+    HALF_CLOSED,
+    HANDSHAKE,
     OPEN,
     WINDOW_SHIFT,
 )
 from roost.gateway.connections.wheel import ticks
 from roost.gateway.io.poller import WRITE, Ready
-from roost.gateway.io.writer import RAISED, Links
+from roost.gateway.io.writer import RAISED, ConnectionWriter
 from roost.gateway.settings import Settings
 from roost.gateway.websocket.frames import (
     Event,
@@ -57,17 +57,17 @@ def _lone_count() -> int:
 _LONE = _lone_count()
 
 
-class Talk:
+class FrameReader:
     """Reads connections whose handshake is done."""
 
-    def __init__(self, links: Links, settings: Settings) -> None:
-        self.greet: Callable[[int], None] = links.drop
+    def __init__(self, links: ConnectionWriter, settings: Settings) -> None:
+        self.greet: Callable[[int], None] = links.abort
         """Reads connections whose handshake is under way."""
         self._links = links
         slots = links.slots
         self._state, self._flags, self._generation = slots.state, slots.flags, slots.generation
-        self._heard = slots.heard
-        self._cells = slots.state, slots.heard, slots.active
+        self._heard = slots.last_read
+        self._cells = slots.state, slots.last_read, slots.last_message
         self._read_messages = links.transport.read_messages
         self._read = links.transport.read
         self._first_read_bytes = links.transport.first_read_bytes
@@ -86,11 +86,11 @@ class Talk:
 
     def serve(self, ready: list[Ready]) -> None:
         """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
-        self._links.gather()
+        self._links.cork()
         try:
             self._serve(ready)
         finally:
-            self._links.release()
+            self._links.uncork()
 
     def _serve(self, ready: list[Ready]) -> None:
         links = self._links
@@ -135,7 +135,7 @@ class Talk:
         """Act on bytes that are not just one message, or on the events of a descriptor that was not read."""
         try:
             if isinstance(what, bytes):
-                if self._state[fd] not in (FREE, GONE):
+                if self._state[fd] not in (FREE, CLOSED):
                     self._hear(fd, what)
                 return
             if what & WRITE:
@@ -150,16 +150,16 @@ class Talk:
         log.exception("connection failed", extra={"action": "connection_failed", "fds": fds})
         for fd in fds:
             try:
-                self._links.drop(fd)
+                self._links.abort(fd)
             except Exception:
                 log.exception("connection not dropped", extra={"action": "connection_failed", "fd": fd})
 
     def on_readable(self, fd: int) -> None:
         """Read once and act on it."""
         state = self._state[fd]
-        if state == GREETING:
+        if state == HANDSHAKE:
             self.greet(fd)
-        elif state not in (FREE, GONE):
+        elif state not in (FREE, CLOSED):
             try:
                 data = self._read(fd, self._first_read_bytes)
             except BlockingIOError:
@@ -174,15 +174,15 @@ class Talk:
         if len(data) == self._first_read_bytes:
             data = self._read_on(fd, data)
         if not data:
-            links.drop(fd)
+            links.abort(fd)
             return
         links.counters.bytes_in += len(data)
-        if self._state[fd] != LINGERING:
+        if self._state[fd] != HALF_CLOSED:
             self._heard[fd] = links.wheel.now
             if fd in links.parsers:
                 self.receive(fd, data)
             elif (closed := plain_close(data)) is not None:
-                links.answer_goodbye(fd, *closed)
+                links.reply_close(fd, *closed)
             elif not is_empty_pong(data):
                 self.receive(fd, data)
 
@@ -230,24 +230,24 @@ class Talk:
                 elif kind == _PING:
                     self._ping(fd, payload)
                 elif kind == _CLOSE:
-                    links.answer_goodbye(fd, *payload)
+                    links.reply_close(fd, *payload)
                 elif kind == _VIOLATION:
-                    links.fail_peer(fd, payload)
+                    links.fail_protocol(fd, payload)
             elif state[fd] == CLOSING and kind == _CLOSE:
-                links.answer_goodbye(fd, *payload)
+                links.reply_close(fd, *payload)
             elif state[fd] == CLOSING and kind == _VIOLATION:
-                links.finish(fd)
-            if state[fd] in (LINGERING, GONE):
+                links.half_close(fd)
+            if state[fd] in (HALF_CLOSED, CLOSED):
                 return
 
     def _message(self, fd: int, message: Message) -> None:
         links = self._links
         now = links.wheel.now
         if self._messages.per_s and not self._messages.takes(fd, now):
-            links.say_goodbye(fd, POLICY.number, "too many messages a second")
+            links.start_close(fd, POLICY.number, "too many messages a second")
             return
         links.counters.messages_in += 1
-        links.slots.active[fd] = now
+        links.slots.last_message[fd] = now
         if fd in links.parsers:
             links.parsers[fd].begun = now
         self._call(fd, message)
@@ -263,4 +263,4 @@ class Talk:
         if self._pings.takes(fd, self._links.wheel.now):
             self._links.write(fd, pong_bytes(payload))
         else:
-            self._links.say_goodbye(fd, POLICY.number, "too many pings a second")
+            self._links.start_close(fd, POLICY.number, "too many pings a second")

@@ -20,18 +20,18 @@ from collections.abc import Callable
 from roost.gateway.api import Application, Frame, Message, Peer, Request
 from roost.gateway.connections.counters import Counters
 from roost.gateway.connections.slots import (
+    CLOSED,
     CLOSING,
     FINISH,
     FREE,
-    GONE,
-    LINGERING,
+    HALF_CLOSED,
     OPEN,
     WINDOW_SHIFT,
-    Slots,
+    ConnectionSlots,
 )
 from roost.gateway.connections.wheel import SIZE, TICK_S, Wheel, ticks
 from roost.gateway.io.batch import Frames
-from roost.gateway.io.close_queue import Endings
+from roost.gateway.io.close_queue import CloseQueue
 from roost.gateway.io.outbox import Outbox
 from roost.gateway.io.poller import Poller
 from roost.gateway.io.transport import Transport
@@ -57,16 +57,16 @@ RAISED = (Exception, asyncio.CancelledError)
 """What an application may raise at the cost of one connection; the latter by asking a task that was cancelled."""
 
 
-class Links:
+class ConnectionWriter:
     """The write side of all connections; also what a `Peer` acts on."""
 
     def __init__(
         self, app: Application, settings: Settings, transport: Transport, poller: Poller, counters: Counters
     ) -> None:
         self.app = app
-        self.slots = Slots()
+        self.slots = ConnectionSlots()
         self._state, self._generation = self.slots.state, self.slots.generation
-        self._flags, self._active = self.slots.flags, self.slots.active
+        self._flags, self._active = self.slots.flags, self.slots.last_message
         self.wheel = Wheel()
         self.poller = poller
         self.transport = transport
@@ -92,7 +92,7 @@ class Links:
         self._compress_from_bytes = settings.compress_from_bytes
         self._small_bytes = min(settings.compress_from_bytes, len(BINARY_HEADS))
         self._close_ticks = ticks(settings.close_s)
-        self._endings = Endings(self._tell, self._free)
+        self._endings = CloseQueue(self._tell, self._free)
         self.settle = self._endings.settle
         """Tell and free now what waits for it."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,7 +118,7 @@ class Links:
                 return True
         bits = self._flags[fd] >> WINDOW_SHIFT
         is_worth_it = bits and len(message) >= self._compress_from_bytes
-        return self.post(fd, self._deflate(message, bits) if is_worth_it else encode(message))
+        return self.write_corked(fd, self._deflate(message, bits) if is_worth_it else encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
@@ -130,20 +130,20 @@ class Links:
             data = frame.deflated[bits]
         self.counters.messages_out += 1
         self._active[fd] = self.wheel.now
-        return self.post(fd, data)
+        return self.write_corked(fd, data)
 
     def _deflate(self, message: Message, bits: int) -> bytes:
         return frames.encode_deflated(message, lambda payload: self._deflater.deflate(payload, bits))
 
     def close(self, fd: int, generation: int, close: Close) -> None:
         if self.slots.is_open(fd, generation):
-            self.say_goodbye(fd, close.number, close.reason)
+            self.start_close(fd, close.number, close.reason)
 
     def hold(self, fd: int, generation: int, change: int) -> None:
         if self.slots.is_open(fd, generation):
             self.slots.hold(fd, change)
             if change < 0:
-                self.slots.active[fd] = self.wheel.now
+                self.slots.last_message[fd] = self.wheel.now
                 self.wheel.advance(fd, self.wheel.now + 1)
 
     def is_open(self, fd: int, generation: int) -> bool:
@@ -163,7 +163,7 @@ class Links:
 
     # Bytes out.
 
-    def gather(self) -> None:
+    def cork(self) -> None:
         """Until `release`, let small messages wait, so that many are written one after the other.
 
         The kernel's way of a write is long and takes ours out of the processor's cache: many in a row take less time
@@ -171,7 +171,7 @@ class Links:
         """
         self._gathered = {}
 
-    def release(self) -> None:
+    def uncork(self) -> None:
         """Write what was gathered."""
         gathered, self._gathered = self._gathered, None
         last, self._last = self._last, []
@@ -187,13 +187,13 @@ class Links:
         total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
         for fd, data, sent in unsent:
-            if self._state[fd] == GONE:
+            if self._state[fd] == CLOSED:
                 continue
             outbox = self._begin_outbox(fd, data, sent)
             if outbox.byte_count > self._max_outbox_bytes and self._state[fd] == OPEN:
                 self.too_slow(fd)
 
-    def post(self, fd: int, data: bytes) -> bool:
+    def write_corked(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
         gathered = self._gathered
         if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
@@ -216,7 +216,7 @@ class Links:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.drop(fd)
+            self.abort(fd)
             return False
         self.counters.bytes_out += sent
         if sent == len(data):
@@ -232,7 +232,7 @@ class Links:
 
     def _stuck(self, fd: int) -> None:
         """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
-        if fd not in self.outboxes and self._state[fd] != GONE:
+        if fd not in self.outboxes and self._state[fd] != CLOSED:
             self._begin_outbox(fd, b"", 0)
 
     def _put(self, fd: int, outbox: Outbox, data: bytes) -> bool:
@@ -256,7 +256,7 @@ class Links:
         try:
             is_empty = outbox.flush(lambda piece: self._write_some(fd, piece))
         except OSError:
-            self.drop(fd)
+            self.abort(fd)
             return
         if not is_empty:
             self._watch(fd, outbox)
@@ -264,7 +264,7 @@ class Links:
         del self.outboxes[fd]
         self.poller.watch(fd, read=True, write=False)
         if self.slots.flags[fd] & FINISH:
-            self.finish(fd)
+            self.half_close(fd)
         elif self.slots.state[fd] == OPEN:
             self.call(fd, self.app.on_drained)
 
@@ -279,28 +279,28 @@ class Links:
     def too_slow(self, fd: int) -> bool:
         """The peer does not take what it asked for: it gets a code to come back with. Always False."""
         if self.slots.state[fd] != OPEN:
-            self.drop(fd)
+            self.abort(fd)
             return False
         self.counters.slow_closes += 1
         outbox = self.outboxes.get(fd)
         if outbox is not None:
             outbox.drop_unstarted()
-        self.say_goodbye(fd, SLOW.number, SLOW.reason)
+        self.start_close(fd, SLOW.number, SLOW.reason)
         return False
 
-    def say_goodbye(self, fd: int, code: int, reason: str) -> None:
+    def start_close(self, fd: int, code: int, reason: str) -> None:
         """Close an open connection: send a close frame, and wait for the peer's."""
         self._leave(fd, CLOSING, code, reason)
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
         self._write_last(fd, frames.close_bytes(code, reason))
 
-    def fail_peer(self, fd: int, close: Close) -> None:
+    def fail_protocol(self, fd: int, close: Close) -> None:
         """The peer broke the protocol: say what was wrong, and do not listen to it any more (section 7.1.7)."""
-        self.say_goodbye(fd, close.number, close.reason)
+        self.start_close(fd, close.number, close.reason)
         if self.slots.state[fd] == CLOSING:
-            self.finish(fd)
+            self.half_close(fd)
 
-    def answer_goodbye(self, fd: int, code: int, reason: str) -> None:
+    def reply_close(self, fd: int, code: int, reason: str) -> None:
         """The peer has sent a close frame: answer with the same code, unless ours went first, and end (7.1.1)."""
         if self.slots.state[fd] == OPEN:
             self._leave(fd, CLOSING, code, reason)
@@ -312,20 +312,20 @@ class Links:
 
     def _end_when_sent(self, fd: int) -> None:
         if fd in self.outboxes:
-            self.finish(fd)
+            self.half_close(fd)
         else:
-            self.drop(fd)
+            self.abort(fd)
 
     def _write_last(self, fd: int, data: bytes) -> None:
         """Write a close frame; it has a place even in a full outbox."""
         outbox = self.outboxes.get(fd)
         if outbox is None:
-            self.post(fd, data)
+            self.write_corked(fd, data)
         else:
             outbox.put(self._gathered.pop(fd, b"") + data if self._gathered else data, self.wheel.now)
             self._watch(fd, outbox)
 
-    def finish(self, fd: int) -> None:
+    def half_close(self, fd: int) -> None:
         """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
         if self._gathered and fd in self._gathered and not self.write(fd, b""):
             return
@@ -333,23 +333,23 @@ class Links:
             self.slots.state[fd] = CLOSING
             self.slots.flags[fd] |= FINISH
             return
-        self.slots.state[fd] = LINGERING
-        self.slots.active[fd] = self.wheel.now
+        self.slots.state[fd] = HALF_CLOSED
+        self.slots.last_message[fd] = self.wheel.now
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
         self.parsers.pop(fd, None)
         try:
             self.transport.shut(fd)
         except OSError:
-            self.drop(fd)
+            self.abort(fd)
 
-    def drop(self, fd: int) -> None:
+    def abort(self, fd: int) -> None:
         """End now. An application that knows of the connection hears LOST."""
         state = self.slots.state[fd]
-        if state in (FREE, GONE):
+        if state in (FREE, CLOSED):
             return
         if state == OPEN:
-            self._leave(fd, GONE, LOST, "")
-        self.slots.state[fd] = GONE
+            self._leave(fd, CLOSED, LOST, "")
+        self.slots.state[fd] = CLOSED
         self.poller.remove(fd)
         self.wheel.remove(fd)
         self.outboxes.pop(fd, None)
@@ -359,7 +359,7 @@ class Links:
     def _leave(self, fd: int, state: int, code: int, reason: str) -> None:
         assert self.slots.state[fd] == OPEN
         self.slots.state[fd] = state
-        self.slots.active[fd] = self.wheel.now
+        self.slots.last_message[fd] = self.wheel.now
         self.counters.open_now -= 1
         self.counters.closed[code] += 1
         self._endings.add((fd, self.slots.generation[fd], code, reason))
@@ -404,7 +404,7 @@ class Links:
         """The application raised while it dealt with this connection. To be called while that is handled."""
         self._note_failure()
         if self.slots.state[fd] == OPEN:
-            self.say_goodbye(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
+            self.start_close(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
 
     def _note_failure(self) -> None:
         self.counters.application_errors += 1

@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from roost.gateway.admission.handshake_handler import Door
-from roost.gateway.io.writer import Links
+from roost.gateway.admission.handshake_handler import HandshakeHandler
+from roost.gateway.io.writer import ConnectionWriter
 from roost.gateway.moving.drain import send_away
-from roost.gateway.moving.endpoints import Moves
-from roost.gateway.moving.rebalancer import Giveaway
+from roost.gateway.moving.endpoints import EndpointPool
+from roost.gateway.moving.rebalancer import Rebalancer
 from roost.wire.clock import Clock
-from roost.wire.messages.moving import Directions
+from roost.wire.messages.moving import GatewayDirectives
 
 log = logging.getLogger(__name__)
 
 
-class Orders:
+class DirectiveHandler:
     """Follows directions. A gateway that was told to leave holds nobody and lets nobody in, until it may again."""
 
-    def __init__(self, links: Links, door: Door, moves: Moves, clock: Clock) -> None:
+    def __init__(self, links: ConnectionWriter, door: HandshakeHandler, moves: EndpointPool, clock: Clock) -> None:
         self._links, self._door, self._moves, self._clock = links, door, moves, clock
-        self._giveaway = Giveaway(links, moves, clock)
+        self._giveaway = Rebalancer(links, moves, clock)
         self._leaving: asyncio.Task[None] | None = None
 
     def moving_count(self) -> int:
         """Clients that have been told to go elsewhere and are about to."""
         return self._giveaway.moving_count()
 
-    def follow(self, directions: Directions) -> None:
+    def follow(self, directions: GatewayDirectives) -> None:
         """Act on the newest directions, in the background."""
         if directions.leave is None:
             is_leaving = self._leaving is not None

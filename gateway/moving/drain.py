@@ -15,8 +15,8 @@ from collections import deque
 
 from roost.gateway.api import Peer
 from roost.gateway.connections.slots import OPEN
-from roost.gateway.io.writer import Links
-from roost.gateway.moving.endpoints import BATCH_COUNT, Moves
+from roost.gateway.io.writer import ConnectionWriter
+from roost.gateway.moving.endpoints import BATCH_COUNT, EndpointPool
 from roost.wire.clock import Clock
 from roost.wire.codes import MOVED
 
@@ -36,7 +36,7 @@ PAUSE_STEPS = 10
 """Where there is no place, others are asked for again after so many steps."""
 
 
-async def send_away(links: Links, moves: Moves, window_s: float, clock: Clock) -> None:
+async def send_away(links: ConnectionWriter, moves: EndpointPool, window_s: float, clock: Clock) -> None:
     """Return when every connection is gone, or the window is over.
 
     A process that was kept from running may find the window over before everybody had their turn. These peers get the
@@ -59,7 +59,7 @@ async def send_away(links: Links, moves: Moves, window_s: float, clock: Clock) -
 class _Leaving:
     """One drain, step by step; a step that is skipped is made up for in the next."""
 
-    def __init__(self, links: Links, moves: Moves, window_s: float) -> None:
+    def __init__(self, links: ConnectionWriter, moves: EndpointPool, window_s: float) -> None:
         slots = links.slots
         self._links, self._moves = links, moves
         self._fds = array("i", (fd for fd in range(len(slots)) if slots.state[fd] == OPEN))

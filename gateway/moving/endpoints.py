@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from roost.gateway.api import Application, Peer, Place
-from roost.gateway.io.writer import Links
+from roost.gateway.api import Application, Endpoint, Peer
+from roost.gateway.io.writer import ConnectionWriter
 from roost.wire.messages import moving as wire
 
-BATCH_COUNT = wire.MAX_PLACES
+BATCH_COUNT = wire.MAX_ENDPOINTS
 """Places reserved at a time."""
 
 
-class Places(Protocol):
+class ReserveEndpoints(Protocol):
     """Where places come from: discovery."""
 
-    async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Place]:
+    async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
         """At most `count` places; none when there is no other gateway, or nobody answers. Never raises.
 
         A gateway that is leaving takes what there is; otherwise only gateways with less than their share are named.
         """
 
 
-async def nowhere(count: int, *, is_leaving: bool) -> list[wire.Place]:
+async def nowhere(count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
     """For a gateway on its own."""
     return []
 
 
-class Moves:
+class EndpointPool:
     """Tells peers of `links` where to go, if their application can; what is left of a batch of places waits here."""
 
-    def __init__(self, links: Links, places: Places) -> None:
+    def __init__(self, links: ConnectionWriter, places: ReserveEndpoints) -> None:
         self._links, self._places = links, places
-        self._stock: list[wire.Place] = []
+        self._stock: list[wire.Endpoint] = []
         self.can_tell = getattr(type(links.app), "on_move", Application.on_move) is not Application.on_move
 
     @property
@@ -63,7 +63,7 @@ class Moves:
 
         def on_move(peer: Peer) -> None:
             nonlocal is_told
-            is_told = self._links.app.on_move(peer, Place(place.url, place.ticket, after_s))
+            is_told = self._links.app.on_move(peer, Endpoint(place.url, place.ticket, after_s))
 
         self._links.call(peer.fd, on_move)
         if is_told:

@@ -14,8 +14,8 @@ from collections import deque
 
 from roost.gateway.api import Peer
 from roost.gateway.connections.slots import OPEN
-from roost.gateway.io.writer import Links
-from roost.gateway.moving.endpoints import Moves
+from roost.gateway.io.writer import ConnectionWriter
+from roost.gateway.moving.endpoints import EndpointPool
 from roost.wire.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ LOOK_COUNT = 2000
 """Descriptors looked at in one step, at most: a tenth of a millisecond."""
 
 
-class Giveaway:
+class Rebalancer:
     """Gives away clients of one gateway."""
 
-    def __init__(self, links: Links, moves: Moves, clock: Clock) -> None:
+    def __init__(self, links: ConnectionWriter, moves: EndpointPool, clock: Clock) -> None:
         self._links, self._moves, self._clock = links, moves, clock
         self._told: deque[tuple[float, Peer]] = deque()
         """Until when they count as moving, and who."""

@@ -33,7 +33,7 @@ _HEARD = frozenset((*_ENDINGS, signal.SIGHUP, signal.SIGCHLD))
 
 
 @dataclass
-class Child:
+class ProcessSlot:
     """One place in the family. `pid` is 0 while it is empty; then it is filled at `due_s` (monotonic)."""
 
     pid: int = 0
@@ -49,11 +49,11 @@ class Child:
         self.pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S)
 
 
-class Family:
+class Supervisor:
     """`count` children, each of which does `be_child(index)` and ends with the status that this gives."""
 
     def __init__(self, count: int, be_child: Callable[[int], int], clock: Clock) -> None:
-        self._children = [Child() for _ in range(count)]
+        self._children = [ProcessSlot() for _ in range(count)]
         self._be_child = be_child
         self._clock = clock
         self._ends_at_s: float | None = None
@@ -76,7 +76,7 @@ class Family:
                 self._ends_at_s = self._clock.monotonic() + end_s
             if heard is not None and heard.si_signo != signal.SIGCHLD:
                 self._tell(signal.Signals(heard.si_signo))
-            self._bury()
+            self._reap()
 
     def _fill(self, mask: Iterable[int]) -> None:
         """Start the children whose time has come."""
@@ -96,7 +96,7 @@ class Family:
         finally:
             os._exit(status)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """Take note of every child that has died."""
         for index, child in enumerate(self._children):
             if not child.pid:

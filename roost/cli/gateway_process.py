@@ -21,13 +21,13 @@ from roost.gateway.process.per_process import (
     settings_of,
 )
 from roost.gateway.process.sighup import Hangup
-from roost.gateway.process.supervisor import Family
+from roost.gateway.process.supervisor import Supervisor
 from roost.gateway.server import Server
 from roost.gateway.settings import Settings
 from roost.wire.auth import InternalSecret
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.errors import Misuse
-from roost.wire.service import Stack
+from roost.wire.service import ServiceGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class GatewayPlan:
         check_processes(self.processes, self.settings, self.access, self.public_url, checks_tickets=True)
         check_gateway_place(self.settings, self.public_url, secret)
 
-    def build(self, site: Site, index: int) -> tuple[Stack, Server]:
+    def build(self, site: Site, index: int) -> tuple[ServiceGroup, Server]:
         """The parts of process number `index`. Raises Misuse."""
         settings = settings_of(self.settings, index)
         public_url = public_url_of(self.public_url, settings, index)
@@ -64,7 +64,7 @@ def run_gateway(plan: GatewayPlan, site: Site) -> int:
     """Serve until a signal ends it; the exit status."""
     if plan.processes == 1:
         return _serve(plan, site, 0)
-    family = Family(plan.processes, lambda index: _serve(plan, site, index), SYSTEM_CLOCK)
+    family = Supervisor(plan.processes, lambda index: _serve(plan, site, index), SYSTEM_CLOCK)
     return family.run(end_s=drain_s(plan.settings) + END_MARGIN_S)
 
 

@@ -36,12 +36,12 @@ from roost.cli.serving import (
     serve,
     stack_of,
 )
-from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, CallerLimits
+from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, ClientTicketLimits
 from roost.discovery.core.labels import read_labels
 from roost.discovery.server import Discovery
 from roost.wire.errors import Misuse
 from roost.wire.origins import AllowedOrigins
-from roost.wire.service import Stack
+from roost.wire.service import ServiceGroup
 from roost.wire.telemetry import set_up_logging
 from roost.wire.version import VERSION
 
@@ -188,7 +188,7 @@ def up(
                 options=_options(allow_private, contact, ignore_robots),
                 gateway=settings,
                 access=gateway.access(),
-                callers=CallerLimits(max_unused_tickets, counts_loopback, settings.trusted_proxies),
+                callers=ClientTicketLimits(max_unused_tickets, counts_loopback, settings.trusted_proxies),
                 admin=admin_token(),
             )
         )
@@ -239,12 +239,12 @@ def discovery(
 
     def make() -> Discovery:
         check_part("discovery", host=host)
-        limits = CallerLimits(max_unused_tickets, count_loopback, trusted_proxies)
+        limits = ClientTicketLimits(max_unused_tickets, count_loopback, trusted_proxies)
         origins = AllowedOrigins(allow_origins)
         return Discovery(host, port, keys(), secret=secret(), admin=admin_token(), limits=limits, origins=origins)
 
     part = checked(make)
-    serve(Stack([part]), lambda: typer.echo(f"discovery on {part.url}"))
+    serve(ServiceGroup([part]), lambda: typer.echo(f"discovery on {part.url}"))
 
 
 @with_gateway_options
@@ -298,7 +298,7 @@ def lock(
     site = checked(lambda: _site(discovery_urls, label, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
     parts = checked(lambda: lock_parts(site, host, port, public_url))
     server = next(part for part in parts if isinstance(part, LockServer))
-    serve(Stack(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
+    serve(ServiceGroup(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
 
 
 def master(

@@ -14,7 +14,7 @@ from roost.wire import failpoints
 from roost.wire.auth import AdminToken, InternalSecret
 from roost.wire.errors import BadInput, Misuse, Unavailable
 from roost.wire.guards import refuse_exposed, refuse_unapplied
-from roost.wire.service import DRAIN_S, AdminHttp, Part, Stack, run
+from roost.wire.service import DRAIN_S, AdminHttp, Service, ServiceGroup, run
 from roost.wire.tokens import Keyring
 
 DISCOVERY_URL = "http://127.0.0.1:8000"
@@ -57,11 +57,11 @@ def check_part(part: str, *, host: str = LOOPBACK, admin_host: str = LOOPBACK, a
     refuse_exposed(secret(), host, *([] if admin_port is None else [admin_host]))
 
 
-def stack_of(parts: list[Part], admin_host: str, admin_port: int | None, drain_s: float = DRAIN_S) -> Stack:
+def stack_of(parts: list[Service], admin_host: str, admin_port: int | None, drain_s: float = DRAIN_S) -> ServiceGroup:
     """The parts, behind an admin port where one is wanted: the first to start, so that it tells of the others."""
     if admin_port is None:
-        return Stack(parts, drain_s)
-    stack = Stack([AdminHttp(admin_host, admin_port, lambda: stack.ready), *parts], drain_s)
+        return ServiceGroup(parts, drain_s)
+    stack = ServiceGroup([AdminHttp(admin_host, admin_port, lambda: stack.ready), *parts], drain_s)
     return stack
 
 
@@ -74,14 +74,14 @@ def checked(make: Callable[[], T]) -> T:
         raise typer.Exit(EXIT_USAGE) from None
 
 
-def serve(stack: Stack, on_ready: Callable[[], None]) -> None:
+def serve(stack: ServiceGroup, on_ready: Callable[[], None]) -> None:
     """Run until a signal ends it; whatever keeps the stack from starting ends the command with status 1."""
     status = serve_until_signal(stack, on_ready)
     if status:
         raise typer.Exit(status)
 
 
-def serve_until_signal(stack: Stack, on_ready: Callable[[], None]) -> int:
+def serve_until_signal(stack: ServiceGroup, on_ready: Callable[[], None]) -> int:
     """The same as an exit status, for a process that was forked."""
     try:
         failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))

@@ -1,6 +1,6 @@
 """The client's side of the job protocol, pure: messages in, effects out. No sockets, no clock, no chance.
 
-A request lives in `Pending` from `submit` to its end, over any number of connections::
+A request lives in `PendingRequest` from `submit` to its end, over any number of connections::
 
             submit sent        accepted            result, expired, error
       NEW ─────────────▶ SENT ──────────▶ ACCEPTED ────────────────────▶ ended
@@ -72,7 +72,7 @@ class Stage(Enum):
 
 
 @dataclass(slots=True, eq=False)
-class Pending:
+class PendingRequest:
     """A request that has not ended. `spec` is None for one that another life of the client submitted."""
 
     id: str
@@ -100,7 +100,7 @@ class Session:
         self.epoch = epoch
         self._waits = waits
         self._limits: Limits | None = None
-        self._pending: dict[str, Pending] = {}
+        self._pending: dict[str, PendingRequest] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._acked: OrderedDict[str, int] = OrderedDict()
         """Acknowledged requests, and on how many more links that is to be said."""
@@ -120,7 +120,7 @@ class Session:
         """Ask for a job; without a spec, for the outcome of a request made in an earlier life. The id must be new."""
         assert request not in self._pending
         self._ended.pop(request, None)
-        pending = Pending(request, kind, spec, stream, Stage.ACCEPTED if spec is None else Stage.NEW)
+        pending = PendingRequest(request, kind, spec, stream, Stage.ACCEPTED if spec is None else Stage.NEW)
         self._pending[request] = pending
         return self._say(pending) if self.is_welcome else []
 
@@ -204,7 +204,7 @@ class Session:
         self._acked = OrderedDict(left)
         return effects
 
-    def _say(self, pending: Pending) -> list[Effect]:
+    def _say(self, pending: PendingRequest) -> list[Effect]:
         """Send a request on a connection that is welcome."""
         assert self._limits is not None
         if pending.spec is None:
@@ -223,15 +223,15 @@ class Session:
             return [Send(Ack(message.id))]
         return []
 
-    def _on_accepted(self, pending: Pending, _: FromGateway) -> list[Effect]:
+    def _on_accepted(self, pending: PendingRequest, _: FromGateway) -> list[Effect]:
         pending.stage = Stage.ACCEPTED
         return []
 
-    def _on_news(self, pending: Pending, message: FromGateway) -> list[Effect]:
+    def _on_news(self, pending: PendingRequest, message: FromGateway) -> list[Effect]:
         assert isinstance(message, protocol.Progress | protocol.Level)
         return [News(pending.id, message)]
 
-    def _on_part(self, pending: Pending, message: FromGateway) -> list[Effect]:
+    def _on_part(self, pending: PendingRequest, message: FromGateway) -> list[Effect]:
         assert isinstance(message, protocol.Part)
         if message.seq == 0:
             pending.parts.clear()
@@ -239,7 +239,7 @@ class Session:
             pending.parts.append(bytes(message.data))
         return []
 
-    def _on_result(self, pending: Pending, message: FromGateway) -> list[Effect]:
+    def _on_result(self, pending: PendingRequest, message: FromGateway) -> list[Effect]:
         assert isinstance(message, protocol.Result)
         if len(pending.parts) != message.parts:
             return self._on_damage(pending, message.parts)
@@ -250,13 +250,13 @@ class Session:
             self._acked.popitem(last=False)
         return [*self._end(pending, answer), Send(Ack(pending.id))]
 
-    def _on_damage(self, pending: Pending, expected_count: int) -> list[Effect]:
+    def _on_damage(self, pending: PendingRequest, expected_count: int) -> list[Effect]:
         pending.damaged += 1
         if pending.damaged >= TRIES_FOR_PARTS:
             return self._end(pending, Incomplete(pending.id, len(pending.parts), expected_count))
         return [Restart("a result came with parts missing")]
 
-    def _on_unknown(self, pending: Pending, _: FromGateway) -> list[Effect]:
+    def _on_unknown(self, pending: PendingRequest, _: FromGateway) -> list[Effect]:
         if pending.is_cancelled:
             return self._end(pending, Answer(Outcome.CANCELLED))
         if pending.spec is None:
@@ -265,10 +265,10 @@ class Session:
         pending.stage = Stage.NEW
         return self._say(pending)
 
-    def _on_expired(self, pending: Pending, _: FromGateway) -> list[Effect]:
+    def _on_expired(self, pending: PendingRequest, _: FromGateway) -> list[Effect]:
         return self._end(pending, ResultGone(pending.id, "its result was kept for the retention time and is gone"))
 
-    def _on_error(self, pending: Pending, message: FromGateway) -> list[Effect]:
+    def _on_error(self, pending: PendingRequest, message: FromGateway) -> list[Effect]:
         assert isinstance(message, protocol.Error)
         problem = as_exception(message.code, message.message, message.retry_after_s)
         if isinstance(problem, Unavailable) and (self._waits or pending.is_cancelled):
@@ -276,14 +276,14 @@ class Session:
             return [Postponed(pending.id, problem.retry_after_s)]
         return self._end(pending, problem)
 
-    def _end(self, pending: Pending, answer: Answer | RoostError) -> list[Effect]:
+    def _end(self, pending: PendingRequest, answer: Answer | RoostError) -> list[Effect]:
         del self._pending[pending.id]
         self._ended[pending.id] = None
         if len(self._ended) > REMEMBERED_ENDS:
             self._ended.popitem(last=False)
         return [Ended(pending.id, answer)]
 
-    _HANDLERS: dict[type, Callable[[Session, Pending, FromGateway], list[Effect]]] = {  # noqa: RUF012  never changed
+    _HANDLERS: dict[type, Callable[[Session, PendingRequest, FromGateway], list[Effect]]] = {  # noqa: RUF012  never changed
         protocol.Accepted: _on_accepted,
         protocol.Progress: _on_news,
         protocol.Level: _on_news,

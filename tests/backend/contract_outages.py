@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from roost.backend.store.port import LEASE_S, SWEPT_WITHIN_S, TICK_GAP_S, TWO_SWEEPS_S, StoreLimits
-from roost.wire.messages.lock import Attach, Detach, Grant, Sweep, Verdict
+from roost.wire.messages.lock import Attach, Detach, GatewayPoll, Grant, Verdict
 from tests.backend.contract_store import ANN, BOB, Desk, OpenStore, offer
 from tests.clock import ManualClock
 
@@ -46,7 +46,7 @@ class Scene:
             self._next_sweep_in -= BEAT_S
             if self._next_sweep_in <= 0 and self.has_gateway:
                 self._next_sweep_in = SWEPT_WITHIN_S
-                await self.desk.store.sweep(Sweep("g1"))
+                await self.desk.store.sweep(GatewayPoll("g1"))
 
     async def store_away(self, seconds: float) -> None:
         """Beats and sweeps that fall due are lost: the next ones come a whole period after the store's return."""
@@ -73,7 +73,7 @@ class OutageContract:
     async def _scene(self, desk: Desk, clock: ManualClock) -> Scene:
         await desk.store.tick()
         grant = await desk.grant(offer(max_seconds=10 * DAY_S))
-        await desk.store.sweep(Sweep("g1"))
+        await desk.store.sweep(GatewayPoll("g1"))
         scene = Scene(desk, clock, grant)
         await scene.pass_time(SWEPT_WITHIN_S - 1)  # the next sweep would have come a second later
         return scene
@@ -164,7 +164,7 @@ class OutageContract:
         desk = Desk(await open_store(StoreLimits(grace_s=5.0)))
         await desk.store.tick()
         grant = await desk.grant(offer(), offer(BOB))
-        await desk.store.sweep(Sweep("g1"))
+        await desk.store.sweep(GatewayPoll("g1"))
         scene = Scene(desk, clock, grant)
         scene.has_gateway = False
         await scene.store_away(GRACE_S)

@@ -30,12 +30,14 @@ from roost.wire.messages.lock import (
     Acquire,
     Acquired,
     Attach,
+    CancelRequest,
     Complete,
     Completed,
     Decision,
     Detach,
+    GatewayPoll,
     Grant,
-    LeaseBeat,
+    LeaseRenewal,
     Offer,
     PutPart,
     ReadParts,
@@ -44,9 +46,7 @@ from roost.wire.messages.lock import (
     RequestState,
     RequestStatus,
     Statuses,
-    Sweep,
     Verdict,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Ending, Outcome
 from tests.clock import ManualClock
@@ -88,7 +88,7 @@ class Desk:
         return grant
 
     async def beat(self, grant: Grant, level: int = 0) -> Verdict:
-        return (await self.store.beat([LeaseBeat(grant.job, grant.token, level)]))[0].verdict
+        return (await self.store.beat([LeaseRenewal(grant.job, grant.token, level)]))[0].verdict
 
     async def complete(self, grant: Grant, ending: Ending = DONE) -> Completed:
         answer = await self.one(Complete(grant.job, grant.token, ending))
@@ -148,7 +148,7 @@ class StoreContract:
 
     async def test_a_repeated_offer_of_one_does_not_tell_another_how_it_ended(self, desk: Desk) -> None:
         grant = await desk.grant(offer(ANN), offer(BOB))
-        await desk.one(Withdraw(ANN, "r1"))
+        await desk.one(CancelRequest(ANN, "r1"))
         await desk.complete(grant)
         ended = (await desk.acquire(offer(BOB), offer(ANN))).ended
         told = {client: knock.ending.outcome for knock in ended for client, _ in knock.requests}
@@ -384,10 +384,10 @@ class StoreContract:
 
     async def test_p11_the_last_to_cancel_cancels_the_job_through_its_master(self, desk: Desk) -> None:
         grant = await desk.grant(offer(ANN), offer(BOB))
-        (left,) = (await desk.one(Withdraw(ANN, "r1"))).requests
+        (left,) = (await desk.one(CancelRequest(ANN, "r1"))).requests
         assert left.ending.outcome is Outcome.CANCELLED
         assert await desk.beat(grant) is Verdict.OK
-        (waits,) = (await desk.one(Withdraw(BOB, "r1"))).requests
+        (waits,) = (await desk.one(CancelRequest(BOB, "r1"))).requests
         assert waits.state is RequestState.WAITING
         assert await desk.beat(grant) is Verdict.CANCEL
         await desk.complete(grant, Ending(Outcome.CANCELLED, parts=1))
@@ -397,22 +397,22 @@ class StoreContract:
 
     async def test_p11_a_job_being_cancelled_is_not_joined(self, desk: Desk) -> None:
         old = await desk.grant(offer(ANN))
-        await desk.one(Withdraw(ANN, "r1"))
+        await desk.one(CancelRequest(ANN, "r1"))
         assert (await desk.grant(offer(BOB))).job != old.job
 
     async def test_a_waiting_job_is_cancelled_at_once(self, desk: Desk) -> None:
         await desk.acquire(offer(), slots=0)
-        (status,) = (await desk.one(Withdraw(ANN, "r1"))).requests
+        (status,) = (await desk.one(CancelRequest(ANN, "r1"))).requests
         assert status.state is RequestState.ENDED
         assert (await desk.acquire()).grants == []
 
     async def test_a_cancelled_job_whose_master_died_ends(self, desk: Desk, clock: ManualClock) -> None:
         await desk.grant(offer())
-        await desk.one(Withdraw(ANN, "r1"))
+        await desk.one(CancelRequest(ANN, "r1"))
         await desk.lose_lease(clock)
         assert (await desk.status()).state is RequestState.ENDED
 
-    @pytest.mark.parametrize("early", [Withdraw(ANN, "r1"), Acknowledge(ANN, "r1")])
+    @pytest.mark.parametrize("early", [CancelRequest(ANN, "r1"), Acknowledge(ANN, "r1")])
     async def test_p12_what_is_said_before_the_offer_comes_holds(self, desk: Desk, early: Decision) -> None:
         await desk.one(early)
         assert (await desk.acquire(offer())).grants == []
@@ -424,9 +424,9 @@ class StoreContract:
 
     async def test_p12_an_attach_whose_offer_never_comes_is_unknown(self, desk: Desk, clock: ManualClock) -> None:
         await desk.status(gateway="g2")
-        assert (await desk.store.sweep(Sweep("g2"))).unknown == []
+        assert (await desk.store.sweep(GatewayPoll("g2"))).unknown == []
         await clock.advance(StoreLimits().expect_s)
-        assert (await desk.store.sweep(Sweep("g2"))).unknown == [(ANN, "r1")]
+        assert (await desk.store.sweep(GatewayPoll("g2"))).unknown == [(ANN, "r1")]
 
     async def test_p12_a_request_whose_offer_stays_away_is_told_unknown_ever_more_seldom(
         self, desk: Desk, clock: ManualClock
@@ -437,11 +437,11 @@ class StoreContract:
         for at in range(10, 1000, 10):
             await clock.advance(10.0)
             await desk.status(gateway="g2", epoch=at)  # it is there, waiting
-            if (await desk.store.sweep(Sweep("g2"))).unknown:
+            if (await desk.store.sweep(GatewayPoll("g2"))).unknown:
                 told_at.append(at)
         assert told_at == [60, 120, 240, 480, 960]
         assert (await desk.grant(offer(gateway="g2", epoch=1000))).spec == b"spec of run"
-        assert (await desk.store.sweep(Sweep("g2"))).unknown == []
+        assert (await desk.store.sweep(GatewayPoll("g2"))).unknown == []
 
     async def test_p2_a_delayed_attach_with_a_lower_epoch_changes_nothing(self, desk: Desk) -> None:
         grant = await desk.grant(offer())
@@ -475,9 +475,9 @@ class StoreContract:
         for _ in range(int(StoreLimits().grace_s)):
             await clock.advance(2.0)
             await desk.store.tick()
-        assert (await desk.store.sweep(Sweep("g2"))).knocks == []
+        assert (await desk.store.sweep(GatewayPoll("g2"))).knocks == []
         assert (await desk.status(gateway="g2")).state is RequestState.ENDED
-        (knock,) = (await desk.store.sweep(Sweep("g2"))).knocks
+        (knock,) = (await desk.store.sweep(GatewayPoll("g2"))).knocks
         assert knock.requests == [(ANN, "r1")]
         grant = await desk.grant(offer(request="r2", run=b"two", gateway="g2"))
         await desk.one(Detach("g2", [ANN]))
@@ -525,7 +525,7 @@ class StoreContract:
         self, desk: Desk, clock: ManualClock
     ) -> None:
         grant = await desk.grant(offer())
-        await desk.store.sweep(Sweep("g1"))
+        await desk.store.sweep(GatewayPoll("g1"))
         await self._pass(desk, clock, StoreLimits().grace_s + 10, grant)
         assert await desk.beat(grant) is Verdict.CANCEL
 
@@ -535,7 +535,7 @@ class StoreContract:
             await desk.store.tick()
             await desk.beat(grant)
             if gateway:
-                await desk.store.sweep(Sweep(gateway))
+                await desk.store.sweep(GatewayPoll(gateway))
 
     # --- results (P24, P26, P28) -----------------------------------------------------------------
 
@@ -558,15 +558,15 @@ class StoreContract:
     async def test_p26_a_sweep_finds_what_ended_until_it_is_acknowledged(self, desk: Desk) -> None:
         await desk.complete(await desk.grant(offer()))
         for _ in range(2):
-            (knock,) = (await desk.store.sweep(Sweep("g1"))).knocks
+            (knock,) = (await desk.store.sweep(GatewayPoll("g1"))).knocks
             assert knock.requests == [(ANN, "r1")]
         await desk.one(Acknowledge(ANN, "r1"))
-        assert (await desk.store.sweep(Sweep("g1"))).knocks == []
+        assert (await desk.store.sweep(GatewayPoll("g1"))).knocks == []
 
     async def test_p26_a_gateway_is_not_told_of_clients_that_have_left_it(self, desk: Desk) -> None:
         await desk.complete(await desk.grant(offer()))
         await desk.one(Detach("g1", [ANN]))
-        assert (await desk.store.sweep(Sweep("g1"))).knocks == []
+        assert (await desk.store.sweep(GatewayPoll("g1"))).knocks == []
 
     async def test_p26_no_crowd_of_unacknowledged_results_hides_another_from_the_sweeps(self, desk: Desk) -> None:
         crowd = [bytes([number // 256, number % 256]) * 8 for number in range(MAX_IDS + 200)]
@@ -574,7 +574,7 @@ class StoreContract:
         await desk.complete(await desk.grant(*offers))
         seen: set[bytes] = set()
         for _ in range(20):
-            for knock in (await desk.store.sweep(Sweep("g1"))).knocks:
+            for knock in (await desk.store.sweep(GatewayPoll("g1"))).knocks:
                 seen.update(client for client, _ in knock.requests)
         assert seen == set(crowd)
 

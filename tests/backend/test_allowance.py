@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roost.backend.worker.active_timeout import TURN_S, allowance
+from roost.backend.worker.active_timeout import TURN_S, active_timeout
 from tests.simulation.loop import VirtualLoop
 
 ALLOWED_S = 6.0
@@ -29,7 +29,7 @@ def took_s(loop: VirtualLoop, work: Coroutine[Any, Any, None]) -> float:
 
 async def hang() -> None:
     with pytest.raises(TimeoutError):
-        async with allowance(ALLOWED_S):
+        async with active_timeout(ALLOWED_S):
             await asyncio.get_running_loop().create_future()
 
 
@@ -39,7 +39,7 @@ def test_what_hangs_is_ended_when_its_time_is_over(loop: VirtualLoop) -> None:
 
 def test_time_for_which_the_process_stood_still_does_not_count(loop: VirtualLoop) -> None:
     async def work() -> None:
-        async with allowance(ALLOWED_S):
+        async with active_timeout(ALLOWED_S):
             for _ in range(3):
                 await asyncio.sleep(1.0)
                 loop.now += 100.0
@@ -54,7 +54,7 @@ def test_what_hangs_is_ended_also_after_the_process_stood_still(loop: VirtualLoo
 
 def test_what_ends_in_time_leaves_no_timer_behind(loop: VirtualLoop) -> None:
     async def work() -> None:
-        async with allowance(ALLOWED_S):
+        async with active_timeout(ALLOWED_S):
             await asyncio.sleep(0.1)
 
     assert took_s(loop, work()) == pytest.approx(0.1)
@@ -63,7 +63,7 @@ def test_what_ends_in_time_leaves_no_timer_behind(loop: VirtualLoop) -> None:
 
 def test_an_error_in_the_block_is_its_own(loop: VirtualLoop) -> None:
     async def work() -> None:
-        async with allowance(ALLOWED_S):
+        async with active_timeout(ALLOWED_S):
             raise KeyError(1)
 
     with pytest.raises(KeyError):

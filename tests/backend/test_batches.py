@@ -23,17 +23,17 @@ from roost.wire.messages.lock import (
     Acquired,
     Answer,
     Attach,
+    CancelRequest,
     Complete,
     Completed,
     Decision,
     Detach,
+    GatewayPoll,
     Grant,
     Offer,
     Refused,
     Release,
     Statuses,
-    Sweep,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Ending, Outcome
 from tests.backend.database import DatabaseClock, shared_url
@@ -64,7 +64,7 @@ asks = st.one_of(
     acquires,
     st.builds(Attach, clients, epochs, gateways, st.lists(requests, max_size=2)),
     st.builds(Acknowledge, clients, requests),
-    st.builds(Withdraw, clients, requests),
+    st.builds(CancelRequest, clients, requests),
     st.builds(Detach, gateways, st.lists(clients, max_size=3), epochs),
 )
 chosen = st.integers(0, 1000)
@@ -160,7 +160,7 @@ class Table:
 
     async def _sweep(self, sides: list[Side]) -> None:
         for gateway in ("g1", "g2"):
-            swept = [await side.store.sweep(Sweep(gateway)) for side in sides]
+            swept = [await side.store.sweep(GatewayPoll(gateway)) for side in sides]
             found = [{(who, k.ending.outcome, k.ending.summary) for k in s.knocks for who in k.requests} for s in swept]
             assert found[0] == found[1]
 

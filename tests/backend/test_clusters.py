@@ -12,7 +12,7 @@ from bench.support import services
 from bench.support.waiting import until
 from roost.backend.broker import topology
 from roost.backend.broker.port import QueueSpec
-from roost.backend.broker.rabbitmq.amqp_connection import Link
+from roost.backend.broker.rabbitmq.amqp_connection import AmqpConnection
 from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
 from roost.backend.cache.redis_cache import RedisCache
 from roost.wire.errors import Unavailable
@@ -49,7 +49,7 @@ def nobody() -> str:
     return f"{services.LOOPBACK}:{services.free_port()}"
 
 
-def node_of(link: Link, cluster: clusters.RabbitCluster) -> services.RabbitMq:
+def node_of(link: AmqpConnection, cluster: clusters.RabbitCluster) -> services.RabbitMq:
     """The node that the link is connected to."""
     connection = link._connection
     assert connection is not None
@@ -86,7 +86,7 @@ async def test_when_nobody_serves_it_is_an_outage_that_does_not_tell_the_passwor
 async def test_after_kill_9_of_its_node_a_part_goes_on_at_another_and_nothing_confirmed_is_lost(
     cluster: clusters.RabbitCluster, broker: RabbitBroker, of: str
 ) -> None:
-    safe, mail = QueueSpec(f"test.cluster.{of}"), topology.reply(f"cluster.{of}")
+    safe, mail = QueueSpec(f"test.cluster.{of}"), topology.task_results(f"cluster.{of}")
     inbox, letters = Inbox(), Inbox()
     for spec in (safe, mail):
         await broker.declare(spec)

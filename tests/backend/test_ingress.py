@@ -7,13 +7,13 @@ import json
 from bench.support.steps_kind import Steps
 from roost.backend.broker.memory.memory_broker import MemoryBroker
 from roost.backend.cache.memory_cache import MemoryCache
-from roost.backend.client_protocol.application import Ingress
-from roost.backend.client_protocol.requests import IngressSettings
+from roost.backend.client_protocol.application import ClientProtocol
+from roost.backend.client_protocol.requests import ClientProtocolSettings
 from roost.backend.kinds.registry import Kinds
 from roost.backend.lock.client import LockClient
 from roost.wire.auth import NO_SECRET
 from roost.wire.tokens import Keyring
-from tests.gateway.harness import Client, House, TickClock
+from tests.gateway.harness import Client, GatewayFixture, TickClock
 from tests.gateway.idle import CROWD_COUNT, cost_of_a_crowd
 
 
@@ -25,8 +25,8 @@ async def greet(client: Client) -> None:
 
 async def test_i6_a_client_without_a_request_owns_no_object_and_no_task() -> None:
     locks = LockClient(list, NO_SECRET)
-    ingress = Ingress(
-        IngressSettings("g"),
+    ingress = ClientProtocol(
+        ClientProtocolSettings("g"),
         MemoryBroker().connect(),
         MemoryCache(),
         locks,
@@ -34,7 +34,7 @@ async def test_i6_a_client_without_a_request_owns_no_object_and_no_task() -> Non
         Keyring.random(),
         TickClock(),
     )
-    async with House() as house:
+    async with GatewayFixture() as house:
         cost = await cost_of_a_crowd(await house.serve(ingress, clock=TickClock()), greet)
     assert cost.blocks < CROWD_COUNT, cost
     assert cost.objects < CROWD_COUNT, cost

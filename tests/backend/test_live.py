@@ -7,20 +7,20 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.backend.client_protocol.active_requests import LiveRequest, LiveTable, Stage
-from roost.gateway.api import Links, Peer
+from roost.backend.client_protocol.active_requests import ActiveRequest, ActiveRequests, Stage
+from roost.gateway.api import ConnectionOperations, Peer
 
 ANN, BOB = b"a" * 16, b"b" * 16
-LINKS = cast(Links, None)
+LINKS = cast(ConnectionOperations, None)
 OLD, NEW = Peer(LINKS, 7, 1), Peer(LINKS, 7, 2)
 
 
-def live(client: bytes = ANN, request: str = "r1", peer: Peer = OLD, stage: Stage = Stage.ACCEPTED) -> LiveRequest:
-    return LiveRequest(client, request, peer, stage=stage)
+def live(client: bytes = ANN, request: str = "r1", peer: Peer = OLD, stage: Stage = Stage.ACCEPTED) -> ActiveRequest:
+    return ActiveRequest(client, request, peer, stage=stage)
 
 
 def test_a_replaced_request_cannot_drop_its_successor() -> None:
-    table, first, second = LiveTable(), live(), live(peer=NEW)
+    table, first, second = ActiveRequests(), live(), live(peer=NEW)
     table.add(first)
     table.add(second)
     assert not table.drop(first)
@@ -30,7 +30,7 @@ def test_a_replaced_request_cannot_drop_its_successor() -> None:
 
 
 def test_a_lost_connection_takes_only_what_waited_on_it() -> None:
-    table, old, new, other = LiveTable(), live(request="r1"), live(request="r2", peer=NEW), live(BOB)
+    table, old, new, other = ActiveRequests(), live(request="r1"), live(request="r2", peer=NEW), live(BOB)
     for each in (old, new, other):
         table.add(each)
     assert table.drop_peer(ANN, OLD) == [old]
@@ -39,7 +39,7 @@ def test_a_lost_connection_takes_only_what_waited_on_it() -> None:
 
 
 def test_only_requests_that_are_known_and_wait_count_as_open() -> None:
-    table = LiveTable()
+    table = ActiveRequests()
     for number, stage in enumerate(Stage):
         table.add(live(request=f"r{number}", stage=stage))
     unsure = live(request="resumed")
@@ -59,7 +59,7 @@ CALLS = st.tuples(
 
 @given(st.lists(CALLS, max_size=30))
 def test_both_indexes_agree_and_nothing_is_left_behind(calls: list[tuple[str, bytes, str, Peer]]) -> None:
-    table, model = LiveTable(), dict[tuple[bytes, str], LiveRequest]()
+    table, model = ActiveRequests(), dict[tuple[bytes, str], ActiveRequest]()
     for call, client, request, peer in calls:
         if call == "add":
             model[client, request] = live(client, request, peer)

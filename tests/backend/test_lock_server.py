@@ -24,7 +24,7 @@ from roost.wire.messages.lock import (
     Answer,
     Decision,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     ReadParts,
     Verdict,
 )
@@ -180,7 +180,7 @@ async def test_p18_a_dead_server_or_one_that_hangs_or_is_something_else_is_passe
         short = await stack.enter_async_context(listener(pack([])))
         for wrong in ("http://127.0.0.1:1", "http://no such host", silent, other, short):
             asking = await stack.enter_async_context(client(wrong, real))
-            (answer,) = await asking.beat([LeaseBeat(1, 1)])
+            (answer,) = await asking.beat([LeaseRenewal(1, 1)])
             assert answer.verdict == "lost"
             assert await asking.read_parts(ReadParts(1, 1, 0, 4)) == []
 
@@ -191,7 +191,7 @@ async def test_when_nobody_gives_an_answer_that_can_be_read_all_are_away(answer:
         with pytest.raises(Unavailable):
             await asking.decide([acquire(1)])
         with pytest.raises(Unavailable):
-            await asking.beat([LeaseBeat(1, 1)])
+            await asking.beat([LeaseRenewal(1, 1)])
 
 
 async def test_without_addresses_without_the_secret_or_without_start_it_is_away() -> None:
@@ -237,7 +237,7 @@ async def test_p18_one_question_fails_over_to_every_server_whatever_another_find
             return pack([LeaseAnswer(Verdict.OK)])
 
     asking = Dying()
-    questions = [asyncio.create_task(asking.beat([LeaseBeat(number, 1)])) for number in (1, 2)]
+    questions = [asyncio.create_task(asking.beat([LeaseRenewal(number, 1)])) for number in (1, 2)]
     for number, question in enumerate(questions):
         while len(asking.hang_up) <= number:
             await asking.asked.acquire()

@@ -32,16 +32,16 @@ from roost.wire.messages.lock import (
     Answer,
     Decision,
     Grant,
-    Knock,
+    JobFinished,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     Offer,
     Release,
     Verdict,
     read_offer,
 )
 from roost.wire.messages.outcome import Outcome
-from roost.wire.messages.work import Task, TaskResult, read_mail, read_task
+from roost.wire.messages.work import Task, TaskResult, read_gateway_event, read_task
 from tests.backend.contract_broker import Inbox
 from tests.clock import ManualClock
 from tests.system.cluster import until
@@ -51,7 +51,7 @@ GATEWAY = "g1"
 TRUST_S = 5.0
 
 
-class Office:
+class MasterFixture:
     """One master with two slots, and everything it talks to."""
 
     def __init__(self, folder: Path) -> None:
@@ -79,8 +79,8 @@ class Office:
         await self.locks.start()
         await self.master.start()
         await self.outside.consume(topology.tasks("steps").name, self.tasks, 100)
-        await self.outside.declare(topology.done(GATEWAY))
-        await self.outside.consume(topology.done(GATEWAY).name, self.mail, 100)
+        await self.outside.declare(topology.gateway_events(GATEWAY))
+        await self.outside.consume(topology.gateway_events(GATEWAY).name, self.mail, 100)
 
     async def open_lock(self) -> None:
         self.lock = LockServer(SqliteStore(self.path, clock=self.clock), NO_SECRET, clock=self.clock)
@@ -110,23 +110,23 @@ class Office:
     async def answer(self, task: Task, data: bytes = b"done", queue: str = "") -> None:
         await self.outside.publish(queue or task.reply_to, pack(TaskResult(task.job, task.token, task.task, data)))
 
-    async def knock(self) -> Knock:
+    async def knock(self) -> JobFinished:
         delivery = await self.mail.next()
         delivery.acknowledge()
-        mail = read_mail(delivery.body)
-        assert isinstance(mail, Knock)
+        mail = read_gateway_event(delivery.body)
+        assert isinstance(mail, JobFinished)
         return mail
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    office = Office(tmp_path)
+async def office(tmp_path: Path) -> AsyncIterator[MasterFixture]:
+    office = MasterFixture(tmp_path)
     await office.start()
     yield office
     await office.stop()
 
 
-async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_goes_on(office: Office) -> None:
+async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_goes_on(office: MasterFixture) -> None:
     await office.submit(office.offer(levels=2))
     first = await office.task()
     await office.lock.stop()
@@ -145,7 +145,7 @@ async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_
 
 
 async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: MasterFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a grant, and of a beat: another may have the job a lease after the store wrote it, not after we read it."""
     on_the_way_s = 3.0
@@ -156,7 +156,7 @@ async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take
         office.clock.stand_still(on_the_way_s)
         return answers
 
-    async def beat_slowly(beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+    async def beat_slowly(beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
         answers = await beat(beats)
         office.clock.stand_still(on_the_way_s)
         return answers
@@ -174,7 +174,7 @@ async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take
     assert not driver.run.is_trusted(beaten_at + TRUST_S)
 
 
-async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_broker(office: Office) -> None:
+async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_broker(office: MasterFixture) -> None:
     await office.lock.stop()
     await office.submit(office.offer())
     await until(lambda: office.master._intake._missed_count > 0)
@@ -186,7 +186,7 @@ async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_b
     assert read_offer(delivery.body) == office.offer()
 
 
-async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: Office) -> None:
+async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: MasterFixture) -> None:
     office.bugs += [KeyError("a bug")]
     await office.submit(office.offer())
     await until(lambda: not office.bugs)
@@ -202,7 +202,7 @@ async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: Office
     assert (await office.knock()).ending.outcome is Outcome.DONE
 
 
-async def test_rubbish_in_its_queues_and_answers_that_come_twice_harm_nothing(office: Office) -> None:
+async def test_rubbish_in_its_queues_and_answers_that_come_twice_harm_nothing(office: MasterFixture) -> None:
     for queue in ("jobs.assigned", "jobs.dead", "tasks.dead", "reply.m1"):
         await office.outside.publish(queue, b"\xc1 rubbish")
     await office.outside.broadcast(topology.CONTROL, b"\xc1 rubbish")
@@ -216,19 +216,21 @@ async def test_rubbish_in_its_queues_and_answers_that_come_twice_harm_nothing(of
 
 
 @pytest.mark.parametrize(("kind", "spec"), [("bake", {}), ("steps", {"behave": "bad plan"})])
-async def test_i1_a_job_that_cannot_be_planned_has_an_outcome(office: Office, kind: str, spec: dict[str, str]) -> None:
+async def test_i1_a_job_that_cannot_be_planned_has_an_outcome(
+    office: MasterFixture, kind: str, spec: dict[str, str]
+) -> None:
     await office.submit(office.offer(kind=kind, **spec))
     assert (await office.knock()).ending.outcome is Outcome.FAILED
 
 
-async def test_a_result_that_its_plan_cannot_bear_fails_that_job_once(office: Office) -> None:
+async def test_a_result_that_its_plan_cannot_bear_fails_that_job_once(office: MasterFixture) -> None:
     await office.submit(office.offer("r1", behave="bad fold"))
     await office.answer(await office.task())
     assert (await office.knock()).ending.outcome is Outcome.FAILED
     assert await office.outside.depth("reply.m1") == 0
 
 
-async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_given_up(office: Office) -> None:
+async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_given_up(office: MasterFixture) -> None:
     await office.submit(office.offer())
     task = await office.task()
     for _ in range(2):  # dead letters come at least once
@@ -242,7 +244,7 @@ async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_g
     assert b"no worker survived it" in knock.only_part
 
 
-async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(office: Office) -> None:
+async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(office: MasterFixture) -> None:
     begun = office.clock.wall()
     known: list[float] = []
     really = office.steps.plan
@@ -276,7 +278,7 @@ async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(o
 
 
 async def test_a_plan_that_had_no_time_to_find_a_task_is_asked_again_at_once(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: MasterFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "LOOK_S", 3600.0)
     really, calls = StepsPlan.next_tasks, count()
@@ -286,7 +288,7 @@ async def test_a_plan_that_had_no_time_to_find_a_task_is_asked_again_at_once(
     assert (await office.knock()).ending.outcome is Outcome.DONE
 
 
-async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(office: Office) -> None:
+async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(office: MasterFixture) -> None:
     office.lock._max_waiting = 0
     await office.clock.advance(1.0)
     await until(lambda: office.lock._is_full)
@@ -304,7 +306,7 @@ async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(offic
     assert (await office.knock()).ending.outcome is Outcome.DONE
 
 
-async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(office: Office) -> None:
+async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(office: MasterFixture) -> None:
     hangs = asyncio.Event()
     really = office.own.publish
 
@@ -332,7 +334,7 @@ async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(o
     assert [grant.job for grant in grants] == [job]
 
 
-async def test_p17_a_master_that_stood_still_has_not_hung(office: Office) -> None:
+async def test_p17_a_master_that_stood_still_has_not_hung(office: MasterFixture) -> None:
     await office.submit(office.offer())
     task = await office.task()
     office.clock.stand_still(2 * STUCK_S)
@@ -342,7 +344,7 @@ async def test_p17_a_master_that_stood_still_has_not_hung(office: Office) -> Non
     assert (await office.knock()).ending.outcome is Outcome.DONE
 
 
-async def test_p16_a_job_granted_during_the_drain_is_given_back(office: Office) -> None:
+async def test_p16_a_job_granted_during_the_drain_is_given_back(office: MasterFixture) -> None:
     ask = Acquire("m1", b"n" * 16, 1, [office.offer()])
     (granted,) = await office.locks.decide([ask])
     assert isinstance(granted, Acquired)
@@ -356,7 +358,7 @@ async def test_p16_a_job_granted_during_the_drain_is_given_back(office: Office) 
     assert [each.job for each in other.grants] == [grant.job]
 
 
-async def test_p16_a_master_takes_nothing_beside_a_job_that_others_have_died_under(office: Office) -> None:
+async def test_p16_a_master_takes_nothing_beside_a_job_that_others_have_died_under(office: MasterFixture) -> None:
     free = office.master.free_slots()
     grant = Grant(7, 1, "steps", office.offer().spec, LEASE_S, ALONE_FROM - 1, 60.0, [])
     office.master._on_grant(grant, office.clock.monotonic())
@@ -365,12 +367,12 @@ async def test_p16_a_master_takes_nothing_beside_a_job_that_others_have_died_und
     assert office.master.free_slots() == 0
 
 
-async def test_drain_waits_for_what_is_being_stored_and_gives_back_the_rest(office: Office) -> None:
+async def test_drain_waits_for_what_is_being_stored_and_gives_back_the_rest(office: MasterFixture) -> None:
     await office.submit(office.offer("r1", levels=2))
     task = await office.task()
     await office.master.drain()
     assert office.master.running() == 0
-    (answer,) = await office.locks.beat([LeaseBeat(task.job, task.token)])
+    (answer,) = await office.locks.beat([LeaseRenewal(task.job, task.token)])
     assert answer.verdict is Verdict.LOST
     await office.answer(task)
     await office.clock.settle()

@@ -20,18 +20,18 @@ from roost.wire.messages.lock import (
     Acquired,
     Answer,
     Attach,
+    CancelRequest,
     Complete,
     Completed,
     Decision,
     Detach,
-    LeaseBeat,
+    GatewayPoll,
+    LeaseRenewal,
     PutPart,
     Refused,
     RequestState,
     Statuses,
-    Sweep,
     Verdict,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Outcome
 from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
@@ -150,7 +150,7 @@ async def test_p11_a_job_that_ends_while_clients_come_and_go_leaves_nobody_untol
         batches: list[list[Decision]] = [
             [Acquire("m2", b"j%15d" % turn, 0, [offer(who, name, run)])] for who in crowd[1:]
         ]
-        batches += ([Withdraw(who, name)] for who in crowd[::3])
+        batches += ([CancelRequest(who, name)] for who in crowd[::3])
         batches += ([Attach(who, 5, "g2", [name])] for who in crowd[::2])
         batches.insert(len(batches) // 2, [Complete(grant.job, grant.token, DONE)])
         await together(stores, batches)
@@ -216,7 +216,7 @@ async def test_p14_one_of_the_writes_that_race_for_a_job_wins(
         batches: list[list[Decision]] = [
             [Acquire("m2", b"new%13d" % turn, 1)],
             [Complete(grant.job, grant.token, DONE)],
-            [Withdraw(ANN, name)],
+            [CancelRequest(ANN, name)],
         ]
         racing = asyncio.gather(*(store.tick() for store in stores))
         answers = await together(stores, batches[turn % 3 :] + batches[: turn % 3])
@@ -265,12 +265,12 @@ async def test_beats_parts_ticks_and_sweeps_beside_many_decisions_harm_none(stor
         assert isinstance(acquired, Acquired)
         for grant in acquired.grants:
             store = stores[grant.job % 2]
-            beats = [LeaseBeat(other.job, other.token, 1) for other in reversed(acquired.grants)]
+            beats = [LeaseRenewal(other.job, other.token, 1) for other in reversed(acquired.grants)]
             await asyncio.gather(
                 store.beat(beats),
                 store.put_part(PutPart(grant.job, grant.token, 0, b"part")),
                 store.tick(),
-                store.sweep(Sweep("g1")),
+                store.sweep(GatewayPoll("g1")),
                 store.decide([Detach("g1", mine[::-1], epoch=0)]),
             )
             (completed,) = await together([store], [[Complete(grant.job, grant.token, DONE)]])
@@ -317,10 +317,10 @@ async def test_p19_what_cannot_be_stored_is_refused_and_harms_no_neighbour(
 async def test_p19_a_beat_for_a_number_that_no_job_has_harms_no_other(stores: list[PostgresStore]) -> None:
     desk = Desk(stores[0])
     grant = await desk.grant(offer())
-    answers = await desk.store.beat([LeaseBeat(2**70, 1), LeaseBeat(grant.job, grant.token)])
+    answers = await desk.store.beat([LeaseRenewal(2**70, 1), LeaseRenewal(grant.job, grant.token)])
     assert [answer.verdict for answer in answers] == [Verdict.LOST, Verdict.OK]
     with pytest.raises(BadInput):
-        await desk.store.sweep(Sweep("nul \0"))
+        await desk.store.sweep(GatewayPoll("nul \0"))
     with pytest.raises(BadInput):
         await desk.store.put_part(PutPart(2**70, 1, 0, b""))
 

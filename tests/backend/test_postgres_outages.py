@@ -14,7 +14,7 @@ import pytest
 from bench.support import services
 from bench.support.waiting import until
 from roost.wire.errors import Misuse, Unavailable
-from roost.wire.messages.lock import PutPart, RequestState, Sweep, Verdict
+from roost.wire.messages.lock import GatewayPoll, PutPart, RequestState, Verdict
 from tests.backend.contract_store import BOB, Desk, offer
 from tests.backend.database import NewStore, clients
 
@@ -42,9 +42,14 @@ async def test_a_killed_server_is_away_and_what_was_answered_is_there_when_it_is
     desk = Desk(store)
     grant = await desk.grant(offer())
     await store.put_part(PutPart(grant.job, grant.token, 0, b"part"))
-    await store.sweep(Sweep("g1"))
+    await store.sweep(GatewayPoll("g1"))
     await asyncio.to_thread(server.kill)
-    for work in (store.tick, lambda: store.sweep(Sweep("g1")), lambda: desk.beat(grant), lambda: desk.status(BOB)):
+    for work in (
+        store.tick,
+        lambda: store.sweep(GatewayPoll("g1")),
+        lambda: desk.beat(grant),
+        lambda: desk.status(BOB),
+    ):
         with contextlib.suppress(Unavailable):
             await work()  # may only find out that its connection is gone
         with pytest.raises(Unavailable, match=f"127.0.0.1:{server.port}"):
@@ -52,7 +57,7 @@ async def test_a_killed_server_is_away_and_what_was_answered_is_there_when_it_is
     await asyncio.to_thread(server.start)
     assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
     assert (await comes_back(lambda: desk.complete(grant))).verdict is Verdict.OK
-    for work in (store.tick, lambda: store.sweep(Sweep("g1"))):
+    for work in (store.tick, lambda: store.sweep(GatewayPoll("g1"))):
         await comes_back(work)
 
 
@@ -106,9 +111,9 @@ async def test_p26_a_sweep_whose_search_takes_too_long_has_noted_that_its_gatewa
     async def are_noted(count: int) -> bool:
         return await asyncio.to_thread(server.sql, database, "SELECT count(*) FROM roost.gateways") == str(count)
 
-    first = [asyncio.create_task(store.sweep(Sweep(f"g{number}"))) for number in range(8)]
+    first = [asyncio.create_task(store.sweep(GatewayPoll(f"g{number}"))) for number in range(8)]
     await until(lambda: are_noted(8))
-    last = asyncio.create_task(store.sweep(Sweep("g8")))
+    last = asyncio.create_task(store.sweep(GatewayPoll("g8")))
     await until(lambda: are_noted(9))
     assert not all(task.done() for task in first), "each search is given up after 1 s, one after the other"
     swept = await asyncio.gather(*first, last, return_exceptions=True)

@@ -15,12 +15,12 @@ from roost.wire.messages.lock import (
     Acquire,
     Acquired,
     Attach,
+    CancelRequest,
     Complete,
     Decision,
     Detach,
     Refused,
     Verdict,
-    Withdraw,
 )
 from tests.backend.contract_store import DONE, Desk, offer
 from tests.backend.database import NewStore
@@ -118,7 +118,7 @@ async def test_what_a_batch_reads_does_not_grow_with_what_is_stored(
         crowd = [b"%16d" % number for number in range(first, first + 50)]
         granted = await store.decide([Acquire("m1", b"n" + who[1:], 1, [offer(who, run=who)]) for who in crowd])
         more: list[Decision] = [Attach(who, 2, "g2", ["r1"]) for who in crowd[:10]]
-        more += [Detach("g2", crowd[10:20]), *(Withdraw(who, "r1") for who in crowd[20:30])]
+        more += [Detach("g2", crowd[10:20]), *(CancelRequest(who, "r1") for who in crowd[20:30])]
         for answer in granted:
             assert isinstance(answer, Acquired)
             more += (Complete(grant.job, grant.token, DONE) for grant in answer.grants)

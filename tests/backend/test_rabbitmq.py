@@ -15,7 +15,7 @@ from bench.support.waiting import until
 from roost.backend.broker import topology
 from roost.backend.broker.port import QueueSpec
 from roost.backend.broker.rabbitmq.amqp_connection import CLOSE_S
-from roost.backend.broker.rabbitmq.channel import Attachment
+from roost.backend.broker.rabbitmq.channel import ConsumerChannel
 from roost.backend.broker.rabbitmq.publisher import BODY_BYTES, LEAVING_MAX, WINDOW
 from roost.backend.broker.rabbitmq.queue_arguments import NO_DELIVERY_LIMIT, arguments, death_queue
 from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
@@ -46,9 +46,9 @@ async def queue(broker: RabbitBroker, request: pytest.FixtureRequest) -> str:
     return name
 
 
-def attachment_of(subscription: object) -> Attachment:
+def attachment_of(subscription: object) -> ConsumerChannel:
     attachment = subscription._now  # type: ignore[attr-defined]
-    assert isinstance(attachment, Attachment)
+    assert isinstance(attachment, ConsumerChannel)
     return attachment
 
 
@@ -68,7 +68,7 @@ async def test_after_kill_9_everything_confirmed_is_there_and_everybody_comes_ba
     node: services.RabbitMq, broker: RabbitBroker, queue: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    mail = topology.reply("killed")
+    mail = topology.task_results("killed")
     await broker.declare(mail)
     inbox, letters, heard = Inbox(), Inbox(), list[bytes]()
     await publish(broker, queue, b"in hand", b"second", b"third")
@@ -282,10 +282,10 @@ def test_queues_are_of_the_kind_that_the_design_names() -> None:
         for spec in (
             topology.JOBS_DEAD,
             topology.TASKS_DEAD,
-            topology.jobs_assigned(3600.0),
+            topology.job_offers(3600.0),
             topology.tasks("crawl"),
-            topology.reply("m1"),
-            topology.done("g1"),
+            topology.task_results("m1"),
+            topology.gateway_events("g1"),
         )
     }
     assert kinds == {
@@ -299,7 +299,7 @@ def test_queues_are_of_the_kind_that_the_design_names() -> None:
 
 
 def test_the_door_to_the_store_is_bounded_and_loses_nothing() -> None:
-    assert arguments(topology.jobs_assigned(1.5)) == {
+    assert arguments(topology.job_offers(1.5)) == {
         "x-queue-type": "quorum",
         "x-delivery-limit": NO_DELIVERY_LIMIT,
         "x-message-ttl": 1500,
@@ -312,7 +312,7 @@ def test_the_door_to_the_store_is_bounded_and_loses_nothing() -> None:
 
 
 def test_in_a_cluster_no_queue_depends_on_one_node() -> None:
-    mail = arguments(topology.reply("m1"), in_cluster=True)
+    mail = arguments(topology.task_results("m1"), in_cluster=True)
     assert mail == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT, "x-expires": 60_000}
     assert arguments(QueueSpec("q", durable=False), in_cluster=True) == {"x-queue-type": "classic"}
 

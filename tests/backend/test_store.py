@@ -13,7 +13,7 @@ from roost.backend.store.postgres.postgres_store import PostgresStore
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
 from roost.backend.store.statements import load
 from roost.wire.errors import DecodeError, Misuse, Unavailable
-from roost.wire.messages.lock import Sweep
+from roost.wire.messages.lock import GatewayPoll
 from tests.backend.contract_outages import OutageContract
 from tests.backend.contract_store import Desk, OpenStore, StoreContract, offer
 from tests.backend.database import DatabaseClock, shared_url
@@ -64,7 +64,7 @@ class TestSqlite:
 
     async def test_a_file_of_an_older_program_is_moved_on_with_what_is_in_it(self, tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "jobs.db") as db:
-            db.executescript(load("sqlite.sql")["schema"])
+            db.executescript(load("sqlite/statements.sql")["schema"])
             db.execute("PRAGMA user_version = 1")
             db.execute(
                 "INSERT INTO jobs (run_key, kind, spec, rank, state, deadline, created_at) "
@@ -125,7 +125,7 @@ class TestSqlite:
             db.execute("UPDATE gateways SET beat_at = 0")
         db.close()
         with pytest.raises(DecodeError):
-            await store.sweep(Sweep("g9"))
+            await store.sweep(GatewayPoll("g9"))
         with sqlite3.connect(tmp_path / "jobs.db") as db:
             assert db.execute("SELECT beat_at > 0 FROM gateways WHERE incarnation = 'g9'").fetchall() == [(1,)]
         db.close()

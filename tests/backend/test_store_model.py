@@ -24,23 +24,23 @@ from roost.wire.messages.lock import (
     Acquire,
     Acquired,
     Attach,
+    CancelRequest,
     Complete,
     Completed,
     Decision,
     Detach,
+    GatewayPoll,
     Grant,
-    LeaseBeat,
+    LeaseRenewal,
     Offer,
     PutPart,
     Refused,
     Release,
+    RequestRef,
     RequestState,
     RequestStatus,
     Statuses,
-    Sweep,
     Verdict,
-    Watcher,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Ending, Outcome
 from tests.backend.database import DatabaseClock, shared_url
@@ -165,7 +165,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule(client=clients, request=names)
     def withdraw(self, client: bytes, request: str) -> None:
         self.requests.setdefault((client, request), Request(0, "")).is_given_up = True
-        self.answered(client, self.decide(Withdraw(client, request)))
+        self.answered(client, self.decide(CancelRequest(client, request)))
 
     @rule(client=clients, request=names)
     def acknowledge(self, client: bytes, request: str) -> None:
@@ -175,7 +175,7 @@ class StoreModel(RuleBasedStateMachine):
 
     @rule(gateway=gateways)
     def sweep(self, gateway: str) -> None:
-        for knock in self.run(self.store.sweep(Sweep(gateway))).knocks:
+        for knock in self.run(self.store.sweep(GatewayPoll(gateway))).knocks:
             for who in knock.requests:
                 assert self.requests[who].gateway == gateway
                 assert not self.requests[who].is_away
@@ -190,7 +190,7 @@ class StoreModel(RuleBasedStateMachine):
     @rule(chosen=chosen, level=st.integers(0, 3))
     def beat(self, chosen: int, level: int) -> None:
         grant = self.grants[chosen % len(self.grants)]
-        (answer,) = self.run(self.store.beat([LeaseBeat(grant.job, grant.token, level)]))
+        (answer,) = self.run(self.store.beat([LeaseRenewal(grant.job, grant.token, level)]))
         if answer.verdict is not Verdict.LOST:
             self.must_be_current(grant)
             assert answer.verdict is Verdict.OK or not self.waiting_for(grant.job), "somebody still waits for it"
@@ -251,7 +251,7 @@ class StoreModel(RuleBasedStateMachine):
         assert self.tokens[grant.job] == grant.token
         assert grant.job not in self.committed
 
-    def watched(self, grant: Grant, watchers: list[Watcher]) -> None:
+    def watched(self, grant: Grant, watchers: list[RequestRef]) -> None:
         """They asked for this very thing, are where they were last, and nobody who is there is missing."""
         for watcher in watchers:
             known = self.requests[watcher.client, watcher.request]
@@ -260,7 +260,7 @@ class StoreModel(RuleBasedStateMachine):
             assert not known.is_acknowledged
             known.job = grant.job
         for who in self.waiting_for(grant.job):
-            assert Watcher(*who, self.requests[who].gateway, False) in watchers
+            assert RequestRef(*who, self.requests[who].gateway, False) in watchers
 
     def waiting_for(self, job: int) -> list[Who]:
         """Requests that surely wait for the job: never given up, never away."""

@@ -16,10 +16,10 @@ def all_specs() -> list[QueueSpec]:
     return [
         topology.JOBS_DEAD,
         topology.TASKS_DEAD,
-        topology.jobs_assigned(RETENTION_S),
+        topology.job_offers(RETENTION_S),
         topology.tasks("crawl"),
-        topology.reply("m1"),
-        topology.done("g1"),
+        topology.task_results("m1"),
+        topology.gateway_events("g1"),
     ]
 
 
@@ -51,7 +51,7 @@ async def test_what_nobody_owns_any_more_goes_away_and_what_matters_stays() -> N
     await clock.advance(2 * topology.TASK_TTL_S)
     assert await connection.depth("tasks.dead") == 0
     assert await connection.depth("jobs.dead") == 2
-    await connection.declare(topology.reply("m1"))
+    await connection.declare(topology.task_results("m1"))
     assert await connection.depth("reply.m1") == 0, "the old one went with its mail"
     await connection.stop()
 

@@ -11,7 +11,7 @@ from roost.backend.broker.port import QueueSpec
 from roost.backend.engines import Engines, EngineUrls
 from roost.backend.store.port import StoreLimits
 from roost.wire.errors import Misuse
-from roost.wire.messages.lock import Attach, RequestState, Statuses, Withdraw
+from roost.wire.messages.lock import Attach, CancelRequest, RequestState, Statuses
 
 
 def engines(**urls: str) -> Engines:
@@ -98,7 +98,7 @@ async def test_lock_servers_of_several_processes_share_the_database_that_the_url
     first, second = engines(store=url).store(), engines(store=url).store()
     await first.start()
     await second.start()
-    await first.decide([Withdraw(b"client", "r1")])
+    await first.decide([CancelRequest(b"client", "r1")])
     (status,) = await second.decide([Attach(b"client", 1, "g1", ["r1"])])
     assert isinstance(status, Statuses)
     assert status.requests[0].state is RequestState.ENDED

@@ -19,7 +19,7 @@ from roost.wire.codec import pack
 from roost.wire.errors import Misuse
 from roost.wire.messages.work import (
     CancelTasks,
-    Nudge,
+    JobChanged,
     Task,
     TaskResult,
     read_task,
@@ -27,7 +27,7 @@ from roost.wire.messages.work import (
 )
 from tests.clock import ManualClock
 
-REPLY = topology.reply("m1")
+REPLY = topology.task_results("m1")
 
 
 class Bench:
@@ -107,7 +107,7 @@ async def test_a_task_to_be_done_later_and_one_that_fails_are_answered_too(bench
 async def test_rubbish_in_the_queue_harms_nothing(bench: Bench) -> None:
     await bench.master.publish(topology.tasks("steps").name, b"\xc1 rubbish")
     await bench.master.broadcast(topology.CONTROL, b"\xc1 rubbish")
-    await bench.master.broadcast(topology.CONTROL, pack(Nudge(1)))
+    await bench.master.broadcast(topology.CONTROL, pack(JobChanged(1)))
     await bench.give(1)
     assert (await bench.result()).task == 1
     assert bench.dead.empty()

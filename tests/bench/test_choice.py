@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from bench.compare.simulation import ASK_S, HELD_SHARE, ROOM, Scene, Storm, capacities
+from bench.compare.simulation import ASK_S, HELD_SHARE, ROOM, Scene, Simulation, capacities
 from bench.compare.strategies import CHOOSERS, OURS
 
 
 @pytest.mark.parametrize("rule", CHOOSERS)
 def test_every_client_that_comes_is_in_exactly_once(rule: str) -> None:
     scene = Scene(gateways=7, replicas=2, beat_s=1.0, clients=3000)
-    storm = Storm(scene, CHOOSERS[rule](scene))
+    storm = Simulation(scene, CHOOSERS[rule](scene))
     held = int(storm.load.sum())
     outcome = storm.run()
     came = int(storm.load.sum()) - held
@@ -26,7 +26,7 @@ def test_every_client_that_comes_is_in_exactly_once(rule: str) -> None:
 
 def test_the_same_seed_gives_the_same_storm_and_another_one_does_not() -> None:
     scenes = [Scene(5, 2, 1.0, 2000, seed) for seed in (1, 1, 2)]
-    first, again, other = (Storm(scene, CHOOSERS[OURS](scene)).run() for scene in scenes)
+    first, again, other = (Simulation(scene, CHOOSERS[OURS](scene)).run() for scene in scenes)
     assert first == again
     assert first != other
 
@@ -40,7 +40,7 @@ def test_there_is_room_for_all() -> None:
 @pytest.mark.parametrize("beat_s", [0.2, 10.0])
 def test_ours_is_more_even_than_each_of_the_others_whatever_replicas_and_beats(replicas: int, beat_s: float) -> None:
     scene = Scene(gateways=20, replicas=replicas, beat_s=beat_s, clients=20_000)
-    peaks = {rule: Storm(scene, make(scene)).run().peak for rule, make in CHOOSERS.items()}
+    peaks = {rule: Simulation(scene, make(scene)).run().peak for rule, make in CHOOSERS.items()}
     assert peaks[OURS] < 1.02
     assert peaks[OURS] < min(peak for rule, peak in peaks.items() if rule != OURS)
 

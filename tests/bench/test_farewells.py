@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.support.clients.close_stats import NO_CODE, Farewells, largest_share
+from bench.support.clients.close_stats import NO_CODE, CloseStats, largest_share
 
 
 def test_a_close_frame_is_counted_by_its_code_also_when_it_has_none() -> None:
-    farewells = Farewells()
+    farewells = CloseStats()
     farewells.hear((1012).to_bytes(2, "big") + b"moved", 1.0)
     farewells.hear((1012).to_bytes(2, "big"), 2.0)
     farewells.hear(b"", 3.0)
@@ -17,12 +17,12 @@ def test_a_close_frame_is_counted_by_its_code_also_when_it_has_none() -> None:
 
 
 def test_farewells_survive_json_and_add_up() -> None:
-    one, other = Farewells(resets=1, silent=2), Farewells(silent=3)
+    one, other = CloseStats(resets=1, silent=2), CloseStats(silent=3)
     one.hear(b"\x03\xf4", 1.5)
     other.hear(b"\x03\xf4", 2.5)
-    total = Farewells.sum(Farewells.from_json(each.as_json()) for each in (one, other))
-    assert total == Farewells(codes=one.codes + other.codes, times_s=[1.5, 2.5], resets=1, silent=5)
-    assert Farewells.sum([]) == Farewells()
+    total = CloseStats.sum(CloseStats.from_json(each.as_json()) for each in (one, other))
+    assert total == CloseStats(codes=one.codes + other.codes, times_s=[1.5, 2.5], resets=1, silent=5)
+    assert CloseStats.sum([]) == CloseStats()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from bench.load.hostile import judge
 from bench.report import Report
 from bench.support import gateways, processes
 from bench.support.clients.client_bytes import upgraded
-from bench.support.clients.echo_clients import Found, Honest
+from bench.support.clients.echo_clients import EchoClients, Found
 from bench.support.gateways import Gateway
 
 SHORT = ("--handshake-s", "0.5", "--max-message-s", "0.5", "--close-s", "0.5", "--max-outbox-age-s", "0.5")
@@ -96,7 +96,7 @@ def test_a_refused_client_is_an_error() -> None:
 
 def test_honest_clients_count_each_echo_once(gateway: Gateway) -> None:
     before = gateway.metrics()["messages_in_total"]
-    with closing(Honest(gateway.port, 20)) as honest:
+    with closing(EchoClients(gateway.port, 20)) as honest:
         found = honest.run(2.0)
     assert (len(found.latencies_ms), found.errors, found.unanswered) == (40, 0, 0)
     assert gateway.metrics()["messages_in_total"] - before == 40
@@ -105,7 +105,7 @@ def test_honest_clients_count_each_echo_once(gateway: Gateway) -> None:
 
 def test_honest_clients_notice_that_a_gateway_has_died_and_remember_it() -> None:
     with gateways.gateway() as dying:
-        honest = Honest(dying.port, 10)
+        honest = EchoClients(dying.port, 10)
         assert honest.run(0.1).errors == 0
         dying.process.kill()
         dying.process.wait(30)

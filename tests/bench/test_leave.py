@@ -9,7 +9,7 @@ import pytest
 from bench.__main__ import main
 from bench.load.leave import WINDOW_S, Leaving, judge, run
 from bench.report import Report
-from bench.support.clients.close_stats import Farewells
+from bench.support.clients.close_stats import CloseStats
 
 TOLD_S = 100.0
 COUNT = 1000
@@ -17,7 +17,7 @@ COUNT = 1000
 
 def gentle() -> Leaving:
     times_s = [TOLD_S + WINDOW_S / 2 * index / COUNT for index in range(COUNT)]
-    farewells = Farewells(codes=Counter({1012: COUNT}), times_s=times_s)
+    farewells = CloseStats(codes=Counter({1012: COUNT}), times_s=times_s)
     return Leaving(farewells, held=0, told_s=TOLD_S, ended_s=TOLD_S + WINDOW_S / 2, status=0)
 
 
@@ -59,7 +59,7 @@ def test_a_process_that_ends_late_or_badly_and_a_client_that_is_left_behind_fail
 
 
 def test_nobody_sent_away_at_all_fails_it() -> None:
-    leaving = replace(gentle(), farewells=Farewells(silent=COUNT))
+    leaving = replace(gentle(), farewells=CloseStats(silent=COUNT))
     assert len(missed(leaving)) == 2
     assert leaving.row()["peak %"] == 0
 

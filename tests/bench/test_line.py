@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from bench.load.swarm.client_connection import Line, NoWay, ask, open_line, where
+from bench.load.swarm.client_connection import ClientConnection, NoWay, ask, open_line, where
 from bench.support.clients.client_bytes import PING_KIND, TEXT_KIND, split
 from roost.gateway.websocket.frames import encode, ping_bytes
 from roost.wire.messages.registry import Choice
@@ -98,13 +98,13 @@ def test_the_next_replica_is_asked_when_one_does_not_answer_and_the_alternate_wh
 def test_a_gateway_that_is_full_says_when_to_come_back() -> None:
     full = http("503 Service Unavailable", b"", "Retry-After: 5\r\n")
     with server(full) as place, pytest.raises(NoWay) as refused:
-        Line(Choice(f"ws://{place}", ""), "")
+        ClientConnection(Choice(f"ws://{place}", ""), "")
     assert (refused.value.reason, refused.value.retry_after_s) == ("connect: 503", 5.0)
 
 
 def test_what_is_cut_has_ended_and_takes_no_more_words() -> None:
     with server(SWITCHED, stays=True) as place:
-        line = Line(Choice(f"ws://{place}", "t"), "")
+        line = ClientConnection(Choice(f"ws://{place}", "t"), "")
         assert line.receive(0.0) == []
         line.cut()
         line.ping()

@@ -9,12 +9,12 @@ from contextlib import closing
 import pytest
 
 from bench.load.rush import clustered
-from bench.support.clients.discovery_clients import Seekers
+from bench.support.clients.discovery_clients import DiscoveryClients
 
 DEADLINE_S = 60.0
 
 
-def serve_until(seekers: Seekers, condition: Callable[[], bool]) -> None:
+def serve_until(seekers: DiscoveryClients, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         seekers.serve(0.05)
@@ -23,7 +23,7 @@ def serve_until(seekers: Seekers, condition: Callable[[], bool]) -> None:
 
 
 def test_a_crowd_is_even_comes_back_from_a_killed_gateway_and_does_not_notice_that_discovery_was_away() -> None:
-    with clustered(gateway_count=2) as cluster, closing(Seekers(0, [cluster.replicas[0].port])) as seekers:
+    with clustered(gateway_count=2) as cluster, closing(DiscoveryClients(0, [cluster.replicas[0].port])) as seekers:
         (discovery,) = cluster.replicas
 
         def are_all_in() -> bool:

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from bench.load.swarm.counters import Tally
-from bench.load.swarm.phases import Course, Phase, Plan
+from bench.load.swarm.counters import Counters
+from bench.load.swarm.phases import Phase, Phases, Plan
 from bench.load.swarm.swarm import EVERYBODY, Swarm
 
 NO_LOSS = "no connection ended by itself (storm and outage aside)"
 USERS = 300
 PLAN = Plan(USERS, rate=100.0, hold_s=10.0, storm="one", has_outage=True, patience_s=20.0)
-ALL_HERE = Tally(connected=Counter({"ws://one": 100, "ws://two": 200}), opened=USERS, submitted=7, answered=7)
+ALL_HERE = Counters(connected=Counter({"ws://one": 100, "ws://two": 200}), opened=USERS, submitted=7, answered=7)
 
 
-def through(course: Course, *seen: tuple[Tally, float]) -> list[Phase]:
+def through(course: Phases, *seen: tuple[Counters, float]) -> list[Phase]:
     """The phases in which the course is after each."""
     phases = []
     for tally, now in seen:
@@ -26,9 +26,9 @@ def through(course: Course, *seen: tuple[Tally, float]) -> list[Phase]:
     return phases
 
 
-def finished(**different: object) -> Course:
+def finished(**different: object) -> Phases:
     """A whole test in which all went well, but for what is different in its last tally."""
-    course = Course(PLAN, processes=2, now=0.0)
+    course = Phases(PLAN, processes=2, now=0.0)
     back = replace(ALL_HERE, opened=2 * USERS, storms=2)
     last = replace(ALL_HERE, opened=3 * USERS, storms=2, quiet=2, **different)  # type: ignore[arg-type]
     through(course, (ALL_HERE, 4.0), (ALL_HERE, 14.0), (back, 15.0), (last, 18.0), (last, 19.0))
@@ -36,10 +36,10 @@ def finished(**different: object) -> Course:
 
 
 def test_tallies_of_processes_add_up_and_survive_the_way_to_the_master() -> None:
-    one = Tally(room=5, connected=Counter(a=2), lost=Counter({"hold 1006": 1}), submitted=3, answered=1)
-    two = Tally(room=6, connected=Counter(a=1, b=4), failed=Counter(failed=1), submitted=2, answered=1)
-    total = Tally.sum([Tally.from_message(one.as_message()), Tally.from_message(two.as_message())])
-    assert total == Tally(
+    one = Counters(room=5, connected=Counter(a=2), lost=Counter({"hold 1006": 1}), submitted=3, answered=1)
+    two = Counters(room=6, connected=Counter(a=1, b=4), failed=Counter(failed=1), submitted=2, answered=1)
+    total = Counters.sum([Counters.from_message(one.as_message()), Counters.from_message(two.as_message())])
+    assert total == Counters(
         room=11,
         connected=Counter(a=3, b=4),
         lost=Counter({"hold 1006": 1}),
@@ -52,7 +52,7 @@ def test_tallies_of_processes_add_up_and_survive_the_way_to_the_master() -> None
 
 
 def test_a_test_goes_from_ramp_to_finish_when_everybody_is_where_they_should_be() -> None:
-    course = Course(PLAN, processes=2, now=0.0)
+    course = Phases(PLAN, processes=2, now=0.0)
     some, none = replace(ALL_HERE, connected=Counter({"ws://one": 299})), replace(ALL_HERE, connected=Counter())
     stormed = replace(ALL_HERE, opened=USERS + 200, storms=2)
     anew = replace(stormed, opened=stormed.opened + USERS)
@@ -97,7 +97,7 @@ def test_a_test_goes_from_ramp_to_finish_when_everybody_is_where_they_should_be(
 
 
 def test_storm_and_outage_are_left_out_where_they_are_not_wanted() -> None:
-    course = Course(replace(PLAN, storm="none", has_outage=False), processes=1, now=0.0)
+    course = Phases(replace(PLAN, storm="none", has_outage=False), processes=1, now=0.0)
     assert through(course, (ALL_HERE, 4.0), (ALL_HERE, 14.0), (replace(ALL_HERE, quiet=1), 14.5)) == [
         Phase.HOLD,
         Phase.FINISH,
@@ -121,7 +121,7 @@ def test_one_lost_connection_or_job_fails_the_test(different: dict[str, object],
 
 
 def test_one_user_away_for_a_moment_of_the_hold_fails_the_test() -> None:
-    course = Course(replace(PLAN, storm="none", has_outage=False), processes=1, now=0.0)
+    course = Phases(replace(PLAN, storm="none", has_outage=False), processes=1, now=0.0)
     short = replace(ALL_HERE, connected=Counter({"ws://one": USERS - 1}))
     through(course, (ALL_HERE, 4.0), (short, 8.0), (ALL_HERE, 14.0), (replace(ALL_HERE, quiet=1), 15.0))
     assert course.is_over
@@ -129,8 +129,8 @@ def test_one_user_away_for_a_moment_of_the_hold_fails_the_test() -> None:
 
 
 def test_a_test_whose_users_do_not_all_arrive_ends_all_the_same_and_fails() -> None:
-    course = Course(PLAN, processes=2, now=0.0)
-    few = Tally(connected=Counter({"ws://one": 10}), opened=10, submitted=1)
+    course = Phases(PLAN, processes=2, now=0.0)
+    few = Counters(connected=Counter({"ws://one": 10}), opened=10, submitted=1)
     assert through(course, (few, 22.9), (few, 23.1), (few, 43.0), (few, 43.2)) == [
         Phase.RAMP,
         Phase.FINISH,

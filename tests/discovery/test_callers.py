@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.discovery.core.client_tickets import LONGEST_S, MAX_REMEMBERED, CallerLimits, Callers
+from roost.discovery.core.client_tickets import LONGEST_S, MAX_REMEMBERED, ClientTicketLimiter, ClientTicketLimits
 from roost.discovery.core.table import TICKET_S, Table
 from roost.discovery.server import Discovery
 from roost.wire.clock import SYSTEM_CLOCK
@@ -23,31 +23,31 @@ from tests.discovery.test_server import send
 
 
 def test_loopback_is_not_counted_unless_it_is_asked_for() -> None:
-    assert Callers(CallerLimits()).place_of("127.0.0.1", "") == ""
-    assert Callers(CallerLimits()).place_of("::1", "") == ""
-    assert Callers(CallerLimits(count_loopback=True)).place_of("127.0.0.9", "") == "127.0.0.9"
-    assert Callers(CallerLimits(max_unused_tickets=0)).place_of("203.0.113.5", "") == ""
+    assert ClientTicketLimiter(ClientTicketLimits()).place_of("127.0.0.1", "") == ""
+    assert ClientTicketLimiter(ClientTicketLimits()).place_of("::1", "") == ""
+    assert ClientTicketLimiter(ClientTicketLimits(count_loopback=True)).place_of("127.0.0.9", "") == "127.0.0.9"
+    assert ClientTicketLimiter(ClientTicketLimits(max_unused_tickets=0)).place_of("203.0.113.5", "") == ""
 
 
 def test_an_ipv6_network_is_one_place_and_ipv4_in_its_clothes_is_ipv4() -> None:
-    callers = Callers(CallerLimits())
+    callers = ClientTicketLimiter(ClientTicketLimits())
     assert callers.place_of("2001:db8::1", "") == callers.place_of("2001:db8::ffff:2", "")
     assert callers.place_of("2001:db8::1", "") != callers.place_of("2001:db8:0:1::1", "")
     assert callers.place_of("::ffff:203.0.113.5", "") == "203.0.113.5"
 
 
 def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
-    callers = Callers(CallerLimits(trusted_proxies="10.0.0.0/8"))
+    callers = ClientTicketLimiter(ClientTicketLimits(trusted_proxies="10.0.0.0/8"))
     assert callers.place_of("10.1.2.3", "6.6.6.6, 203.0.113.5") == "203.0.113.5"
     assert callers.place_of("198.51.100.1", "203.0.113.5") == "198.51.100.1"
     with pytest.raises(Misuse, match="trusted_proxies"):
-        CallerLimits(trusted_proxies="10.0.0.0/99")
+        ClientTicketLimits(trusted_proxies="10.0.0.0/99")
     with pytest.raises(Misuse, match="max_unused_tickets"):
-        CallerLimits(max_unused_tickets=-1)
+        ClientTicketLimits(max_unused_tickets=-1)
 
 
 def test_a_crowd_behind_one_address_is_told_to_come_a_limit_in_each_beat() -> None:
-    callers = Callers(CallerLimits(max_unused_tickets=100))
+    callers = ClientTicketLimiter(ClientTicketLimits(max_unused_tickets=100))
     waits = [callers.refuse("office", 5.0) for _ in range(400)]
     assert waits == sorted(waits)
     assert [waits.count(wait_s) for wait_s in (1, 2, 3, 4)] == [100, 100, 100, 100]
@@ -56,14 +56,14 @@ def test_a_crowd_behind_one_address_is_told_to_come_a_limit_in_each_beat() -> No
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 100)), max_size=100))
 def test_the_wait_is_always_within_its_bounds(events: list[tuple[int, float]]) -> None:
-    callers, now = Callers(CallerLimits(max_unused_tickets=1)), 0.0
+    callers, now = ClientTicketLimiter(ClientTicketLimits(max_unused_tickets=1)), 0.0
     for place, pause_s in events:
         now += pause_s
         assert 1 <= callers.refuse(str(place), now) <= LONGEST_S
 
 
 def test_what_is_remembered_of_those_turned_away_is_bounded() -> None:
-    callers = Callers(CallerLimits(max_unused_tickets=1))
+    callers = ClientTicketLimiter(ClientTicketLimits(max_unused_tickets=1))
     for number in range(MAX_REMEMBERED + 5):
         callers.refuse(str(number), 0.0)
     assert len(callers._turned_away) <= MAX_REMEMBERED
@@ -83,7 +83,7 @@ def test_unused_tickets_of_a_place_are_those_neither_redeemed_nor_expired() -> N
 
 
 @asynccontextmanager
-async def serving(keyring: Keyring, limits: CallerLimits) -> AsyncIterator[aiohttp.ClientSession]:
+async def serving(keyring: Keyring, limits: ClientTicketLimits) -> AsyncIterator[aiohttp.ClientSession]:
     part = Discovery("127.0.0.1", 0, keyring, secret=SECRET, limits=limits)
     await part.start()
     async with aiohttp.ClientSession(part.url) as http:
@@ -99,7 +99,7 @@ async def ask(http: aiohttp.ClientSession, forwarded: str = "") -> tuple[int, An
 
 
 async def test_an_address_that_only_collects_tickets_holds_its_share_and_the_others_get_in(keyring: Keyring) -> None:
-    limits = CallerLimits(max_unused_tickets=5, trusted_proxies="127.0.0.0/8")
+    limits = ClientTicketLimits(max_unused_tickets=5, trusted_proxies="127.0.0.0/8")
     async with serving(keyring, limits) as http:
         await send(http, make_beat("g1", capacity=20))
         greedy = [await ask(http, "203.0.113.5") for _ in range(50)]
@@ -113,7 +113,7 @@ async def test_an_address_that_only_collects_tickets_holds_its_share_and_the_oth
 
 
 async def test_whoever_uses_its_tickets_gets_more(keyring: Keyring) -> None:
-    async with serving(keyring, CallerLimits(max_unused_tickets=2, count_loopback=True)) as http:
+    async with serving(keyring, ClientTicketLimits(max_unused_tickets=2, count_loopback=True)) as http:
         await send(http, make_beat("g1"))
         answers = [await ask(http) for _ in range(3)]
         assert [status for status, _, _ in answers] == [200, 200, 429]

@@ -8,10 +8,10 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from roost.discovery.registrar import Registrar, Vitals
+from roost.discovery.registrar import ComponentStatus, Registrar
 from roost.discovery.server import Discovery
 from roost.wire.codec import pack
-from roost.wire.messages.moving import MAX_PLACES, ReservePlaces, read_places
+from roost.wire.messages.moving import MAX_ENDPOINTS, ReserveEndpoints, read_endpoints
 from roost.wire.messages.registry import ComponentKind
 from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
@@ -23,7 +23,12 @@ def make_registrar(url: str, *more: str, zone: str = "") -> Registrar:
     labels = {"zone": zone} if zone else {}
     address = "ws://g1:9001"
     return Registrar(
-        [url, *more], ComponentKind.GATEWAY, lambda: address, lambda: Vitals(100, 0), labels=labels, secret=SECRET
+        [url, *more],
+        ComponentKind.GATEWAY,
+        lambda: address,
+        lambda: ComponentStatus(100, 0),
+        labels=labels,
+        secret=SECRET,
     )
 
 
@@ -54,7 +59,7 @@ async def test_a_gateway_gets_no_place_at_itself_nor_more_than_there_are(
     assert await registrar.reserve(5, is_leaving=True) == []
     await send(http, make_beat("g2", load=97))
     assert [place.url for place in await registrar.reserve(5, is_leaving=True)] == ["ws://g2:9001"] * 3
-    assert len(await registrar.reserve(MAX_PLACES * 9, is_leaving=True)) == 0
+    assert len(await registrar.reserve(MAX_ENDPOINTS * 9, is_leaving=True)) == 0
     await registrar.stop()
 
 
@@ -96,10 +101,10 @@ async def test_places_need_the_shared_secret_or_the_operators_token(
     http: aiohttp.ClientSession, headers: dict[str, str], status: int
 ) -> None:
     await send(http, make_beat("g2"))
-    async with http.post("/v1/places", data=pack(ReservePlaces("g1", 1)), headers=headers) as response:
+    async with http.post("/v1/places", data=pack(ReserveEndpoints("g1", 1)), headers=headers) as response:
         assert response.status == status
         if status == 200:
-            assert len(read_places(await response.read()).places) == 1
+            assert len(read_endpoints(await response.read()).places) == 1
     (component,) = (await get_json(http, "/v1/components"))["components"]
     assert component["reserved"] == (status == 200)
 
@@ -112,7 +117,7 @@ async def test_places_need_the_shared_secret_or_the_operators_token(
         b"{}",
         pack(["g1", 0, True]),
         pack(["g1", -1, True]),
-        pack(["g1", MAX_PLACES + 1, True]),
+        pack(["g1", MAX_ENDPOINTS + 1, True]),
         pack(["", 1, True]),
         pack(["x" * 65, 1, True]),
         pack(["g1", "many", True]),

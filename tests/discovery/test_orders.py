@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from roost.discovery.registrar import Registrar, Vitals
+from roost.discovery.registrar import ComponentStatus, Registrar
 from roost.discovery.server import Discovery
-from roost.wire.messages.moving import Directions
+from roost.wire.messages.moving import GatewayDirectives
 from roost.wire.messages.registry import ComponentKind
 from roost.wire.tokens import Keyring
 from tests.discovery.beats import make_beat
@@ -42,13 +42,13 @@ class Gateway:
     """Beats, and notes what it is asked; gives away at once what it should."""
 
     def __init__(self, replicas: list[Discovery], name: str, load: int = 0) -> None:
-        self.asked: list[Directions] = []
+        self.asked: list[GatewayDirectives] = []
         self.load, self.moving = load, 0
         self.registrar = Registrar(
             [replica.url for replica in replicas],
             ComponentKind.GATEWAY,
             lambda: f"ws://{name}:9001",
-            lambda: Vitals(10_000, self.load, moving=self.moving),
+            lambda: ComponentStatus(10_000, self.load, moving=self.moving),
             follow=self.asked.append,
             secret=SECRET,
         )
@@ -85,10 +85,10 @@ async def test_a_gateway_is_told_to_leave_by_its_address_or_incarnation_until_it
     found = await order(http, "/v1/drain", gateway=name, window_s=3)
     assert found == {"gateway": "ws://g1:9001", "incarnation": "g1", "load": 7, "done": False}
     for sequence in (2, 3):  # the first answer may be lost
-        assert (await send(http, make_beat("g1", sequence))).directions == Directions(leave=True, window_s=3.0)
-    assert (await send(http, make_beat("g2", 2))).directions == Directions()
-    assert (await send(http, make_beat("g1", 4, draining=True))).directions == Directions()
-    assert (await send(http, make_beat("g1", 5))).directions == Directions()
+        assert (await send(http, make_beat("g1", sequence))).directions == GatewayDirectives(leave=True, window_s=3.0)
+    assert (await send(http, make_beat("g2", 2))).directions == GatewayDirectives()
+    assert (await send(http, make_beat("g1", 4, draining=True))).directions == GatewayDirectives()
+    assert (await send(http, make_beat("g1", 5))).directions == GatewayDirectives()
     assert (await order(http, "/v1/drain", gateway=name, undo=True))["done"] is True
 
 
@@ -109,7 +109,7 @@ async def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(
 ) -> None:
     await send(http, make_beat("g1"))
     assert named in (await order(http, "/v1/drain", 400, **body))["message"]
-    assert (await send(http, make_beat("g1", 2))).directions == Directions()
+    assert (await send(http, make_beat("g1", 2))).directions == GatewayDirectives()
 
 
 async def test_an_unknown_gateway_is_an_error_that_names_those_there_are(http: aiohttp.ClientSession) -> None:
@@ -172,7 +172,7 @@ async def test_nobody_is_moved_to_a_gateway_that_has_its_share(
     for name, load in (("g2", 50), ("g3", 50), ("g4", 47)):
         await send(http, make_beat(name, load=load))
     gateway = Gateway([discovery], "g1", 53)
-    gateway.registrar._snapshot = lambda: Vitals(100, 53)
+    gateway.registrar._snapshot = lambda: ComponentStatus(100, 53)
     await gateway.registrar.start()
     assert [place.url for place in await gateway.registrar.reserve(9, is_leaving=False)] == ["ws://g4:9001"] * 3
     await gateway.registrar.stop()

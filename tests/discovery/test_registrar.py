@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from roost.discovery.registrar import Registrar, Vitals
+from roost.discovery.registrar import ComponentStatus, Registrar
 from roost.discovery.server import Discovery
 from roost.wire.auth import InternalSecret
 from roost.wire.codec import pack
@@ -75,7 +75,9 @@ async def replicas() -> AsyncIterator[list[RecordingReplica]]:
         await replica.stop()
 
 
-def make_registrar(urls: list[str], snapshot: Callable[[], Vitals], secret: InternalSecret = SECRET) -> Registrar:
+def make_registrar(
+    urls: list[str], snapshot: Callable[[], ComponentStatus], secret: InternalSecret = SECRET
+) -> Registrar:
     return Registrar(
         urls, ComponentKind.GATEWAY, lambda: "ws://h:1", snapshot, secret=secret, interval_s=INTERVAL_S, version="9"
     )
@@ -85,7 +87,7 @@ async def test_started_means_known_to_every_replica(keyring: Keyring) -> None:
     pair = [Discovery("127.0.0.1", 0, keyring, secret=SECRET) for _ in range(2)]
     for replica in pair:
         await replica.start()
-    registrar = make_registrar([replica.url for replica in pair], lambda: Vitals(10, 4))
+    registrar = make_registrar([replica.url for replica in pair], lambda: ComponentStatus(10, 4))
     await registrar.start()
     for replica in pair:
         (component,) = await until_listed(replica.url, bool)
@@ -98,7 +100,7 @@ async def test_started_means_known_to_every_replica(keyring: Keyring) -> None:
 async def test_discovery_restarted_is_whole_again_after_one_beat(
     discovery: Discovery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    registrar = make_registrar([discovery.url], lambda: Vitals(10, 4))
+    registrar = make_registrar([discovery.url], lambda: ComponentStatus(10, 4))
     await registrar.start()
     await discovery.stop()
     await until(lambda: not registrar.is_known())
@@ -115,7 +117,7 @@ async def test_a_component_starts_without_discovery_and_is_known_when_it_comes(k
     discovery = Discovery("127.0.0.1", 0, keyring)
     await discovery.start()
     await discovery.stop()
-    registrar = make_registrar([discovery.url], lambda: Vitals(10, 4))
+    registrar = make_registrar([discovery.url], lambda: ComponentStatus(10, 4))
     await registrar.start()
     assert not registrar.is_known()
     await discovery.start()
@@ -125,7 +127,7 @@ async def test_a_component_starts_without_discovery_and_is_known_when_it_comes(k
 
 
 async def test_drain_tells_discovery_before_it_returns_and_beats_go_on(discovery: Discovery) -> None:
-    registrar = make_registrar([discovery.url], lambda: Vitals(10, 4))
+    registrar = make_registrar([discovery.url], lambda: ComponentStatus(10, 4))
     await registrar.start()
     await registrar.drain()
     async with aiohttp.ClientSession(discovery.url) as http, http.get("/v1/gateway") as response:
@@ -141,7 +143,7 @@ async def test_p31_redeemed_tickets_are_repeated_to_each_replica_until_it_acknow
     deaf.answers = False
     news = [[b"t1"], [b"t2"]]
     registrar = make_registrar(
-        [await deaf.start(), await fine.start()], lambda: Vitals(10, 4, redeemed=news.pop(0) if news else [])
+        [await deaf.start(), await fine.start()], lambda: ComponentStatus(10, 4, redeemed=news.pop(0) if news else [])
     )
     await registrar.start()
     await until(lambda: len(deaf.beats) >= 4 and len(fine.beats) >= 4)
@@ -158,7 +160,9 @@ async def test_beats_carry_one_incarnation_a_growing_sequence_and_one_snapshot_f
     replicas: list[RecordingReplica],
 ) -> None:
     loads = iter(range(1_000_000))
-    registrar = make_registrar([await replica.start() for replica in replicas], lambda: Vitals(10, next(loads)))
+    registrar = make_registrar(
+        [await replica.start() for replica in replicas], lambda: ComponentStatus(10, next(loads))
+    )
     await registrar.start()
     await until(lambda: all(len(replica.beats) >= 3 for replica in replicas))
     await registrar.stop()
@@ -170,7 +174,7 @@ async def test_beats_carry_one_incarnation_a_growing_sequence_and_one_snapshot_f
 async def test_p31_lock_servers_are_kept_while_discovery_is_away(replicas: list[RecordingReplica]) -> None:
     one, two = replicas
     one.locks, two.locks = ["http://b"], ["http://a", "http://b"]
-    registrar = make_registrar([await one.start(), await two.start()], lambda: Vitals(10, 4))
+    registrar = make_registrar([await one.start(), await two.start()], lambda: ComponentStatus(10, 4))
     assert registrar.locks() == []
     await registrar.start()
     assert registrar.locks() == ["http://a", "http://b"]
@@ -188,7 +192,7 @@ async def test_a_beat_that_waits_at_a_crowded_door_keeps_its_place_and_others_ar
     """A replica that takes longer than the interval hears of it in the end; the other has heard of every round."""
     slow, quick = replicas
     slow.delay_s = 3.0
-    registrar = make_registrar([await slow.start(), await quick.start()], lambda: Vitals(1, 0))
+    registrar = make_registrar([await slow.start(), await quick.start()], lambda: ComponentStatus(1, 0))
     await registrar.start()
     try:
         assert registrar.is_known()
@@ -205,7 +209,7 @@ async def test_a_beat_that_waits_at_a_crowded_door_keeps_its_place_and_others_ar
 async def test_a_drain_is_told_although_a_beat_from_before_is_on_its_way(replicas: list[RecordingReplica]) -> None:
     replica = replicas[0]
     replica.delay_s = 0.2
-    registrar = make_registrar([await replica.start()], lambda: Vitals(1, 0))
+    registrar = make_registrar([await replica.start()], lambda: ComponentStatus(1, 0))
     await registrar.start()
     try:
         count = len(replica.beats)
@@ -219,7 +223,7 @@ async def test_a_drain_is_told_although_a_beat_from_before_is_on_its_way(replica
 async def test_a_wrong_secret_leaves_the_component_unknown_and_says_why(
     discovery: Discovery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    registrar = make_registrar([discovery.url], lambda: Vitals(10, 4), secret=InternalSecret("another"))
+    registrar = make_registrar([discovery.url], lambda: ComponentStatus(10, 4), secret=InternalSecret("another"))
     await registrar.start()
     assert not registrar.is_known()
     await registrar.stop()
@@ -232,12 +236,12 @@ async def test_a_snapshot_that_fails_now_and_then_does_not_end_the_beats(
 ) -> None:
     calls = 0
 
-    def snapshot() -> Vitals:
+    def snapshot() -> ComponentStatus:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise ZeroDivisionError
-        return Vitals(10, calls)
+        return ComponentStatus(10, calls)
 
     registrar = make_registrar([discovery.url], snapshot)
     await registrar.start()
@@ -247,7 +251,7 @@ async def test_a_snapshot_that_fails_now_and_then_does_not_end_the_beats(
 
 
 async def test_without_replicas_and_stopped_twice_it_does_nothing() -> None:
-    registrar = make_registrar([], lambda: Vitals(1, 1))
+    registrar = make_registrar([], lambda: ComponentStatus(1, 1))
     await registrar.start()
     await registrar.drain()
     await registrar.stop()

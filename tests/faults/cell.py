@@ -13,7 +13,7 @@ from bench.support.components import Process
 from bench.support.lane import Lane, go_on
 from roost.wire.messages.client import Accepted, Level
 from tests.faults.matrix import PARTS, Action, Cell
-from tests.faults.witness import Witness
+from tests.faults.witness import Auditor
 
 REACHED_WITHIN_S = 60.0
 ENDED_WITHIN_S = 120.0
@@ -37,7 +37,7 @@ class Trial:
         self._tasks: list[asyncio.Task[object]] = []
         lane.cells_run += 1
         self._ids = [f"{cell}-{lane.cells_run}-{name}" for name in ("a", "b")]
-        self.witnesses = [Witness(lane.urls, name) for name in self._ids]
+        self.witnesses = [Auditor(lane.urls, name) for name in self._ids]
 
     async def run(self) -> int:
         """Raises Broken. How often a lease was granted anew."""
@@ -74,13 +74,13 @@ class Trial:
             self._lane.ask(self._cell.point)
             await _SPECIAL[self._cell.step](self, a, first)
 
-    async def _come_back(self, witness: Witness, _: str) -> None:
+    async def _come_back(self, witness: Auditor, _: str) -> None:
         witness.lose_connection()
 
-    async def _give_up(self, witness: Witness, request: str) -> None:
+    async def _give_up(self, witness: Auditor, request: str) -> None:
         witness.cancel(request)
 
-    async def _dismiss(self, _: Witness, __: str) -> None:
+    async def _dismiss(self, _: Auditor, __: str) -> None:
         """The master is to end, and another is there."""
         (master,) = self._lane.running("master")
         self._later(self._lane.boot("master"))
@@ -178,7 +178,7 @@ class Trial:
         raise Broken(f"not settled within {SETTLED_WITHIN_S:g} s: {'; '.join(left)}")
 
 
-_SPECIAL: dict[str, Callable[[Trial, Witness, str], Awaitable[None]]] = {
+_SPECIAL: dict[str, Callable[[Trial, Auditor, str], Awaitable[None]]] = {
     "resume": Trial._come_back,
     "cancel": Trial._give_up,
     "release": Trial._dismiss,

@@ -43,7 +43,7 @@ class Stable:
 
     async def harness(self, lane: str) -> Engines:
         """The engines for a lane of this kind, running."""
-        services.warden()
+        services.reaper()
         of = {name: await self._get(name, name == lane) for name in ENGINES}
         return Engines(of["rabbitmq"], of["postgres"], of["redis"])  # type: ignore[arg-type]
 

@@ -22,7 +22,7 @@ from bench.support import audit, services
 from bench.support.components import Process
 from bench.support.lane import Engines, Lane
 from roost.wire.messages.client import Accepted
-from tests.faults.witness import Witness
+from tests.faults.witness import Auditor
 
 COUNTS = {"discovery": 2, "lock": 2, "master": 3, "worker": 3, "gateway": 3}
 PART_EVERY_S = 2.0
@@ -85,16 +85,16 @@ class Soak:
         self._until = time.monotonic() + minutes * 60
         self._jobs, self._tell, self._chance = jobs, tell, random.Random(seed)
         self._coming_back: set[asyncio.Task[None]] = set()
-        self._witnesses: list[Witness] = []
+        self._witnesses: list[Auditor] = []
         self.tally = Tally()
 
     async def run(self) -> Tally:
         """What came of it."""
-        services.warden()
+        services.reaper()
         self._lane = lane = Lane(await _own_engines(), counts=COUNTS)
         try:
             await lane.open()
-            self._witnesses = [Witness(lane.urls, f"c{number}") for number in range(self._jobs)]
+            self._witnesses = [Auditor(lane.urls, f"c{number}") for number in range(self._jobs)]
             await asyncio.gather(*(witness.start() for witness in self._witnesses))
             async with asyncio.TaskGroup() as group:
                 for work in (
@@ -122,14 +122,14 @@ class Soak:
 
     # --- clients -------------------------------------------------------------------------------------
 
-    async def _ask_on(self, witness: Witness) -> None:
+    async def _ask_on(self, witness: Auditor) -> None:
         """One job after the other; after the last fault it has time to end."""
         number = 0
         while not self._is_over():
             number += 1
             await self._ask(witness, f"{witness.name}-{number}", number)
 
-    async def _ask(self, witness: Witness, request: str, number: int) -> None:
+    async def _ask(self, witness: Auditor, request: str, number: int) -> None:
         chance, began = self._chance, time.monotonic()
         size = 100 * (number % MOST_SIZES) + int(witness.name[1:])  # so that no two clients ever ask for the same
         slow = "slow" if chance.random() < 0.7 else ""
@@ -223,7 +223,7 @@ class Soak:
         for line in self._lane.complaints():
             self._listen_to(line)
 
-    async def _settled(self, asked: Mapping[str, Witness]) -> audit.Account:
+    async def _settled(self, asked: Mapping[str, Auditor]) -> audit.Account:
         """The store's account, when it has heard of every acknowledgement, or has not for long."""
         deadline = time.monotonic() + 60.0
         while True:

@@ -14,7 +14,7 @@ from roost.wire.messages.outcome import Outcome
 from tests.faults.matrix import ENGINES, PARTS, Action, Cell, cells, pick
 from tests.faults.run import Verdict
 from tests.faults.table import table
-from tests.faults.witness import Witness, levels_of
+from tests.faults.witness import Auditor, levels_of
 
 SPEC = {"levels": 2, "width": 2, "bytes": 3}
 
@@ -47,8 +47,8 @@ def test_the_table_tells_what_held_failed_and_did_not_run() -> None:
     assert lines[1].split()[:6] == ["submit.begun", "held", "6", "FAILED", ".", "."]
 
 
-def witness() -> Witness:
-    witness = Witness(["http://127.0.0.1:1"], "w")
+def witness() -> Auditor:
+    witness = Auditor(["http://127.0.0.1:1"], "w")
     witness.asked = {"w-1": SPEC}
     return witness
 

@@ -78,7 +78,7 @@ class End:
     is_right: bool
 
 
-class Witness:
+class Auditor:
     """One client; refused requests are tried again. `log` is all that it heard."""
 
     def __init__(self, urls: list[str], name: str) -> None:

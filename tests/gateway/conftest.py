@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.gateway.harness import House
+from tests.gateway.harness import GatewayFixture
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    async with House() as built:
+async def house() -> AsyncIterator[GatewayFixture]:
+    async with GatewayFixture() as built:
         yield built

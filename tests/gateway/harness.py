@@ -97,7 +97,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-class House:
+class GatewayFixture:
     """Gateways and clients of one test; closes them all, and checks that the gateways lost nothing."""
 
     def __init__(self) -> None:
@@ -253,4 +253,4 @@ class Client:
         self.raw.close()
 
 
-__all__ = ["Client", "House", "Ping", "Pong", "Recorder", "TickClock", "pass_time", "until"]
+__all__ = ["Client", "GatewayFixture", "Ping", "Pong", "Recorder", "TickClock", "pass_time", "until"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import socket
 
-from roost.gateway.admission.handshake_handler import Door
-from roost.gateway.admission.tickets import TicketBooth
+from roost.gateway.admission.handshake_handler import HandshakeHandler
+from roost.gateway.admission.tickets import TicketVerifier
 from roost.gateway.api import Application
 from roost.gateway.connections.counters import Counters
 from roost.gateway.connections.slots import FREE
 from roost.gateway.io.poller import READ, Poller
-from roost.gateway.io.reader import Talk
+from roost.gateway.io.reader import FrameReader
 from roost.gateway.io.transport import Plain, Transport
-from roost.gateway.io.writer import Links
+from roost.gateway.io.writer import ConnectionWriter
 from roost.gateway.settings import Settings
 from roost.wire.clock import SYSTEM_CLOCK
 
@@ -23,10 +23,10 @@ class Lone:
 
     def __init__(self, app: Application, settings: Settings, transport: Transport | None = None) -> None:
         self.counters = Counters()
-        self.links = Links(app, settings, transport or Plain(), Poller(), self.counters)
-        self._talk = Talk(self.links, settings)
-        booth = TicketBooth(None, "lone", SYSTEM_CLOCK, required=False)
-        self._door = Door(self.links, settings, booth, None, self._talk.receive)
+        self.links = ConnectionWriter(app, settings, transport or Plain(), Poller(), self.counters)
+        self._talk = FrameReader(self.links, settings)
+        booth = TicketVerifier(None, "lone", SYSTEM_CLOCK, required=False)
+        self._door = HandshakeHandler(self.links, settings, booth, None, self._talk.receive)
         self._talk.greet = self._door.on_readable
 
     def connect(self) -> tuple[int, socket.socket]:
@@ -34,7 +34,7 @@ class Lone:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         fd = ours.detach()
-        self._door.enter(fd, "192.0.2.1", is_full=False)
+        self._door.begin(fd, "192.0.2.1", is_full=False)
         return fd, theirs
 
     def read(self, fd: int) -> None:
@@ -60,7 +60,7 @@ class Lone:
                     break
         if state[fd] != FREE:
             self.read(fd)  # the end of the stream, or what was left unread
-            self.links.drop(fd)
+            self.links.abort(fd)
             self.links.settle()
         assert state[fd] == FREE
         assert (self.links.slots.used, self.counters.open_now) == (0, 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.gateway.admission.limits import AddressCounts, Addresses, Origins
+from roost.gateway.admission.limits import AddressCounts, AddressLimiter, OriginPolicy
 from roost.gateway.admission.proxy_protocol import MAX_BYTES, SIGNATURE, BadProxyHeader, read_header
 from roost.gateway.connections.rate import Rate
 from roost.gateway.connections.wheel import TICK_S
@@ -17,7 +17,7 @@ from roost.gateway.settings import Settings
 from roost.wire.client_address import Proxies
 from roost.wire.errors import Misuse
 from tests.gateway.bytes_of import frame, text
-from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
+from tests.gateway.harness import GatewayFixture, Recorder, TickClock, pass_time, until
 from tests.gateway.test_server import refusal_of
 
 
@@ -79,7 +79,7 @@ def test_address_counts_survive_many_more_addresses_than_they_have_room_for_at_f
 
 
 def test_loopback_is_exempt_unless_it_is_counted() -> None:
-    exempt, counted = Addresses(1, count_loopback=False), Addresses(1, count_loopback=True)
+    exempt, counted = AddressLimiter(1, count_loopback=False), AddressLimiter(1, count_loopback=True)
     for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
         assert [exempt.takes(fd, address) for fd in (1, 2)] == [True, True]
         assert [counted.takes(hash(address) % 999 + fd, address) for fd in (1, 2)] == [True, False]
@@ -89,7 +89,7 @@ def test_loopback_is_exempt_unless_it_is_counted() -> None:
 
 
 def test_origins_hold_browsers_to_the_list_and_nobody_else() -> None:
-    origins = Origins("https://a.example, https://b.example:8443")
+    origins = OriginPolicy("https://a.example, https://b.example:8443")
     assert origins.check({b"origin": b"https://a.example"}) is None
     assert origins.check({b"origin": b"HTTPS://A.example"}) is None
     assert origins.check({}) is None
@@ -97,8 +97,8 @@ def test_origins_hold_browsers_to_the_list_and_nobody_else() -> None:
         refusal = origins.check({b"origin": bad})
         assert refusal is not None
         assert refusal.status == 403
-    assert Origins("").check({b"origin": b"https://any"}) is None
-    assert Origins("*").check({b"origin": b"https://any"}) is None
+    assert OriginPolicy("").check({b"origin": b"https://any"}) is None
+    assert OriginPolicy("*").check({b"origin": b"https://any"}) is None
 
 
 def test_a_forwarded_address_counts_only_from_a_trusted_proxy() -> None:
@@ -134,7 +134,9 @@ def test_a_proxy_header_is_waited_for_or_refused(cut: int, junk: bytes) -> None:
         assert found is None or (found[1] <= len(data) and found[1] <= MAX_BYTES)
 
 
-async def test_an_address_with_too_many_connections_gets_429_and_room_again_when_one_leaves(house: House) -> None:
+async def test_an_address_with_too_many_connections_gets_429_and_room_again_when_one_leaves(
+    house: GatewayFixture,
+) -> None:
     server = await house.serve(max_per_address=2, count_loopback=True, retry_after_s=3)
     clients = [await house.open(server) for _ in range(2)]
     third = await house.connect(server)
@@ -147,7 +149,7 @@ async def test_an_address_with_too_many_connections_gets_429_and_room_again_when
     await house.open(server)
 
 
-async def test_a_crowd_of_one_address_takes_no_places_from_others(house: House) -> None:
+async def test_a_crowd_of_one_address_takes_no_places_from_others(house: GatewayFixture) -> None:
     server = await house.serve(max_per_address=2, count_loopback=True, max_connections=200)
     crowd = [await house.connect(server, source="127.0.0.66") for _ in range(300)]
     await until(lambda: server.counters.accepted == 300)
@@ -161,7 +163,7 @@ async def test_a_crowd_of_one_address_takes_no_places_from_others(house: House) 
     assert server.counters.refused["address"] >= 300 - 2 - 64
 
 
-async def test_the_address_of_a_proxied_client_is_the_one_the_proxy_names(house: House) -> None:
+async def test_the_address_of_a_proxied_client_is_the_one_the_proxy_names(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, trusted_proxies="127.0.0.0/8", max_per_address=1)
     for address, status in (("203.0.113.1", 101), ("203.0.113.2", 101), ("203.0.113.1", 429)):
@@ -172,7 +174,7 @@ async def test_the_address_of_a_proxied_client_is_the_one_the_proxy_names(house:
     assert [request.address for request in app.requests] == ["203.0.113.1", "203.0.113.2"]
 
 
-async def test_a_proxy_header_comes_before_the_request_in_any_pieces(house: House) -> None:
+async def test_a_proxy_header_comes_before_the_request_in_any_pieces(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, proxy_protocol=True)
     client = await house.connect(server)
@@ -187,7 +189,7 @@ async def test_a_proxy_header_comes_before_the_request_in_any_pieces(house: Hous
         assert await bare.read() != b""
 
 
-async def test_a_page_of_a_foreign_origin_is_refused(house: House) -> None:
+async def test_a_page_of_a_foreign_origin_is_refused(house: GatewayFixture) -> None:
     server = await house.serve(allow_origins="https://good.example")
     client = await house.connect(server)
     await client.write(client.upgrade_bytes().replace(b"\r\n\r\n", b"\r\nOrigin: https://evil.example\r\n\r\n"))
@@ -199,7 +201,7 @@ async def test_a_page_of_a_foreign_origin_is_refused(house: House) -> None:
     ("settings", "piece"), [({"max_messages_per_s": 5}, text("x")), ({"max_pings_per_s": 5}, frame(9, b"x"))]
 )
 async def test_who_sends_too_fast_is_closed_and_nobody_else(
-    house: House, settings: dict[str, float], piece: bytes
+    house: GatewayFixture, settings: dict[str, float], piece: bytes
 ) -> None:
     app = Recorder()
     server = await house.serve(app, clock=TickClock(), **settings)
@@ -210,7 +212,7 @@ async def test_who_sends_too_fast_is_closed_and_nobody_else(
     assert await slow.hear() == "hello"
 
 
-async def test_accepting_keeps_to_its_rate(house: House) -> None:
+async def test_accepting_keeps_to_its_rate(house: GatewayFixture) -> None:
     clock = TickClock()
     server = await house.serve(clock=clock, max_accepts_per_s=10)
     clients = [await house.connect(server) for _ in range(15)]

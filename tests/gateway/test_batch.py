@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.gateway.connections.slots import GONE, OPEN, STATES
+from roost.gateway.connections.slots import CLOSED, OPEN, STATES
 from roost.gateway.io import _batch
 from roost.gateway.io.batch import (
     MAX_READ_BYTES,
@@ -158,7 +158,7 @@ def test_who_is_not_open_or_in_the_middle_of_a_message_or_unusually_ready_is_not
     messages, others, _ = crowd.hear(read)
     assert messages == [(fd, "hello") for fd in crowd.fds[:-1] if crowd.state[fd] == OPEN]
     assert others == [(fd, READ) for fd in crowd.fds if crowd.state[fd] != OPEN or fd in crowd.parsers]
-    assert all(ours.recv(100) for ours in crowd.ours if crowd.state[ours.fileno()] == GONE), "still there to be read"
+    assert all(ours.recv(100) for ours in crowd.ours if crowd.state[ours.fileno()] == CLOSED), "still there to be read"
     assert crowd.hear(read, events=READ | WRITE)[1] == [(fd, READ | WRITE) for fd in crowd.fds]
 
 
@@ -271,7 +271,7 @@ def test_compiled_nothing_is_kept(stack: ExitStack) -> None:
     crowd = Crowd(stack, 8)
     now = int("1000000")
     ready = [(fd, int(str(READ))) for fd in crowd.fds]
-    crowd.state[crowd.fds[7]] = GONE
+    crowd.state[crowd.fds[7]] = CLOSED
 
     def turn() -> None:
         for theirs, data in zip(crowd.theirs, (text("hello"), frame(2, b"x" * 99), frame(10, b""), b"?"), strict=False):

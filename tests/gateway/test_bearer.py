@@ -7,11 +7,11 @@ from typing import Any
 import jwt
 import pytest
 
-from roost.gateway.admission.jwt import Bearer
+from roost.gateway.admission.jwt import JwtVerifier
 from roost.gateway.api import Refusal
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.errors import Misuse
-from tests.gateway.harness import House, Recorder, TickClock
+from tests.gateway.harness import GatewayFixture, Recorder, TickClock
 from tests.gateway.test_server import refusal_of
 
 KEY = "a shared secret of more than 32 bytes, for tests"
@@ -23,7 +23,7 @@ def token(key: str = KEY, **claims: Any) -> str:
 
 
 def checked(text: str, audience: str = "") -> str | Refusal:
-    bearer = Bearer(KEY, ["HS256"], audience, SYSTEM_CLOCK)
+    bearer = JwtVerifier(KEY, ["HS256"], audience, SYSTEM_CLOCK)
     return bearer.check({b"authorization": b"Bearer " + text.encode()}, ())
 
 
@@ -57,7 +57,7 @@ def test_any_other_token_is_refused(bad: str) -> None:
 
 def test_time_is_the_injected_clocks() -> None:
     clock = TickClock()
-    bearer = Bearer(KEY, ["HS256"], "", clock)
+    bearer = JwtVerifier(KEY, ["HS256"], "", clock)
     text = {b"authorization": b"bearer " + token(exp=int(clock.wall()) + 100).encode()}
     assert bearer.check(text, ()) == "ada"
     clock.now_s += 200
@@ -67,14 +67,16 @@ def test_time_is_the_injected_clocks() -> None:
 @pytest.mark.parametrize("algorithms", [[], ["none"], ["HS257"]])
 def test_an_algorithm_that_is_not_there_is_said(algorithms: list[str]) -> None:
     with pytest.raises(Misuse, match="no such JWT algorithm"):
-        Bearer(KEY, algorithms, "", SYSTEM_CLOCK)
+        JwtVerifier(KEY, algorithms, "", SYSTEM_CLOCK)
 
 
-async def test_a_page_offers_its_token_as_a_subprotocol_and_the_application_learns_who_it_is(house: House) -> None:
+async def test_a_page_offers_its_token_as_a_subprotocol_and_the_application_learns_who_it_is(
+    house: GatewayFixture,
+) -> None:
     app = Recorder()
     subjects: list[str] = []
     app.on["open"] = lambda peer: subjects.append(peer.request.subject)
-    server = await house.serve(app, bearer=Bearer(KEY, ["HS256"], "", SYSTEM_CLOCK))
+    server = await house.serve(app, bearer=JwtVerifier(KEY, ["HS256"], "", SYSTEM_CLOCK))
     client = await house.open(server, subprotocols=["roost.v1", "bearer." + token()])
     assert client.accepted is not None
     assert client.accepted.subprotocol == "roost.v1"

@@ -10,7 +10,7 @@ from roost.gateway.deadlines import TIDY_S
 from roost.gateway.server import Server
 from roost.wire.codes import IDLE, NO_PONG, SLOW
 from tests.gateway.bytes_of import text
-from tests.gateway.harness import Client, House, Recorder, TickClock, pass_time, until
+from tests.gateway.harness import Client, GatewayFixture, Recorder, TickClock, pass_time, until
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def answer_next_ping(server: Server, clock: TickClock, client: Client) -> 
 
 
 async def test_a_silent_client_is_pinged_every_25_seconds_and_stays_when_it_answers(
-    house: House, clock: TickClock
+    house: GatewayFixture, clock: TickClock
 ) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock)
@@ -43,7 +43,7 @@ async def test_a_silent_client_is_pinged_every_25_seconds_and_stays_when_it_answ
     assert app.closes() == []
 
 
-async def test_a_client_that_does_not_answer_a_ping_is_closed(house: House, clock: TickClock) -> None:
+async def test_a_client_that_does_not_answer_a_ping_is_closed(house: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock)
     client = await house.open(server)
@@ -52,7 +52,9 @@ async def test_a_client_that_does_not_answer_a_ping_is_closed(house: House, cloc
     await until(lambda: app.closes() == [NO_PONG.number])
 
 
-async def test_a_client_without_messages_is_sent_home_unless_it_is_held(house: House, clock: TickClock) -> None:
+async def test_a_client_without_messages_is_sent_home_unless_it_is_held(
+    house: GatewayFixture, clock: TickClock
+) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock, idle_close_s=60, ping_after_s=0)
     idle, held = await house.open(server), await house.open(server)
@@ -70,7 +72,7 @@ async def test_a_client_without_messages_is_sent_home_unless_it_is_held(house: H
     assert (await held.closed())[0] == IDLE.number
 
 
-async def test_pongs_do_not_make_a_client_busy_but_messages_do(house: House, clock: TickClock) -> None:
+async def test_pongs_do_not_make_a_client_busy_but_messages_do(house: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock, idle_close_s=60)
     client = await house.open(server)
@@ -87,7 +89,7 @@ async def test_pongs_do_not_make_a_client_busy_but_messages_do(house: House, clo
     await until(lambda: app.closes() == [IDLE.number])
 
 
-async def test_an_unfinished_handshake_ends_in_time(house: House, clock: TickClock) -> None:
+async def test_an_unfinished_handshake_ends_in_time(house: GatewayFixture, clock: TickClock) -> None:
     server = await house.serve(clock=clock)
     silent, slow = await house.connect(server), await house.connect(server)
     await slow.write(b"GET / HTTP/1.1\r\n")
@@ -102,7 +104,7 @@ async def test_an_unfinished_handshake_ends_in_time(house: House, clock: TickClo
     await until(lambda: server.connections == 0)
 
 
-async def test_a_peer_that_never_answers_our_close_is_cut_off(house: House, clock: TickClock) -> None:
+async def test_a_peer_that_never_answers_our_close_is_cut_off(house: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock)
     await house.open(server)
@@ -114,7 +116,7 @@ async def test_a_peer_that_never_answers_our_close_is_cut_off(house: House, cloc
     await until(lambda: server.connections == 0)
 
 
-async def test_a_peer_that_never_closes_its_side_is_cut_off(house: House, clock: TickClock) -> None:
+async def test_a_peer_that_never_closes_its_side_is_cut_off(house: GatewayFixture, clock: TickClock) -> None:
     server = await house.serve(clock=clock)
     client = await house.open(server)
     await client.write(b"\x83\x80abcd")
@@ -125,7 +127,9 @@ async def test_a_peer_that_never_closes_its_side_is_cut_off(house: House, clock:
     await until(lambda: server.connections == 0)
 
 
-async def test_time_in_which_the_process_stood_still_is_not_held_against_peers(house: House, clock: TickClock) -> None:
+async def test_time_in_which_the_process_stood_still_is_not_held_against_peers(
+    house: GatewayFixture, clock: TickClock
+) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock)
     await house.open(server)
@@ -140,7 +144,7 @@ def flood(app: Recorder, count: int, size: int = 10_000) -> int:
     return sum(app.peers[0].send(b"x" * size) for _ in range(count))
 
 
-async def test_a_slow_reader_gets_all_when_it_reads_again(house: House) -> None:
+async def test_a_slow_reader_gets_all_when_it_reads_again(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, max_outbox_bytes=10**7)
     client = await house.open(server, receive_buffer=4096)
@@ -157,7 +161,7 @@ async def test_a_slow_reader_gets_all_when_it_reads_again(house: House) -> None:
     assert await client.hear() == "and on"
 
 
-async def test_a_peer_that_never_reads_is_closed_as_slow_and_told_so_when_it_reads(house: House) -> None:
+async def test_a_peer_that_never_reads_is_closed_as_slow_and_told_so_when_it_reads(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, max_outbox_bytes=100_000)
     client = await house.open(server, receive_buffer=4096)
@@ -169,7 +173,7 @@ async def test_a_peer_that_never_reads_is_closed_as_slow_and_told_so_when_it_rea
     assert (await client.closed())[0] == SLOW.number
 
 
-async def test_bytes_that_wait_too_long_close_a_peer_as_slow(house: House, clock: TickClock) -> None:
+async def test_bytes_that_wait_too_long_close_a_peer_as_slow(house: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
     server = await house.serve(app, clock=clock, max_outbox_bytes=10**7, max_outbox_age_s=60)
     await house.open(server, receive_buffer=4096)
@@ -183,7 +187,7 @@ async def test_bytes_that_wait_too_long_close_a_peer_as_slow(house: House, clock
     await until(lambda: server.connections == 0)
 
 
-async def test_who_does_not_read_is_not_listened_to_until_it_reads(house: House) -> None:
+async def test_who_does_not_read_is_not_listened_to_until_it_reads(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, max_outbox_bytes=10**7)
     client = await house.open(server, receive_buffer=4096)
@@ -198,7 +202,7 @@ async def test_who_does_not_read_is_not_listened_to_until_it_reads(house: House)
         pass
 
 
-async def test_the_outbox_of_a_peer_that_left_is_dropped(house: House) -> None:
+async def test_the_outbox_of_a_peer_that_left_is_dropped(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, max_outbox_bytes=10**7)
     client = await house.open(server, receive_buffer=4096)
@@ -210,21 +214,21 @@ async def test_the_outbox_of_a_peer_that_left_is_dropped(house: House) -> None:
 
 
 async def test_memory_of_a_crowd_that_has_left_is_given_back_and_who_is_there_notices_nothing(
-    house: House, clock: TickClock
+    house: GatewayFixture, clock: TickClock
 ) -> None:
     server = await house.serve(clock=clock)
     links, cells = server.links, server.cells(8)
     client = await house.open(server)
     crowd = range(5_000, 9_000)  # numbers that no socket of this test has
     for fd in crowd:
-        links.slots.take(fd, links.wheel.now)
+        links.slots.allocate(fd, links.wheel.now)
         links.wheel.put(fd, links.wheel.now + 1)
         cells[fd] = b"whatever"
     for fd in crowd:
         links.wheel.remove(fd)
         links.slots.free(fd)
     await pass_time(server, clock, TIDY_S)
-    assert len(links.slots) == len(links.slots.heard) == len(links.slots.pinged) == 1024
+    assert len(links.slots) == len(links.slots.last_read) == len(links.slots.pinged) == 1024
     assert len(links.wheel.due) == 1024
     assert cells[5_000] == bytes(8)
     await client.say("still there")

@@ -14,7 +14,7 @@ from wsproto.extensions import PerMessageDeflate
 from roost.gateway.websocket.deflate import Deflater, agree, inflate
 from roost.gateway.websocket.frames import Kind, Parser, encode_deflated, plain
 from tests.gateway.bytes_of import cut, frame
-from tests.gateway.harness import House
+from tests.gateway.harness import GatewayFixture
 from tests.gateway.test_frames import codes_only, receive
 
 
@@ -131,7 +131,7 @@ def test_a_wsproto_client_reads_what_is_compressed() -> None:
 
 
 @pytest.mark.parametrize("window", ["", "; server_max_window_bits=9"])
-async def test_clients_with_and_without_compression_talk_to_one_gateway(house: House, window: str) -> None:
+async def test_clients_with_and_without_compression_talk_to_one_gateway(house: GatewayFixture, window: str) -> None:
     server = await house.serve(compression=True, compress_from_bytes=100)
     client, plain_client = await house.connect(server), await house.open(server)
     extension = PerMessageDeflate(client_no_context_takeover=True)

@@ -8,11 +8,11 @@ import time
 import pytest
 from wsproto.events import CloseConnection
 
-from roost.gateway.api import Peer, Place
+from roost.gateway.api import Endpoint, Peer
 from roost.wire.clock import SystemClock
 from roost.wire.messages import moving as wire
 from tests.gateway.bytes_of import frame
-from tests.gateway.harness import House, Recorder, until
+from tests.gateway.harness import GatewayFixture, Recorder, until
 
 
 class Guide(Recorder):
@@ -22,7 +22,7 @@ class Guide(Recorder):
         super().__init__()
         self.busy: set[Peer] = set()
 
-    def on_move(self, peer: Peer, place: Place) -> bool:
+    def on_move(self, peer: Peer, place: Endpoint) -> bool:
         self._note("move", peer)
         return peer not in self.busy and peer.send(f"{place.url} {place.ticket}")
 
@@ -35,15 +35,15 @@ class Elsewhere:
         self.count, self.given = count, 0
         self.asked: list[int] = []
 
-    async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Place]:
+    async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
         assert is_leaving == self._is_leaving
         self.asked.append(count)
         first = self.given
         self.given = min(first + count, self.count)
-        return [wire.Place("ws://g2:1", f"t{number}") for number in range(first, self.given)]
+        return [wire.Endpoint("ws://g2:1", f"t{number}") for number in range(first, self.given)]
 
 
-async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(house: House) -> None:
+async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(house: GatewayFixture) -> None:
     app, places = Guide(), Elsewhere(100)
     server = await house.serve(app, places=places, drain_s=2)
     stays, leaves = await house.open(server), await house.open(server)
@@ -59,7 +59,7 @@ async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(ho
     assert len(places.asked) == 1, "one request reserves many places"
 
 
-async def test_who_finds_no_place_is_closed_when_its_turn_comes(house: House) -> None:
+async def test_who_finds_no_place_is_closed_when_its_turn_comes(house: GatewayFixture) -> None:
     app = Guide()
     server = await house.serve(app, places=Elsewhere(1), drain_s=60)
     clients = [await house.open(server) for _ in range(3)]
@@ -70,7 +70,9 @@ async def test_who_finds_no_place_is_closed_when_its_turn_comes(house: House) ->
     assert len(clients) == 3
 
 
-async def test_an_application_that_cannot_tell_them_has_its_peers_closed_and_asks_for_no_place(house: House) -> None:
+async def test_an_application_that_cannot_tell_them_has_its_peers_closed_and_asks_for_no_place(
+    house: GatewayFixture,
+) -> None:
     places = Elsewhere(100)
     server = await house.serve(Recorder(), places=places, drain_s=60)
     client = await house.open(server)
@@ -78,7 +80,7 @@ async def test_an_application_that_cannot_tell_them_has_its_peers_closed_and_ask
     assert places.asked == []
 
 
-async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_later(house: House) -> None:
+async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_later(house: GatewayFixture) -> None:
     app = Guide()
     server = await house.serve(app, places=Elsewhere(100), drain_s=60)
     client = await house.open(server)
@@ -93,7 +95,9 @@ async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_l
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
-async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(house: House, direction: str) -> None:
+async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(
+    house: GatewayFixture, direction: str
+) -> None:
     app = Guide()
     server = await house.serve(app, places=Elsewhere(100), drain_s=60, max_outbox_bytes=1 << 24)
     client, other = await house.open(server, receive_buffer=4096), await house.open(server)
@@ -117,7 +121,7 @@ async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(hou
     await draining
 
 
-async def test_who_stays_busy_is_closed_before_the_window_ends(house: House) -> None:
+async def test_who_stays_busy_is_closed_before_the_window_ends(house: GatewayFixture) -> None:
     app = Guide()
     server = await house.serve(app, places=Elsewhere(100), drain_s=1)
     client = await house.open(server)
@@ -129,7 +133,7 @@ async def test_who_stays_busy_is_closed_before_the_window_ends(house: House) -> 
     assert server.connections == 0
 
 
-async def test_an_application_that_raises_when_told_costs_that_connection_only(house: House) -> None:
+async def test_an_application_that_raises_when_told_costs_that_connection_only(house: GatewayFixture) -> None:
     app = Guide()
     server = await house.serve(app, places=Elsewhere(100), drain_s=2)
     first, second = await house.open(server), await house.open(server)
@@ -146,14 +150,16 @@ async def test_an_application_that_raises_when_told_costs_that_connection_only(h
     await draining
 
 
-async def test_no_window_at_all_still_says_goodbye(house: House) -> None:
+async def test_no_window_at_all_still_says_goodbye(house: GatewayFixture) -> None:
     server = await house.serve(Guide(), places=Elsewhere(100), drain_s=0)
     client = await house.open(server)
     await server.drain()
     assert (await client.closed())[0] == 1012
 
 
-async def test_a_process_that_was_kept_from_running_until_the_window_was_over_still_says_goodbye(house: House) -> None:
+async def test_a_process_that_was_kept_from_running_until_the_window_was_over_still_says_goodbye(
+    house: GatewayFixture,
+) -> None:
     app = Guide()
     server = await house.serve(app, places=Elsewhere(100), drain_s=60)
     clients = [await house.open(server) for _ in range(3)]

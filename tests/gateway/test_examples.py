@@ -7,18 +7,18 @@ import asyncio
 from roost.gateway.examples.broadcast import Broadcast
 from roost.gateway.examples.chat import Chat
 from roost.gateway.examples.echo import Echo
-from tests.gateway.harness import House, until
+from tests.gateway.harness import GatewayFixture, until
 from tests.gateway.test_server import refusal_of
 
 
-async def test_echo_sends_every_message_back(house: House) -> None:
+async def test_echo_sends_every_message_back(house: GatewayFixture) -> None:
     client = await house.open(await house.serve(Echo()))
     for message in ("text", b"binary"):
         await client.say(message)
         assert await client.hear() == message
 
 
-async def test_broadcast_reaches_everybody_and_is_encoded_once(house: House) -> None:
+async def test_broadcast_reaches_everybody_and_is_encoded_once(house: GatewayFixture) -> None:
     server = await house.serve(Broadcast())
     clients = [await house.open(server) for _ in range(700)]
     await clients[5].say("to all")
@@ -26,7 +26,7 @@ async def test_broadcast_reaches_everybody_and_is_encoded_once(house: House) -> 
     assert heard == ["to all"] * 700
 
 
-async def test_a_chat_room_hears_its_guests_come_speak_and_leave_and_no_other_room_does(house: House) -> None:
+async def test_a_chat_room_hears_its_guests_come_speak_and_leave_and_no_other_room_does(house: GatewayFixture) -> None:
     server = await house.serve(Chat())
     ada = await house.open(server, "/tea?name=Ada")
     assert await ada.hear() == "* you are in /tea with Ada"
@@ -43,7 +43,7 @@ async def test_a_chat_room_hears_its_guests_come_speak_and_leave_and_no_other_ro
     assert await eve.hear() == "Eve: only me here"
 
 
-async def test_a_chat_room_refuses_who_has_no_name_and_closes_who_sends_binary(house: House) -> None:
+async def test_a_chat_room_refuses_who_has_no_name_and_closes_who_sends_binary(house: GatewayFixture) -> None:
     server = await house.serve(Chat())
     nobody = await house.connect(server)
     await nobody.write(nobody.upgrade_bytes("/tea"))

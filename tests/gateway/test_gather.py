@@ -15,7 +15,7 @@ from roost.gateway.io.poller import READ
 from roost.gateway.websocket.frames import encode
 from roost.wire.codes import APPLICATION_ERROR, NORMAL, SLOW
 from tests.gateway.bytes_of import frame, text
-from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
+from tests.gateway.harness import GatewayFixture, Recorder, TickClock, pass_time, until
 
 
 class Answering(Recorder):
@@ -29,7 +29,7 @@ class Answering(Recorder):
         self.answer(self, peer, message)
 
 
-async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house: House) -> None:
+async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house: GatewayFixture) -> None:
     server = await house.serve()
     client = await house.open(server)
     before = server.counters.bytes_out
@@ -48,7 +48,7 @@ async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house
     assert server.counters.bytes_out - before == len(written[0])
 
 
-async def test_a_greeting_shares_the_write_of_the_handshakes_answer(house: House) -> None:
+async def test_a_greeting_shares_the_write_of_the_handshakes_answer(house: GatewayFixture) -> None:
     app = Recorder()
     app.on["open"] = lambda peer: peer.send("welcome")
     server = await house.serve(app)
@@ -57,7 +57,7 @@ async def test_a_greeting_shares_the_write_of_the_handshakes_answer(house: House
     assert (await client.read()).endswith(b"\r\n\r\n" + encode("welcome"))
 
 
-async def test_small_and_large_messages_frames_and_the_close_keep_their_order(house: House) -> None:
+async def test_small_and_large_messages_frames_and_the_close_keep_their_order(house: GatewayFixture) -> None:
     large = "x" * 300_000
 
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
@@ -77,7 +77,7 @@ async def test_small_and_large_messages_frames_and_the_close_keep_their_order(ho
     assert (await client.closed())[0] == NORMAL.number
 
 
-async def test_a_pong_does_not_overtake_the_answer_before_it(house: House) -> None:
+async def test_a_pong_does_not_overtake_the_answer_before_it(house: GatewayFixture) -> None:
     server = await house.serve()
     client = await house.open(server)
     await client.write(text("first") + frame(9, b"ping") + text("second"))
@@ -88,7 +88,7 @@ async def test_a_pong_does_not_overtake_the_answer_before_it(house: House) -> No
     assert data == expected
 
 
-async def test_what_was_sent_before_the_application_failed_arrives(house: House) -> None:
+async def test_what_was_sent_before_the_application_failed_arrives(house: GatewayFixture) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         peer.send("almost")
         raise ValueError("a bug of the application")
@@ -100,7 +100,7 @@ async def test_what_was_sent_before_the_application_failed_arrives(house: House)
     assert (await client.closed())[0] == APPLICATION_ERROR.number
 
 
-async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(house: House) -> None:
+async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(house: GatewayFixture) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         for other in app.peers:
             other.send(message)
@@ -115,7 +115,7 @@ async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(h
     await until(lambda: len(app.closes()) == 1)
 
 
-async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house: House) -> None:
+async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house: GatewayFixture) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         assert peer.send(str(message) + " " + "x" * 10_000)
 
@@ -130,7 +130,7 @@ async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house
     assert [int(str(message).split()[0]) for message in heard] == list(range(count))
 
 
-async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: House) -> None:
+async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: GatewayFixture) -> None:
     unsent: list[int] = []
 
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
@@ -146,7 +146,7 @@ async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: House)
     assert unsent == [len(encode("four"))]
 
 
-async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(house: House) -> None:
+async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(house: GatewayFixture) -> None:
     """A handle serves for the next message, of another peer, only when nobody has kept it."""
     kept: dict[Message, Peer] = {}
 
@@ -169,7 +169,7 @@ async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(ho
 @pytest.mark.parametrize("problem", [ValueError, asyncio.CancelledError])
 @pytest.mark.parametrize("is_drop_broken", [False, True])
 async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read_of_them(
-    house: House, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_drop_broken: bool
+    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_drop_broken: bool
 ) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         if message == "fails":
@@ -180,7 +180,7 @@ async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read
     clients = [await house.open(server) for _ in range(4)]
     turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
     if is_drop_broken:
-        say_goodbye = server.links.say_goodbye
+        say_goodbye = server.links.start_close
         monkeypatch.setattr(server.links, "say_goodbye", lambda *args: 1 // (say_goodbye(*args) or 0))
         monkeypatch.setattr(server.links, "drop", lambda fd: 1 // 0)
     for client, message in zip(
@@ -195,7 +195,7 @@ async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read
 
 
 async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await house.serve()
     clients = [await house.open(server) for _ in range(3)]
@@ -211,7 +211,7 @@ async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
 @pytest.mark.parametrize("way", ["send", "send_frame", "broadcast"])
 @pytest.mark.parametrize("limit", [{"max_outbox_bytes": 100_000}, {"max_outbox_age_s": 1.0}])
 async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_come_back(
-    house: House, way: str, limit: dict[str, Any]
+    house: GatewayFixture, way: str, limit: dict[str, Any]
 ) -> None:
     """What the kernel took of a frame at the end of a turn is part of it: a close frame inside would be lost."""
     clock = TickClock()
@@ -239,22 +239,24 @@ async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_co
     assert event.code == SLOW.number
 
 
-async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: House) -> None:
+async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: GatewayFixture) -> None:
     """Over TLS a write may leave bytes inside the transport, which says so: of a peer that is gone, nobody waits."""
     server = await house.serve()
     client = await house.open(server)
     fd = next(server.peers()).fd
-    server.links.gather()
-    server.links.post(fd, encode("last words"))
-    server.links.drop(fd)
+    server.links.cork()
+    server.links.write_corked(fd, encode("last words"))
+    server.links.abort(fd)
     server.links._stuck(fd)
-    server.links.release()
+    server.links.uncork()
     assert not server.links.outboxes
     assert await client.hear() == "last words"
     assert await client.read() == b""
 
 
-async def test_a_broadcast_that_fails_takes_no_other_with_it(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broadcast_that_fails_takes_no_other_with_it(
+    house: GatewayFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     server = await house.serve()
     client = await house.open(server)
     peer = next(server.peers())

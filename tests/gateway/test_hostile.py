@@ -10,7 +10,7 @@ import pytest
 from roost.gateway.server import Server
 from roost.wire.codes import POLICY
 from tests.gateway.bytes_of import MASK, frame
-from tests.gateway.harness import Client, House, Recorder, TickClock, pass_time, until
+from tests.gateway.harness import Client, GatewayFixture, Recorder, TickClock, pass_time, until
 
 HONEST_COUNT = 20
 
@@ -30,7 +30,7 @@ async def talk_on(clients: list[Client], stop: asyncio.Event) -> int:
 class Beside:
     """Runs honest clients while the body of the ``async with`` attacks."""
 
-    def __init__(self, house: House, server: Server) -> None:
+    def __init__(self, house: GatewayFixture, server: Server) -> None:
         self._house, self._server = house, server
         self._stop = asyncio.Event()
 
@@ -43,7 +43,7 @@ class Beside:
         assert await self._talk > 0
 
 
-async def test_endless_fragments_of_nothing_are_cut_off(house: House) -> None:
+async def test_endless_fragments_of_nothing_are_cut_off(house: GatewayFixture) -> None:
     server = await house.serve(max_fragments=100)
     async with Beside(house, server):
         client = await house.open(server)
@@ -51,7 +51,7 @@ async def test_endless_fragments_of_nothing_are_cut_off(house: House) -> None:
         assert (await client.closed())[0] == POLICY.number
 
 
-async def test_a_ping_flood_is_cut_off(house: House) -> None:
+async def test_a_ping_flood_is_cut_off(house: GatewayFixture) -> None:
     server = await house.serve()
     async with Beside(house, server):
         client = await house.open(server)
@@ -59,7 +59,7 @@ async def test_a_ping_flood_is_cut_off(house: House) -> None:
         assert (await client.closed())[0] == POLICY.number
 
 
-async def test_a_header_of_a_tebibyte_is_refused_before_its_payload(house: House) -> None:
+async def test_a_header_of_a_tebibyte_is_refused_before_its_payload(house: GatewayFixture) -> None:
     server = await house.serve()
     async with Beside(house, server):
         client = await house.open(server)
@@ -67,7 +67,7 @@ async def test_a_header_of_a_tebibyte_is_refused_before_its_payload(house: House
         assert (await client.closed())[0] == 1009
 
 
-async def test_a_message_that_never_ends_is_cut_off_in_time(house: House) -> None:
+async def test_a_message_that_never_ends_is_cut_off_in_time(house: GatewayFixture) -> None:
     app, clock = Recorder(), TickClock()
     server = await house.serve(app, clock=clock, max_message_s=30)
     client = await house.open(server)
@@ -81,7 +81,7 @@ async def test_a_message_that_never_ends_is_cut_off_in_time(house: House) -> Non
     assert not server.links.parsers or server.counters.open_now == 0
 
 
-async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cut_off(house: House) -> None:
+async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cut_off(house: GatewayFixture) -> None:
     clock = TickClock()
     server = await house.serve(clock=clock, max_message_s=30, ping_after_s=0)
     client = await house.open(server)
@@ -93,7 +93,7 @@ async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cu
         await pass_time(server, clock, 1)
 
 
-async def test_a_client_that_never_reads_costs_only_its_outbox(house: House) -> None:
+async def test_a_client_that_never_reads_costs_only_its_outbox(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, max_outbox_bytes=200_000)
     async with Beside(house, server):
@@ -112,7 +112,7 @@ async def test_a_client_that_never_reads_costs_only_its_outbox(house: House) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_rubbish_harms_nobody(house: House, seed: int) -> None:
+async def test_rubbish_harms_nobody(house: GatewayFixture, seed: int) -> None:
     dice = random.Random(seed)
     server = await house.serve(Recorder())
     async with Beside(house, server):
@@ -130,7 +130,7 @@ async def test_rubbish_harms_nobody(house: House, seed: int) -> None:
     assert server.counters.application_errors == 0
 
 
-async def test_connects_and_resets_in_quick_succession_leave_nothing(house: House) -> None:
+async def test_connects_and_resets_in_quick_succession_leave_nothing(house: GatewayFixture) -> None:
     server = await house.serve()
     async with Beside(house, server):
         for _ in range(10):

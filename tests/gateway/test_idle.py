@@ -6,7 +6,7 @@ import asyncio
 
 from roost.gateway.api import Application, Message, Peer
 from roost.gateway.examples.echo import Echo
-from tests.gateway.harness import Client, House, TickClock
+from tests.gateway.harness import Client, GatewayFixture, TickClock
 from tests.gateway.idle import CROWD_COUNT, cost_of_a_crowd
 
 
@@ -41,14 +41,14 @@ async def greet(client: Client) -> None:
     assert await client.hear() == "hello"
 
 
-async def test_i6_an_idle_connection_owns_no_object_and_no_task(house: House) -> None:
+async def test_i6_an_idle_connection_owns_no_object_and_no_task(house: GatewayFixture) -> None:
     cost = await cost_of_a_crowd(await house.serve(Talkative(), clock=TickClock()), greet)
     assert cost.blocks < CROWD_COUNT, cost
     assert cost.objects < CROWD_COUNT, cost
     assert cost.tasks == 0
 
 
-async def test_an_application_that_keeps_an_object_for_each_connection_is_noticed(house: House) -> None:
+async def test_an_application_that_keeps_an_object_for_each_connection_is_noticed(house: GatewayFixture) -> None:
     cost = await cost_of_a_crowd(await house.serve(Hoarder(), clock=TickClock()), greet)
     assert cost.blocks > CROWD_COUNT
     assert cost.objects > CROWD_COUNT

@@ -6,11 +6,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.gateway.connections.keepalive import Asked, Rhythm, Verdict, calm, judge
+from roost.gateway.connections.keepalive import KeepaliveConfig, PendingPongs, Verdict, idle_responsive, next_action
 from roost.gateway.connections.slots import OPEN, STATES
 
 PING, PONG, IDLE = 250, 100, 18_000
-RHYTHM = Rhythm(ping=PING, pong=PONG, idle=IDLE)
+RHYTHM = KeepaliveConfig(ping=PING, pong=PONG, idle=IDLE)
 
 
 def run(
@@ -19,20 +19,20 @@ def run(
     until: int,
     answers: bool = True,
     heard_at: frozenset[int] = frozenset(),
-    rhythm: Rhythm = RHYTHM,
+    rhythm: KeepaliveConfig = RHYTHM,
 ) -> list[tuple[int, object]]:
     """What happens to one connection, as (tick, verdict). A pong comes in the tick of its ping."""
     heard = active = opened
     pinged = 0
     again = opened + 1
-    asked = Asked(rhythm.pong)
+    asked = PendingPongs(rhythm.pong)
     heard_cells, pinged_cells = [0] * (fd + 1), [0] * (fd + 1)
     happened: list[tuple[int, object]] = []
     for now in range(opened + 1, until):
         if now in heard_at:
             heard = now
         if now >= again:
-            verdict, again = judge(fd, heard, active, pinged, False, now, rhythm)
+            verdict, again = next_action(fd, heard, active, pinged, False, now, rhythm)
             assert again > now
             if verdict is not Verdict.NOTHING:
                 happened.append((now, verdict))
@@ -107,7 +107,7 @@ def test_an_idle_client_is_sent_home_after_exactly_its_time(fd: int) -> None:
 
 
 def test_a_new_tenant_does_not_answer_for_a_ping_of_the_last_one() -> None:
-    asked = Asked(PONG)
+    asked = PendingPongs(PONG)
     asked.note(5, 10)
     assert asked.silent(10 + PONG - 1, [0] * 6, [10] * 6) == []
     assert asked.silent(10 + PONG, [0] * 6, [0] * 6) == [], "this one was never pinged"
@@ -116,13 +116,13 @@ def test_a_new_tenant_does_not_answer_for_a_ping_of_the_last_one() -> None:
 
 
 def test_a_held_client_is_never_idle() -> None:
-    verdict, again = judge(1, 40_000, 1, 39_990, True, 40_000, RHYTHM)
+    verdict, again = next_action(1, 40_000, 1, 39_990, True, 40_000, RHYTHM)
     assert verdict is Verdict.NOTHING
     assert again > 40_000
 
 
 def test_zero_switches_pings_and_idle_closing_off() -> None:
-    off = Rhythm(ping=0, pong=PONG, idle=0)
+    off = KeepaliveConfig(ping=0, pong=PONG, idle=0)
     assert run(1, 1, 50_000, rhythm=off) == []
 
 
@@ -141,20 +141,20 @@ TICKS = st.integers(0, 1200)
 def test_the_short_way_goes_only_where_the_long_one_would(
     state: int, heard: int, active: int, pinged: int, now: int, ping: int, idle: int
 ) -> None:
-    rhythm = Rhythm(ping, PONG, idle)
-    if calm([0], [state], [heard], [active], [pinged], now, rhythm):
+    rhythm = KeepaliveConfig(ping, PONG, idle)
+    if idle_responsive([0], [state], [heard], [active], [pinged], now, rhythm):
         assert state == OPEN
-        assert judge(0, heard, active, pinged, False, now, rhythm) == (Verdict.PING, now + ping)
+        assert next_action(0, heard, active, pinged, False, now, rhythm) == (Verdict.PING, now + ping)
 
 
 def test_who_answers_each_ping_and_says_nothing_else_goes_the_short_way() -> None:
-    assert calm([0], [OPEN], [301], [50], [300], 300 + PING, RHYTHM) == [0]
-    assert calm([0], [OPEN], [300], [50], [300], 300 + PING, RHYTHM) == [0]
-    assert calm([0], [OPEN], [299], [50], [300], 300 + PING, RHYTHM) == []
+    assert idle_responsive([0], [OPEN], [301], [50], [300], 300 + PING, RHYTHM) == [0]
+    assert idle_responsive([0], [OPEN], [300], [50], [300], 300 + PING, RHYTHM) == [0]
+    assert idle_responsive([0], [OPEN], [299], [50], [300], 300 + PING, RHYTHM) == []
 
 
 def test_all_who_were_pinged_together_are_asked_after() -> None:
-    asked = Asked(PONG)
+    asked = PendingPongs(PONG)
     asked.note_all([1, 2, 3], 7)
     asked.note(4, 7)
     assert asked.silent(7 + PONG, [9, 6, 8, 5, 6], [7, 7, 7, 7, 7]) == [1, 3, 4]

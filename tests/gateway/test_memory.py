@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from roost.gateway.process.memory import CONNECTION_BYTES, TLS_BYTES, spare_bytes
-from tests.gateway.harness import House
+from tests.gateway.harness import GatewayFixture
 
 KIB, GIB = 1024, 1024**3
 
@@ -50,7 +50,7 @@ def test_where_the_system_does_not_say_memory_is_no_limit(tmp_path: Path) -> Non
 
 
 async def test_a_gateway_reports_no_more_room_than_it_has_memory_for(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await house.serve(max_connections=100)
     await house.open(server)

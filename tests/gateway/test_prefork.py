@@ -11,14 +11,14 @@ import sys
 import aiohttp
 
 from bench.support.ports import free_port
-from roost.gateway.process.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, Child
+from roost.gateway.process.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, ProcessSlot
 from tests.gateway.harness import PATIENCE_S
 
 ECHO = ("--app", "roost.gateway.examples.echo:Echo", "--no-discovery")
 
 
 def test_a_child_that_keeps_dying_waits_longer_each_time_and_a_steady_one_does_not() -> None:
-    child, now_s, pauses = Child(), 0.0, []
+    child, now_s, pauses = ProcessSlot(), 0.0, []
     for _ in range(10):
         child.born_s = now_s
         child.died(now_s + 0.1)

@@ -8,11 +8,11 @@ from roost.discovery.registrar import Registrar
 from roost.discovery.server import Discovery
 from roost.wire.messages.registry import ComponentKind
 from roost.wire.tokens import Keyring
-from tests.gateway.harness import House, until
+from tests.gateway.harness import GatewayFixture, until
 from tests.gateway.test_process import running
 
 
-async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(house: House) -> None:
+async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(house: GatewayFixture) -> None:
     keyring = Keyring.random()
     discovery = Discovery("127.0.0.1", 0, keyring)
     await discovery.start()

@@ -13,15 +13,15 @@ import pytest
 from wsproto.events import CloseConnection, Pong
 
 from roost.gateway.api import Peer, Refusal, Request
-from roost.gateway.io.reader import Talk
+from roost.gateway.io.reader import FrameReader
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.codes import APPLICATION_ERROR, NORMAL, REPLACED
 from roost.wire.tokens import Keyring, Ticket
 from tests.gateway.bytes_of import close, frame, text
-from tests.gateway.harness import Client, House, Recorder, until
+from tests.gateway.harness import Client, GatewayFixture, Recorder, until
 
 
-async def test_messages_go_both_ways(house: House) -> None:
+async def test_messages_go_both_ways(house: GatewayFixture) -> None:
     app = Recorder()
     client = await house.open(await house.serve(app))
     for message in ("hello", "é" * 300, b"", b"\x00" * 60_000):
@@ -30,7 +30,7 @@ async def test_messages_go_both_ways(house: House) -> None:
     assert [entry[0] for entry in app.log] == ["open", *["message"] * 4]
 
 
-async def test_a_subprotocol_that_the_application_names_is_chosen(house: House) -> None:
+async def test_a_subprotocol_that_the_application_names_is_chosen(house: GatewayFixture) -> None:
     server = await house.serve()
     chosen = await house.open(server, subprotocols=("other", "roost.v1"))
     none = await house.open(server, subprotocols=("other",))
@@ -40,7 +40,7 @@ async def test_a_subprotocol_that_the_application_names_is_chosen(house: House) 
     assert none.accepted.subprotocol is None
 
 
-async def test_bytes_that_follow_the_request_are_not_lost(house: House) -> None:
+async def test_bytes_that_follow_the_request_are_not_lost(house: GatewayFixture) -> None:
     client = await house.connect(await house.serve())
     await client.write(client.upgrade_bytes() + text("early") + frame(1, b"in ", fin=False))
     await client.event()
@@ -49,7 +49,7 @@ async def test_bytes_that_follow_the_request_are_not_lost(house: House) -> None:
     assert await client.hear() == "in pieces"
 
 
-async def test_a_request_that_comes_byte_by_byte_is_accepted(house: House) -> None:
+async def test_a_request_that_comes_byte_by_byte_is_accepted(house: GatewayFixture) -> None:
     client = await house.connect(await house.serve())
     for byte in client.upgrade_bytes():
         await client.write(bytes((byte,)))
@@ -58,7 +58,7 @@ async def test_a_request_that_comes_byte_by_byte_is_accepted(house: House) -> No
     assert await client.hear() == "hi"
 
 
-async def test_pings_are_answered_with_their_payload_between_fragments_too(house: House) -> None:
+async def test_pings_are_answered_with_their_payload_between_fragments_too(house: GatewayFixture) -> None:
     client = await house.open(await house.serve())
     await client.write(frame(1, b"a", fin=False) + frame(9, b"are you there"))
     event = await client.event()
@@ -68,7 +68,7 @@ async def test_pings_are_answered_with_their_payload_between_fragments_too(house
     assert await client.hear() == "ab"
 
 
-async def test_the_application_hears_the_code_of_the_peer(house: House) -> None:
+async def test_the_application_hears_the_code_of_the_peer(house: GatewayFixture) -> None:
     app = Recorder()
     client = await house.open(await house.serve(app))
     await client.send(CloseConnection(code=4321, reason="enough"))
@@ -76,7 +76,7 @@ async def test_the_application_hears_the_code_of_the_peer(house: House) -> None:
     await until(lambda: app.log[-1] == ("close", app.peers[0], 4321, "enough"))
 
 
-async def test_a_close_frame_without_a_code_is_answered_with_one_without(house: House) -> None:
+async def test_a_close_frame_without_a_code_is_answered_with_one_without(house: GatewayFixture) -> None:
     app = Recorder()
     client = await house.open(await house.serve(app))
     await client.write(frame(8, b""))
@@ -104,7 +104,7 @@ async def test_a_close_frame_without_a_code_is_answered_with_one_without(house: 
     ],
 )
 async def test_a_violation_is_answered_with_a_code_that_says_what_was_wrong(
-    house: House, bad: bytes, code: int | None
+    house: GatewayFixture, bad: bytes, code: int | None
 ) -> None:
     app = Recorder()
     server = await house.serve(app, max_message_bytes=2000)
@@ -122,13 +122,13 @@ async def test_a_violation_is_answered_with_a_code_that_says_what_was_wrong(
     assert await bystander.hear() == "still here"
 
 
-async def test_the_close_frame_arrives_though_the_peer_goes_on_sending(house: House) -> None:
+async def test_the_close_frame_arrives_though_the_peer_goes_on_sending(house: GatewayFixture) -> None:
     client = await house.open(await house.serve(max_message_bytes=1000))
     await client.write(frame(2, bytes(50_000)) + frame(2, bytes(50_000)))
     assert (await client.closed())[0] == 1009
 
 
-async def test_a_reset_in_mid_frame_is_a_loss_and_leaves_nothing(house: House) -> None:
+async def test_a_reset_in_mid_frame_is_a_loss_and_leaves_nothing(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     client = await house.open(server)
@@ -140,7 +140,7 @@ async def test_a_reset_in_mid_frame_is_a_loss_and_leaves_nothing(house: House) -
     assert not server.links.parsers
 
 
-async def test_half_a_close_is_a_loss(house: House) -> None:
+async def test_half_a_close_is_a_loss(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     client = await house.open(server)
@@ -150,7 +150,7 @@ async def test_half_a_close_is_a_loss(house: House) -> None:
     await until(lambda: server.connections == 0)
 
 
-async def test_a_stale_handle_does_nothing(house: House) -> None:
+async def test_a_stale_handle_does_nothing(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     first = await house.open(server)
@@ -169,7 +169,7 @@ async def test_a_stale_handle_does_nothing(house: House) -> None:
     assert await second.hear() == "to you"
 
 
-async def test_a_handle_is_recovered_from_its_two_integers(house: House) -> None:
+async def test_a_handle_is_recovered_from_its_two_integers(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     client = await house.open(server)
@@ -182,7 +182,7 @@ async def test_a_handle_is_recovered_from_its_two_integers(house: House) -> None
     assert not server.peer(10**9, 1).send("nobody")
 
 
-async def test_the_request_can_be_read_while_on_open_runs_and_not_later(house: House) -> None:
+async def test_the_request_can_be_read_while_on_open_runs_and_not_later(house: GatewayFixture) -> None:
     app = Recorder()
     seen: list[Request | None] = []
     app.on["open"] = lambda peer: seen.append(peer.request)
@@ -193,7 +193,7 @@ async def test_the_request_can_be_read_while_on_open_runs_and_not_later(house: H
     assert app.peers[0].request is None
 
 
-async def test_closing_is_never_told_from_within_the_call_that_closes(house: House) -> None:
+async def test_closing_is_never_told_from_within_the_call_that_closes(house: GatewayFixture) -> None:
     app = Recorder()
     order: list[str] = []
 
@@ -214,7 +214,7 @@ async def test_closing_is_never_told_from_within_the_call_that_closes(house: Hou
 
 @pytest.mark.parametrize("where", ["open", "message"])
 async def test_an_application_that_raises_costs_one_connection_and_one_log_line(
-    house: House, where: str, caplog: pytest.LogCaptureFixture
+    house: GatewayFixture, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Recorder()
     server = await house.serve(app)
@@ -234,7 +234,7 @@ async def test_an_application_that_raises_costs_one_connection_and_one_log_line(
     assert await bystander.hear() == "hi"
 
 
-async def test_an_application_that_raises_in_on_close_leaks_nothing(house: House) -> None:
+async def test_an_application_that_raises_in_on_close_leaks_nothing(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     app.on["close"] = lambda *_: 1 / 0  # type: ignore[assignment]
@@ -244,18 +244,18 @@ async def test_an_application_that_raises_in_on_close_leaks_nothing(house: House
 
 
 async def test_a_bug_of_ours_costs_one_connection(
-    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await house.serve()
     victim, bystander = await house.open(server), await house.open(server)
-    receive = Talk.receive
+    receive = FrameReader.receive
 
-    def fail(self: Talk, fd: int, data: bytes) -> None:
+    def fail(self: FrameReader, fd: int, data: bytes) -> None:
         if b"\xee" in data:
             raise RuntimeError("a bug of ours")
         receive(self, fd, data)
 
-    monkeypatch.setattr(Talk, "receive", fail)
+    monkeypatch.setattr(FrameReader, "receive", fail)
     await victim.write(b"\xee")
     assert await victim.read_all() == b""
     await bystander.say("hi")
@@ -263,7 +263,9 @@ async def test_a_bug_of_ours_costs_one_connection(
     assert [record.getMessage() for record in caplog.records] == ["connection failed"]
 
 
-async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_its_answer(house: House) -> None:
+async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_its_answer(
+    house: GatewayFixture,
+) -> None:
     """A client that writes it in pieces and has not set TCP_NODELAY sends the next piece when this one has its ACK."""
     server = await house.serve()
     whole, cut = await house.connect(server), await house.connect(server)
@@ -284,7 +286,7 @@ async def refusal_of(client: Client) -> tuple[int, dict[str, str]]:
     return int(head[0].split()[1]), dict(line.split(": ", 1) for line in head[1:])
 
 
-async def test_the_application_may_refuse(house: House) -> None:
+async def test_the_application_may_refuse(house: GatewayFixture) -> None:
     app = Recorder()
     app.refusal = Refusal(401, "who are you")
     client = await house.connect(await house.serve(app))
@@ -304,7 +306,7 @@ async def test_the_application_may_refuse(house: House) -> None:
         (b"a" * 9000, 431),
     ],
 )
-async def test_what_is_no_upgrade_gets_an_http_answer(house: House, request_bytes: bytes, status: int) -> None:
+async def test_what_is_no_upgrade_gets_an_http_answer(house: GatewayFixture, request_bytes: bytes, status: int) -> None:
     app = Recorder()
     server = await house.serve(app)
     client = await house.connect(server)
@@ -315,7 +317,7 @@ async def test_what_is_no_upgrade_gets_an_http_answer(house: House, request_byte
     assert app.log == []
 
 
-async def test_a_full_gateway_says_so_and_when_to_come_back(house: House) -> None:
+async def test_a_full_gateway_says_so_and_when_to_come_back(house: GatewayFixture) -> None:
     server = await house.serve(max_connections=1, retry_after_s=7)
     first = await house.open(server)
     second = await house.connect(server)
@@ -330,7 +332,7 @@ async def test_a_full_gateway_says_so_and_when_to_come_back(house: House) -> Non
 
 
 async def test_descriptors_that_run_out_stop_accepting_and_nothing_else(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("roost.wire.listener.PAUSE_S", 0.05)
     server = await house.serve()
@@ -363,7 +365,7 @@ def ticket(serial: bytes = b"one", gateway: str = "me", valid_s: int = 30) -> st
     return "/?ticket=" + KEYS.sign_ticket(Ticket(int(SYSTEM_CLOCK.wall()) + valid_s, gateway, serial))
 
 
-async def test_a_ticket_opens_the_door_once_and_is_reported(house: House) -> None:
+async def test_a_ticket_opens_the_door_once_and_is_reported(house: GatewayFixture) -> None:
     server = await house.serve(keyring=KEYS, require_ticket=True, incarnation="me")
     await house.open(server, target=ticket())
     again = await house.connect(server)
@@ -378,14 +380,14 @@ async def test_a_ticket_opens_the_door_once_and_is_reported(house: House) -> Non
     ["/", "/?ticket=", "/?ticket=x", ticket(gateway="other"), ticket(valid_s=-1)],
     ids=["none", "empty", "no ticket", "foreign", "expired"],
 )
-async def test_without_a_good_ticket_nobody_gets_in(house: House, target: str) -> None:
+async def test_without_a_good_ticket_nobody_gets_in(house: GatewayFixture, target: str) -> None:
     server = await house.serve(keyring=KEYS, require_ticket=True, incarnation="me")
     client = await house.connect(server)
     await client.write(client.upgrade_bytes(target))
     assert (await refusal_of(client))[0] == 403
 
 
-async def test_a_bad_ticket_is_refused_even_where_none_is_required(house: House) -> None:
+async def test_a_bad_ticket_is_refused_even_where_none_is_required(house: GatewayFixture) -> None:
     server = await house.serve(keyring=KEYS, incarnation="me")
     await house.open(server)
     client = await house.connect(server)
@@ -393,7 +395,7 @@ async def test_a_bad_ticket_is_refused_even_where_none_is_required(house: House)
     assert (await refusal_of(client))[0] == 403
 
 
-async def test_a_broadcast_is_encoded_once_and_reaches_every_peer_in_order(house: House) -> None:
+async def test_a_broadcast_is_encoded_once_and_reaches_every_peer_in_order(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     clients = [await house.open(server) for _ in range(20)]
@@ -404,7 +406,7 @@ async def test_a_broadcast_is_encoded_once_and_reaches_every_peer_in_order(house
         assert [await client.hear(), await client.hear()] == ["first", "second"]
 
 
-async def test_stopping_tells_the_application_of_every_connection_and_twice_is_fine(house: House) -> None:
+async def test_stopping_tells_the_application_of_every_connection_and_twice_is_fine(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app)
     clients = [await house.open(server) for _ in range(3)]
@@ -419,7 +421,7 @@ async def test_stopping_tells_the_application_of_every_connection_and_twice_is_f
         assert (await client.closed())[0] == 1001
 
 
-async def test_draining_sends_everybody_away_over_the_window_and_lets_nobody_in(house: House) -> None:
+async def test_draining_sends_everybody_away_over_the_window_and_lets_nobody_in(house: GatewayFixture) -> None:
     app = Recorder()
     server = await house.serve(app, drain_s=5)
     clients = [await house.open(server) for _ in range(60)]
@@ -437,13 +439,13 @@ async def test_draining_sends_everybody_away_over_the_window_and_lets_nobody_in(
     assert server.connections == 0
 
 
-async def test_a_drain_without_connections_ends_at_once(house: House) -> None:
+async def test_a_drain_without_connections_ends_at_once(house: GatewayFixture) -> None:
     server = await house.serve(drain_s=60)
     await asyncio.wait_for(server.drain(), 5)
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-async def test_it_listens_on_several_addresses_of_both_families_on_one_port(house: House) -> None:
+async def test_it_listens_on_several_addresses_of_both_families_on_one_port(house: GatewayFixture) -> None:
     server = await house.serve(host="127.0.0.1, ::1")
     assert server.addresses == [f"127.0.0.1:{server.port}", f"[::1]:{server.port}"]
     with socket.socket(socket.AF_INET6) as raw:
@@ -455,6 +457,6 @@ async def test_it_listens_on_several_addresses_of_both_families_on_one_port(hous
         assert await client.hear() == "over IPv6"
 
 
-async def test_an_address_of_another_machine_cannot_be_listened_on(house: House) -> None:
+async def test_an_address_of_another_machine_cannot_be_listened_on(house: GatewayFixture) -> None:
     with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:0"):
         await house.serve(host="192.0.2.1")

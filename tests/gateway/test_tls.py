@@ -16,7 +16,7 @@ from roost.gateway.io.tls import Tls
 from roost.gateway.server import Server
 from roost.gateway.settings import Settings
 from roost.wire.errors import Misuse
-from tests.gateway.harness import House, Recorder, TickClock, pass_time, until
+from tests.gateway.harness import GatewayFixture, Recorder, TickClock, pass_time, until
 from tests.gateway.test_process import running
 
 
@@ -39,7 +39,7 @@ def trusting(certificate: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificate)
 
 
-async def test_messages_of_all_sizes_go_both_ways_over_tls(house: House, certificate: tuple[str, str]) -> None:
+async def test_messages_of_all_sizes_go_both_ways_over_tls(house: GatewayFixture, certificate: tuple[str, str]) -> None:
     app = Recorder()
     server = await house.serve(app, tls_cert=certificate[0], tls_key=certificate[1], max_message_bytes=10**6)
     assert server.url.startswith("wss://")
@@ -51,7 +51,7 @@ async def test_messages_of_all_sizes_go_both_ways_over_tls(house: House, certifi
     await until(lambda: server.connections == 0)
 
 
-async def test_a_slow_reader_over_tls_gets_every_byte(house: House, certificate: tuple[str, str]) -> None:
+async def test_a_slow_reader_over_tls_gets_every_byte(house: GatewayFixture, certificate: tuple[str, str]) -> None:
     app = Recorder()
     server = await house.serve(app, tls_cert=certificate[0], tls_key=certificate[1], max_outbox_bytes=10**8)
     raw = socket.socket()
@@ -78,7 +78,7 @@ async def test_a_slow_reader_over_tls_gets_every_byte(house: House, certificate:
     await until(lambda: server.connections == 0)
 
 
-async def test_what_is_no_tls_is_refused_and_harms_nobody(house: House, certificate: tuple[str, str]) -> None:
+async def test_what_is_no_tls_is_refused_and_harms_nobody(house: GatewayFixture, certificate: tuple[str, str]) -> None:
     server = await house.serve(tls_cert=certificate[0], tls_key=certificate[1])
     client = await house.connect(server)
     await client.write(client.upgrade_bytes())
@@ -89,7 +89,7 @@ async def test_what_is_no_tls_is_refused_and_harms_nobody(house: House, certific
         assert await good.receive_str() == "hi"
 
 
-async def test_an_unfinished_tls_handshake_ends_in_time(house: House, certificate: tuple[str, str]) -> None:
+async def test_an_unfinished_tls_handshake_ends_in_time(house: GatewayFixture, certificate: tuple[str, str]) -> None:
     clock = TickClock()
     server = await house.serve(clock=clock, tls_cert=certificate[0], tls_key=certificate[1])
     client = await house.connect(server)
@@ -99,7 +99,7 @@ async def test_an_unfinished_tls_handshake_ends_in_time(house: House, certificat
     await until(lambda: server.connections == 0)
 
 
-async def test_old_versions_of_tls_are_refused(house: House, certificate: tuple[str, str]) -> None:
+async def test_old_versions_of_tls_are_refused(house: GatewayFixture, certificate: tuple[str, str]) -> None:
     assert Tls(*certificate)._context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from roost.backend.cache.port import Cache
-from roost.backend.kinds.api import Later, PlannedTask, RunnerTools
+from roost.backend.kinds.api import PlannedTask, RetryLater, RunnerTools
 from roost.backend.kinds.crawl.kind import Crawl
 from roost.backend.kinds.crawl.operator_options import CrawlOptions
 from roost.backend.kinds.crawl.output.crawl_result import CrawlResult, read_result
@@ -70,7 +70,7 @@ async def patiently(at: Sequence[CrawlRunner], payload: bytes, deadline_s: float
     while True:
         try:
             return await random.choice(at).run(payload, deadline_s)
-        except Later as later:
+        except RetryLater as later:
             await asyncio.sleep(later.after_s)
 
 

@@ -13,10 +13,10 @@ from roost.backend.assembly import worker_parts
 from roost.backend.cache.redis_cache import RedisCache
 from roost.backend.engines import Engines, EngineUrls
 from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
-from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_coordinator import HostCoordinator
 from roost.backend.kinds.registry import load
 from roost.wire.clock import SYSTEM_CLOCK
-from roost.wire.service import Stack
+from roost.wire.service import ServiceGroup
 from tests.kinds.crawling import LOOPBACK
 from tests.kinds.site import ROBOTS, robots, serve, tree
 from tests.system.cluster import LIMITS, Cluster
@@ -35,8 +35,8 @@ class Crawlers(Cluster):
         self.site = replace(self.site, kinds=load())
         await super().start_all()
 
-    async def start_worker(self) -> Stack:
-        return await self._start(Stack(worker_parts(self.site, 64, {"crawl": LOOPBACK})))
+    async def start_worker(self) -> ServiceGroup:
+        return await self._start(ServiceGroup(worker_parts(self.site, 64, {"crawl": LOOPBACK})))
 
 
 async def test_a_crawl_delay_holds_across_three_workers_and_four_jobs(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_a_turn_in_redis_is_had_by_one() -> None:
     caches = [RedisCache(redis().url) for _ in range(4)]
     for cache in caches:
         await cache.start()
-    turns = [Turns(cache, SYSTEM_CLOCK, b"%d" % i) for i, cache in enumerate(caches)]
+    turns = [HostCoordinator(cache, SYSTEM_CLOCK, b"%d" % i) for i, cache in enumerate(caches)]
     waits = await asyncio.gather(*(turn.take("one.example", 30) for turn in turns))
     assert waits.count(0.0) <= 1  # none, where this machine is so busy that all gave way
     assert all(0 < wait <= 31 for wait in await asyncio.gather(*(turn.take("one.example", 30) for turn in turns)))

@@ -9,9 +9,9 @@ import pytest
 
 from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.cache.port import Cache
-from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_coordinator import HostCoordinator
 from roost.backend.kinds.crawl.politeness.host_lease import LEASE_S, RENEW_S, SURE_S
-from roost.backend.kinds.crawl.politeness.host_limits import TICK_S, Hosts
+from roost.backend.kinds.crawl.politeness.host_limits import TICK_S, HostLimits
 from tests.clock import ManualClock
 from tests.kinds.caches import NoCache
 
@@ -29,9 +29,9 @@ class FailingCache(MemoryCache):
         return await super().swap(key, old, new, ttl_s)
 
 
-def make(cache: Cache, clock: ManualClock, name: bytes = b"a", at_once: int = 8) -> tuple[Hosts, Turns]:
-    turns = Turns(cache, clock, name)
-    return Hosts(turns, clock, at_once), turns
+def make(cache: Cache, clock: ManualClock, name: bytes = b"a", at_once: int = 8) -> tuple[HostLimits, HostCoordinator]:
+    turns = HostCoordinator(cache, clock, name)
+    return HostLimits(turns, clock, at_once), turns
 
 
 async def test_p32_a_long_request_to_a_host_that_was_idle_is_not_cut_off_while_the_cache_is_away() -> None:

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roost.backend.cache.memory_cache import MemoryCache
-from roost.backend.kinds.api import Later
+from roost.backend.kinds.api import RetryLater
 from roost.backend.kinds.crawl.cached_page import (
     ENTRY_BYTES,
     HARD_AGE_S,
     NOTHING,
-    Entry,
+    CachedPage,
+    CacheEntry,
     Hop,
-    KeptPage,
     pack_entry,
     read_entry,
 )
-from roost.backend.kinds.crawl.page_cache import OWNED_S, Shelf
+from roost.backend.kinds.crawl.page_cache import OWNED_S, PageCache
 from roost.backend.kinds.crawl.page_tasks import PageResult, PageTask, read_page_result
-from roost.backend.kinds.crawl.single_flight import Flights
+from roost.backend.kinds.crawl.single_flight import SingleFlight
 from roost.backend.kinds.crawl.spec import CrawlSpec
 from roost.backend.kinds.crawl.urls import Bounds, Scope
 from roost.wire.codec import pack
@@ -106,7 +106,7 @@ async def test_a_page_that_another_worker_is_fetching_is_waited_for() -> None:
     async with serve({"": slowly}) as site, runners(2, cache=MemoryCache()) as (one, other):
         first = asyncio.create_task(visit([one], site.url, max_age_s=60))
         await asked.wait()
-        with pytest.raises(Later):
+        with pytest.raises(RetryLater):
             await other.run(pack(PageTask(site.url, Bounds.around(site.url, Scope.HOST), 60)), 60)
         may_answer.set()
         assert await visit([other], site.url, max_age_s=60) == await first
@@ -116,11 +116,11 @@ async def test_a_page_that_another_worker_is_fetching_is_waited_for() -> None:
 async def test_a_worker_that_died_over_a_page_is_not_waited_for_forever() -> None:
     cache, clock = MemoryCache(), LaterClock()
     async with serve(tree(2, 1)) as site:
-        dead = Shelf(cache, clock, LOOPBACK.realm, b"dead")
+        dead = PageCache(cache, clock, LOOPBACK.realm, b"dead")
         await dead.announce(site.url, NOTHING)
         async with runners(cache=cache, clock=clock) as workers:
             payload = pack(PageTask(site.url, Bounds.around(site.url, Scope.HOST), 60))
-            with pytest.raises(Later):
+            with pytest.raises(RetryLater):
                 await workers[0].run(payload, 60)
             clock.ahead_s = OWNED_S
             assert len(read_page_result(await workers[0].run(payload, 60)).links) == 2
@@ -197,7 +197,7 @@ async def test_i5_what_is_damaged_in_the_cache_is_fetched_again() -> None:
 
 
 pages = st.builds(
-    KeptPage,
+    CachedPage,
     checked_at=st.floats(0, 2e9),
     hops=st.lists(st.builds(Hop, st.integers(301, 308), st.sampled_from(["http://a/", "http://b/"]))),
     status=st.sampled_from([0, 200, 204]),
@@ -206,8 +206,8 @@ pages = st.builds(
 
 
 @given(pages, st.floats(0, 1e9))
-def test_an_entry_comes_back_as_it_was_put(kept: KeptPage, put_at: float) -> None:
-    entry = Entry(kept, put_at, b"me", put_at + 1)
+def test_an_entry_comes_back_as_it_was_put(kept: CachedPage, put_at: float) -> None:
+    entry = CacheEntry(kept, put_at, b"me", put_at + 1)
     blob = pack_entry(entry)
     assert blob is not None
     assert read_entry(blob) == entry
@@ -215,13 +215,13 @@ def test_an_entry_comes_back_as_it_was_put(kept: KeptPage, put_at: float) -> Non
 
 @given(st.binary() | st.none())
 def test_i5_whatever_the_cache_says_is_an_entry_or_nothing(blob: bytes | None) -> None:
-    assert isinstance(read_entry(blob), Entry)
+    assert isinstance(read_entry(blob), CacheEntry)
     assert read_entry(None) is NOTHING
 
 
 @given(pages, st.sampled_from(Scope))
 def test_an_answer_never_leaves_the_bounds_and_exists_unless_the_way_was_not_walked(
-    kept: KeptPage, scope: Scope
+    kept: CachedPage, scope: Scope
 ) -> None:
     bounds = Bounds.around("http://a/", scope)
     answer = kept.answer("http://a/", bounds)
@@ -235,13 +235,16 @@ def test_an_answer_never_leaves_the_bounds_and_exists_unless_the_way_was_not_wal
 
 
 def test_links_without_end_are_not_kept() -> None:
-    assert pack_entry(Entry(KeptPage(0.0, links=["x" * ENTRY_BYTES]))) is None
-    assert pack_entry(Entry(KeptPage(0.0, links=[f"http://a/{i * 7919**9 % 10**30}" for i in range(20_000)]))) is None
+    assert pack_entry(CacheEntry(CachedPage(0.0, links=["x" * ENTRY_BYTES]))) is None
+    assert (
+        pack_entry(CacheEntry(CachedPage(0.0, links=[f"http://a/{i * 7919**9 % 10**30}" for i in range(20_000)])))
+        is None
+    )
 
 
 @given(st.floats(0, 2e9), st.floats(0, 2e9))
 def test_no_use_keeps_a_page_beyond_its_hard_age(checked_at: float, now: float) -> None:
-    entry = Entry(KeptPage(checked_at), put_at=now)
+    entry = CacheEntry(CachedPage(checked_at), put_at=now)
     assert now + entry.lives_s(now) <= checked_at + HARD_AGE_S + 1e-3
 
 
@@ -250,11 +253,11 @@ def test_no_use_keeps_a_page_beyond_its_hard_age(checked_at: float, now: float) 
 )
 def test_age_is_what_a_task_bears(age_s: float, max_age_s: float, fresh: bool) -> None:
     task = PageTask("http://a/", Bounds.around("http://a/", Scope.HOST), max_age_s)
-    assert KeptPage(1000.0 - age_s).is_fresh(task, 1000.0) is fresh
+    assert CachedPage(1000.0 - age_s).is_fresh(task, 1000.0) is fresh
 
 
 async def test_work_is_done_once_and_begun_anew_when_who_did_it_is_cancelled() -> None:
-    flights: Flights[int] = Flights()
+    flights: SingleFlight[int] = SingleFlight()
     may_end, begun = asyncio.Event(), 0
 
     async def work() -> int:
@@ -263,18 +266,18 @@ async def test_work_is_done_once_and_begun_anew_when_who_did_it_is_cancelled() -
         await may_end.wait()
         return begun
 
-    first, *others = (asyncio.create_task(flights.join("key", work)) for _ in range(4))
+    first, *others = (asyncio.create_task(flights.do("key", work)) for _ in range(4))
     await asyncio.sleep(0)
     others[0].cancel()
     first.cancel()
     await asyncio.gather(first, others[0], return_exceptions=True)
     may_end.set()
     assert (await others[1], await others[2]) == (2, 2)
-    assert await flights.join("key", work) == 3
+    assert await flights.do("key", work) == 3
 
 
 async def test_what_fails_fails_for_all_who_wait_and_for_nobody_after() -> None:
-    flights: Flights[int] = Flights()
+    flights: SingleFlight[int] = SingleFlight()
     may_end = asyncio.Event()
 
     async def fail() -> int:
@@ -284,8 +287,8 @@ async def test_what_fails_fails_for_all_who_wait_and_for_nobody_after() -> None:
     async def work() -> int:
         return 7
 
-    tasks = [asyncio.create_task(flights.join("key", fail)) for _ in range(3)]
+    tasks = [asyncio.create_task(flights.do("key", fail)) for _ in range(3)]
     await asyncio.sleep(0)
     may_end.set()
     assert [type(result) for result in await asyncio.gather(*tasks, return_exceptions=True)] == [ValueError] * 3
-    assert await flights.join("key", work) == 7
+    assert await flights.do("key", work) == 7

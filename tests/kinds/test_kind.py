@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from roost.backend.kinds.api import JobKind, RunnerTools
+from roost.backend.kinds.api import JobKind, ResultSharing, RunnerTools
 from roost.backend.kinds.crawl.kind import Crawl
 from roost.backend.kinds.crawl.spec import CrawlSpec
 from roost.backend.kinds.crawl.urls import Scope
@@ -20,10 +20,10 @@ SPEC = CrawlSpec("http://example.org/", depth=2, max_age_s=60)
 
 def test_the_same_question_in_other_words_has_the_same_keys() -> None:
     kind = Crawl()
-    one = kind.read_spec(b'{"url": "HTTP://Example.org:80#top", "depth": 2}')
-    other = kind.read_spec(b'{"depth": 2, "scope": "host", "url": " http://example.org/ "}')
-    assert kind.keys(one) == kind.keys(other)
-    assert kind.keys(one) == kind.keys(kind.unpack_spec(kind.pack_spec(one)))
+    one = kind.parse_spec(b'{"url": "HTTP://Example.org:80#top", "depth": 2}')
+    other = kind.parse_spec(b'{"depth": 2, "scope": "host", "url": " http://example.org/ "}')
+    assert kind.sharing_keys(one) == kind.sharing_keys(other)
+    assert kind.sharing_keys(one) == kind.sharing_keys(kind.unpack_spec(kind.pack_spec(one)))
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def test_the_same_question_in_other_words_has_the_same_keys() -> None:
     ],
 )
 def test_another_question_has_other_keys(field: str, value: object, shares_kept_answers: bool) -> None:
-    ours, other = Crawl().keys(SPEC), Crawl().keys(structs.replace(SPEC, **{field: value}))
-    assert ours.run != other.run
-    assert (ours.cache == other.cache) is shares_kept_answers
-    assert ours.cache != ours.run
+    ours, other = Crawl().sharing_keys(SPEC), Crawl().sharing_keys(structs.replace(SPEC, **{field: value}))
+    assert ours.run_key != other.run_key
+    assert (ours.cache_key == other.cache_key) is shares_kept_answers
+    assert ours.cache_key != ours.run_key
 
 
 def test_freshness_and_time_are_the_clients() -> None:
-    assert Crawl().keys(SPEC).fresh_s == 60
-    assert Crawl().max_seconds(SPEC) == 3600
+    assert Crawl().sharing_keys(SPEC).max_age_s == 60
+    assert Crawl().timeout_s(SPEC) == 3600
 
 
 def test_a_damaged_spec_is_refused() -> None:
@@ -96,3 +96,30 @@ class Echo:
     """As little of a kind as the registry looks at."""
 
     name = "echo"
+
+
+class OldEcho:
+    """A kind whose methods have the names of before 0.2."""
+
+    name = "old-echo"
+
+    def read_spec(self, text: bytes) -> bytes:
+        return text
+
+    def pack_spec(self, spec: bytes) -> bytes:
+        return spec
+
+    def keys(self, spec: bytes) -> object:
+        with pytest.warns(FutureWarning, match="Keys is now ResultSharing"):
+            from roost.backend.kinds.api import Keys
+        return Keys(run=spec, cache=spec, fresh_s=5.0)
+
+    def max_seconds(self, spec: bytes) -> float:
+        return 7.0
+
+
+def test_old_method_names_of_a_kind_work_for_one_release_with_a_warning_that_names_the_new_ones() -> None:
+    with pytest.warns(FutureWarning, match="test_kind:OldEcho: read_spec is now parse_spec, keys is now sharing_keys"):
+        kind = load(["tests.kinds.test_kind:OldEcho"]).find("old-echo")
+    assert (kind.name, kind.parse_spec(b"x"), kind.pack_spec(b"x"), kind.timeout_s(b"x")) == ("old-echo", b"x", b"x", 7)
+    assert kind.sharing_keys(b"x") == ResultSharing(b"x", b"x", 5.0)

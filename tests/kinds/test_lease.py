@@ -12,12 +12,12 @@ from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.kinds.crawl.politeness.host_board import (
     Board,
     Claim,
-    Hold,
+    HostPause,
     later,
     read_board,
     share_out,
 )
-from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_coordinator import HostCoordinator
 from roost.backend.kinds.crawl.politeness.host_lease import (
     LEASE_S,
     RENEW_S,
@@ -289,7 +289,7 @@ def test_a_cache_that_did_not_answer_once_has_not_forgotten() -> None:
 
 
 async def test_leases_of_a_host_that_was_forgotten_meanwhile_do_not_repeat_stamps() -> None:
-    turns, boards = Turns(MemoryCache(), SYSTEM_CLOCK, b"a"), set()
+    turns, boards = HostCoordinator(MemoryCache(), SYSTEM_CLOCK, b"a"), set()
     for _ in range(4):  # each time a new lease, as after the host was forgotten
         lease = turns.lease(8)
         await turns.renew("host", lease, lambda: (0, 1))
@@ -301,9 +301,9 @@ async def test_leases_of_a_host_that_was_forgotten_meanwhile_do_not_repeat_stamp
 def test_a_pause_that_a_host_asked_for_is_told_with_the_claims_and_the_longest_counts() -> None:
     value = Value()
     one, other = (Worker(new_lease(name), 0.0) for name in (b"one", b"other"))
-    one.lease.hold = Hold(WALL + 100.0, "status_503", 503)
+    one.lease.hold = HostPause(WALL + 100.0, "status_503", 503)
     one.hear(value.swap(one.propose(0.0), 0.0), 0.0)
-    other.lease.hold = Hold(WALL + 5.0, "status_429", 429)
+    other.lease.hold = HostPause(WALL + 5.0, "status_429", 429)
     assert other.hear(value.swap(other.propose(1.0), 1.0), 1.0) is Answer.AGAIN
     assert other.hear(value.swap(other.propose(1.0), 1.0), 1.0) is Answer.MADE
     assert other.lease.hold == one.lease.hold
@@ -325,7 +325,7 @@ def test_a_board_that_is_none_is_an_empty_one(data: bytes) -> None:
 
 
 def test_a_claim_is_told_as_it_is() -> None:
-    board = Board([Claim(b"a", 1, 2, 3)], Hold(1.0, "x", 500))
+    board = Board([Claim(b"a", 1, 2, 3)], HostPause(1.0, "x", 500))
     assert read_board(pack(board)) == board
 
 

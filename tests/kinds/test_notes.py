@@ -9,9 +9,9 @@ from aiohttp import web
 
 from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.kinds.crawl import crawl_details
-from roost.backend.kinds.crawl.crawl_details import Notes
+from roost.backend.kinds.crawl.crawl_details import CrawlDetails
 from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
-from roost.backend.kinds.crawl.output.packing import Sheaf
+from roost.backend.kinds.crawl.output.packing import CompressedRows
 from roost.backend.kinds.crawl.page_tasks import Detail, PageResult
 from roost.backend.kinds.crawl.spec import CrawlSpec
 from roost.wire.messages.outcome import PART_BYTES
@@ -74,18 +74,18 @@ async def test_a_redirect_out_of_bounds_is_a_page_that_landed_there() -> None:
 
 
 def test_a_sheaf_is_the_same_rows_in_parts_that_fit() -> None:
-    sheaf = Sheaf(b'{"pages":[', b"]}", 10**9)
+    sheaf = CompressedRows(b'{"pages":[', b"]}", 10**9)
     rows = [[n, "x" * (n % 500)] for n in range(3000)]
     assert all(sheaf.add(json.dumps(row).encode()) for row in rows)
     parts = list(sheaf.parts())
     assert len(parts) > 2
     assert max(map(len, parts)) <= PART_BYTES
     assert [row for part in parts for row in json.loads(part)["pages"]] == rows
-    assert list(Sheaf(b"[", b"]", 10).parts()) == []
+    assert list(CompressedRows(b"[", b"]", 10).parts()) == []
 
 
 def test_a_row_that_fits_nowhere_and_one_that_is_too_much_are_refused() -> None:
-    sheaf = Sheaf(b"[", b"]", 100)
+    sheaf = CompressedRows(b"[", b"]", 100)
     assert not sheaf.add(b"1" * PART_BYTES)
     took = 0
     while sheaf.add(b"%0100000d" % took):
@@ -96,7 +96,7 @@ def test_a_row_that_fits_nowhere_and_one_that_is_too_much_are_refused() -> None:
 
 def test_notes_that_are_too_much_are_cut_and_the_crawl_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crawl_details, "MOST_LINKS", 3)
-    taken = Notes("u", details=True, links=True, broken=False)
+    taken = CrawlDetails("u", details=True, links=True, broken=False)
     was_cut = []
     for url, links, news in (("u", ["a", "b"], ["a", "b"]), ("a", ["u", "b"], [])):
         taken.take(url, PageResult(url, 200, None, links, detail=Detail() if url == "u" else None), news)
@@ -157,7 +157,7 @@ async def test_the_pages_that_are_checked_count_too() -> None:
 
 def test_of_a_link_that_is_broken_everywhere_only_some_pages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crawl_details, "MOST_NAMED", 2)
-    taken = Notes("u", details=False, links=False, broken=True)
+    taken = CrawlDetails("u", details=False, links=False, broken=True)
     taken.take("u", PageResult("u", 200, None, ["a", "b", "c", "x"]), ["a", "b", "c", "x"])
     for url in ("a", "b", "c"):
         taken.take(url, PageResult(url, 200, None, ["x"]), [])

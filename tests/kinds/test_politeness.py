@@ -16,9 +16,9 @@ from bench.support.services import redis
 from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.cache.port import Cache
 from roost.backend.cache.redis_cache import RedisCache
-from roost.backend.kinds.api import Later
+from roost.backend.kinds.api import RetryLater
 from roost.backend.kinds.crawl.page_tasks import PageTask, read_page_result
-from roost.backend.kinds.crawl.politeness.host_coordinator import SETTLE_S, Turns
+from roost.backend.kinds.crawl.politeness.host_coordinator import SETTLE_S, HostCoordinator
 from roost.backend.kinds.crawl.politeness.pace import (
     MOST_WAIT_S,
     STATUS_TRIES,
@@ -27,7 +27,7 @@ from roost.backend.kinds.crawl.politeness.pace import (
     backoff_s,
     retry_after_s,
 )
-from roost.backend.kinds.crawl.politeness.worker_ring import Company
+from roost.backend.kinds.crawl.politeness.worker_ring import WorkerRing
 from roost.backend.kinds.crawl.spec import CrawlSpec
 from roost.backend.kinds.crawl.urls import Bounds, Scope
 from roost.wire.clock import SYSTEM_CLOCK
@@ -119,20 +119,20 @@ async def test_p32_while_the_cache_is_away_workers_share_the_eight_by_their_numb
 def test_p32_workers_that_know_of_each_other_come_to_the_same_order_by_themselves(
     names: list[str], whole: int, host: str
 ) -> None:
-    companies = [Company(name, lambda: names) for name in names]
+    companies = [WorkerRing(name, lambda: names) for name in names]
     (owner,) = (name for name, company in zip(names, companies, strict=True) if company.owns(host))
     parts = [company.part(host, whole) for company in companies]
     assert sum(parts) == whole
     assert max(parts) - min(parts) <= 1
     left = [name for name in names if name != names[0]]
-    assert owner == names[0] or Company(owner, lambda: left).owns(host), "only what was its own changes hands"
-    assert Company("new", list).owns(host), "who knows of nobody is alone"
+    assert owner == names[0] or WorkerRing(owner, lambda: left).owns(host), "only what was its own changes hands"
+    assert WorkerRing("new", list).owns(host), "who knows of nobody is alone"
 
 
 async def test_a_page_that_is_held_back_leaves_the_worker_at_once() -> None:
     pages = tree(2, 1) | {ROBOTS: robots("User-agent: *\nCrawl-delay: 250")}
     async with serve(pages) as site, runners() as workers:
-        with pytest.raises(Later) as later:
+        with pytest.raises(RetryLater) as later:
             await workers[0].run(payload(site.url), 60)
         assert 200 < later.value.after_s < 400
         assert site.asked() == []
@@ -191,7 +191,7 @@ async def test_workers_that_come_in_the_middle_leave_the_eight_as_they_are(share
         await meter.is_full.wait()
         others = [asyncio.create_task(visit(workers, f"{site.url}{i}")) for i in range(40, 90)]
         for number, worker in enumerate(workers[1:]):
-            with pytest.raises(Later):
+            with pytest.raises(RetryLater):
                 await worker.run(payload(f"{site.url}x{number}"), 60)
         meter.may_answer.set()
         await asyncio.gather(*first, *others)
@@ -223,7 +223,7 @@ async def test_a_request_is_cut_off_when_its_lease_ends_and_nothing_begins_under
         host.lease.until = clock.monotonic()  # as after standing still
         host.renewed()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(end) for end in ended} == {Later}
+        assert {type(end) for end in ended} == {RetryLater}
         assert host.asked == 0
 
 
@@ -267,11 +267,11 @@ async def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
 async def test_retry_after_holds_back_the_whole_host_in_all_workers() -> None:
     pages: dict[str, Answer] = {"": answers(error(503, Retry_After="1"), page()), "0": page(), "1": page()}
     async with serve(pages) as site, runners(2, cache=MemoryCache()) as workers:
-        with pytest.raises(Later) as later:
+        with pytest.raises(RetryLater) as later:
             await workers[0].run(payload(site.url), 60)
         assert later.value.after_s >= 1
         for worker, name in zip(workers, "01", strict=True):
-            with pytest.raises(Later):
+            with pytest.raises(RetryLater):
                 await worker.run(payload(site.url + name), 60)
         assert site.asked() == [""]
         assert (await visit(workers, site.url)).reason is None
@@ -291,7 +291,7 @@ async def test_a_host_that_wants_hours_of_pause_is_not_asked_again(text: str) ->
 
 @pytest.mark.parametrize("cache", [MemoryCache(), NoCache()], ids=["kept", "forgotten"])
 async def test_of_many_who_want_a_turn_one_has_it(cache: Cache) -> None:
-    turns = [Turns(cache, SYSTEM_CLOCK, b"%d" % i) for i in range(10)]
+    turns = [HostCoordinator(cache, SYSTEM_CLOCK, b"%d" % i) for i in range(10)]
     waits = await asyncio.gather(*(turn.take("host", 30) for turn in turns))
     assert waits.count(0.0) == (1 if isinstance(cache, MemoryCache) else 10)
     again = await asyncio.gather(*(turn.take("host", 30) for turn in turns))
@@ -367,7 +367,7 @@ async def test_cancelled_pages_leave_their_places_to_others() -> None:
     async with serve(pages | {"x": page()}) as site, runners() as workers:
         tasks = [asyncio.create_task(workers[0].run(payload(f"{site.url}{i}"), 60)) for i in range(8)]
         await meter.is_full.wait()
-        with pytest.raises(Later):
+        with pytest.raises(RetryLater):
             await workers[0].run(payload(site.url + "x"), 60)
         for task in tasks:
             task.cancel()

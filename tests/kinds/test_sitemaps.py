@@ -16,7 +16,7 @@ from roost.backend.kinds.crawl.page_tasks import PageResult, Source, read_page_t
 from roost.backend.kinds.crawl.plan import CrawlPlan
 from roost.backend.kinds.crawl.runner import INLINE_SITEMAP_BYTES
 from roost.backend.kinds.crawl.sitemaps import sitemap_frontier, sitemap_parser
-from roost.backend.kinds.crawl.sitemaps.sitemap_frontier import Sources
+from roost.backend.kinds.crawl.sitemaps.sitemap_frontier import SitemapFrontier
 from roost.backend.kinds.crawl.sitemaps.sitemap_parser import (
     BadSitemap,
     named_sitemaps,
@@ -137,14 +137,14 @@ def test_robots_txt_names_sitemaps_wherever_they_stand() -> None:
 
 def test_each_sitemap_is_read_once_and_not_too_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sitemap_frontier, "MOST_SITEMAPS", 4)
-    heard = Sources("http://h/d/p?q")
+    heard = SitemapFrontier("http://h/d/p?q")
     assert heard.of_site(["http://h/1"]) == ["http://h/1", "http://h/sitemap.xml"]
     assert heard.is_guess("http://h/sitemap.xml")
     assert heard.news(["http://h/1", "http://h/2", "http://h/2"]) == ["http://h/2"]
     cuts = [heard.is_cut]
     assert heard.news(["http://h/3", "http://h/4"]) == ["http://h/3"]
     assert [*cuts, heard.is_cut] == [False, True]
-    assert not Sources("http://h/").is_guess("http://h/other")
+    assert not SitemapFrontier("http://h/").is_guess("http://h/other")
 
 
 async def test_what_sitemaps_name_is_crawled_as_if_the_start_page_linked_to_it() -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from roost.backend.kinds.crawl import sandbox
-from roost.backend.kinds.crawl.sandbox import MEMORY_BYTES, WAITING, TooMuch, Workshop
+from roost.backend.kinds.crawl.sandbox import MEMORY_BYTES, WAITING, ResourceLimitExceeded, SandboxPool
 
 
 def who() -> int:
@@ -36,8 +36,8 @@ def refuse() -> None:
 
 
 @pytest.fixture
-async def shop() -> AsyncIterator[Workshop]:
-    made = Workshop()
+async def shop() -> AsyncIterator[SandboxPool]:
+    made = SandboxPool()
     yield made
     await made.stop()
     await made.stop()
@@ -51,13 +51,13 @@ def is_there(process: int) -> bool:
     return True
 
 
-async def test_work_is_done_elsewhere_and_its_refusal_comes_back(shop: Workshop) -> None:
+async def test_work_is_done_elsewhere_and_its_refusal_comes_back(shop: SandboxPool) -> None:
     assert await shop.do(60, who) != os.getpid()
     with pytest.raises(ValueError, match="no"):
         await shop.do(60, refuse)
 
 
-async def test_what_takes_too_long_or_too_much_ends_and_others_do_not_notice(shop: Workshop) -> None:
+async def test_what_takes_too_long_or_too_much_ends_and_others_do_not_notice(shop: SandboxPool) -> None:
     results = await asyncio.gather(
         shop.do(0.2, spin),
         shop.do(60, who),
@@ -66,11 +66,17 @@ async def test_what_takes_too_long_or_too_much_ends_and_others_do_not_notice(sho
         shop.do(60, who),
         return_exceptions=True,
     )
-    assert [type(result) for result in results] == [TooMuch, int, TooMuch, TooMuch, int]
+    assert [type(result) for result in results] == [
+        ResourceLimitExceeded,
+        int,
+        ResourceLimitExceeded,
+        ResourceLimitExceeded,
+        int,
+    ]
 
 
 async def test_nothing_is_left_when_it_stops_in_the_middle_of_work() -> None:
-    shop = Workshop()
+    shop = SandboxPool()
     process = await shop.do(60, who)
     work = asyncio.create_task(shop.do(60, spin))
     await asyncio.sleep(0)
@@ -82,11 +88,11 @@ async def test_nothing_is_left_when_it_stops_in_the_middle_of_work() -> None:
 
 ORPHANS = """
 import asyncio, os
-from roost.backend.kinds.crawl.sandbox import Workshop
+from roost.backend.kinds.crawl.sandbox import SandboxPool
 from tests.kinds.test_workshop import spin, who
 
 async def main():
-    shop = Workshop()
+    shop = SandboxPool()
     process = await shop.do(60, who)
     work = asyncio.create_task(shop.do(60, spin))
     await asyncio.sleep(0)
@@ -105,7 +111,7 @@ async def test_processes_end_with_a_worker_that_is_killed() -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_who_brings_too_much_work_is_told(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_brings_too_much_work_is_told(shop: SandboxPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "PROCESSES", 1)
     work = [asyncio.create_task(shop.do(60, who)) for _ in range(WAITING)]
     await asyncio.sleep(0)

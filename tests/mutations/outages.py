@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutations.mutation import Change, Mutation
-from tests.mutations.places import AWAY, EMBEDDED, ENGINE, PAGE, PORT, SWEEPING, contract
+from tests.mutations.places import AWAY, EMBEDDED, ENGINE, LEDGER, PAGE, PORT, SWEEPING, contract
 
 OF_GRACE, OF_OUTAGES = "p26 and (outage or died)", "p15 and (outage or leaps or lock_server)"
 SEED = ("tests/simulation/test_seeds.py", "-k", "53")
@@ -72,9 +72,10 @@ OUTAGES = (
                 EMBEDDED, "        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))\n", ""
             ),
             Change(
-                "backend/store/sqlite/decisions.py",
-                "        knocks: dict[tuple[int, RequestRow], Knock] = {}\n",
-                "        self.beat_gateway(sweep.gateway)\n        knocks: dict[tuple[int, RequestRow], Knock] = {}\n",
+                LEDGER,
+                "        knocks: dict[tuple[int, RequestRow], JobFinished] = {}\n",
+                "        self.beat_gateway(sweep.gateway)\n"
+                "        knocks: dict[tuple[int, RequestRow], JobFinished] = {}\n",
             ),
         ),
         ("tests/backend/test_store.py", "-k", "sweep_that_fails"),

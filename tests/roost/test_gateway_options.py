@@ -18,7 +18,7 @@ from roost.cli import service_commands
 from roost.cli.commands import app
 from roost.cli.gateway_options import OWN
 from roost.cli.gateway_process import GatewayPlan
-from roost.discovery.core.client_tickets import CallerLimits
+from roost.discovery.core.client_tickets import ClientTicketLimits
 from roost.gateway.admission.access import Access
 from roost.gateway.server import Server
 from roost.gateway.settings import Settings
@@ -135,4 +135,4 @@ def test_roost_up_applies_proxies_and_limits_to_discovery_too(monkeypatch: pytes
     monkeypatch.setattr(service_commands, "serve", lambda stack, on_ready: None)
     options = ["--trusted-proxies", "10.0.0.0/8", "--count-loopback", "--max-unused-tickets", "7"]
     assert run([*COMMANDS["up"], *options], {}).exit_code == 0
-    assert [settings.callers for settings in given] == [CallerLimits(7, True, "10.0.0.0/8")]
+    assert [settings.callers for settings in given] == [ClientTicketLimits(7, True, "10.0.0.0/8")]

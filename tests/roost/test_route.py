@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from roost.client.route import BROKEN, NoWay, Route
-from roost.discovery.core.client_tickets import CallerLimits
+from roost.discovery.core.client_tickets import ClientTicketLimits
 from roost.discovery.server import Discovery
 from roost.wire.codec import pack
 from roost.wire.messages.client import SUBPROTOCOL, Welcome
@@ -94,7 +94,7 @@ async def test_a_refusal_names_gateway_and_status_but_not_the_ticket(gateway: Sc
 
 
 async def test_a_client_whose_address_has_too_many_tickets_comes_back_when_discovery_says() -> None:
-    limits = CallerLimits(max_unused_tickets=1, count_loopback=True)
+    limits = ClientTicketLimits(max_unused_tickets=1, count_loopback=True)
     discovery = Discovery("127.0.0.1", 0, Keyring.random(), limits=limits)
     await discovery.start()
     async with aiohttp.ClientSession() as http:

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from roost.backend.client_protocol.application import Ingress
+from roost.backend.client_protocol.application import ClientProtocol
 from roost.gateway.api import Frame, Message, Peer, Request
 from roost.gateway.connections.columns import Cells
 from roost.wire.codes import Close
@@ -62,9 +62,9 @@ class Line:
 
 
 class Door:
-    """A gateway process: `api.Gateway` and `api.Links` for one `Ingress`."""
+    """A gateway process: `api.Gateway` and `api.Links` for one `ClientProtocol`."""
 
-    def __init__(self, node: Node, app: Ingress, weather: Weather) -> None:
+    def __init__(self, node: Node, app: ClientProtocol, weather: Weather) -> None:
         self.node, self.weather = node, weather
         self.incarnation = node.name
         self._app = app

@@ -11,7 +11,7 @@ from random import Random
 from typing import TypeVar
 
 from bench.support.steps_kind import Steps, StepsRunner
-from roost.backend.kinds.api import Later, RunnerTools
+from roost.backend.kinds.api import RetryLater, RunnerTools
 from roost.backend.store.port import StoreLimits
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
 from roost.wire.errors import Unavailable
@@ -58,7 +58,7 @@ class UnreliableStore(SqliteStore):
 
 class _EndlessRunner(StepsRunner):
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
-        raise Later(5.0)
+        raise RetryLater(5.0)
 
 
 class Endless(Steps):

@@ -14,8 +14,8 @@ from unittest import mock
 
 from bench.support.steps_kind import Steps
 from roost.backend.cache.memory_cache import MemoryCache
-from roost.backend.client_protocol.application import Ingress
-from roost.backend.client_protocol.requests import IngressSettings
+from roost.backend.client_protocol.application import ClientProtocol
+from roost.backend.client_protocol.requests import ClientProtocolSettings
 from roost.backend.kinds.api import RunnerTools
 from roost.backend.kinds.registry import Kinds
 from roost.backend.master.master import Master, MasterSettings
@@ -128,8 +128,8 @@ class World:
             tools = {kind: RunnerTools(self.cache, self.clock) for kind in kinds.names()}
             await Worker(WorkerSettings(slots=8), connection, kinds, tools).start()
         else:
-            ingress = Ingress(
-                IngressSettings(node.name), connection, self.cache, locks, self.kinds, self.keys, self.clock
+            ingress = ClientProtocol(
+                ClientProtocolSettings(node.name), connection, self.cache, locks, self.kinds, self.keys, self.clock
             )
             await ingress.requests.start()
             door = Door(node, ingress, self.weather)

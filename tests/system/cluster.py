@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from bench.support.steps_kind import Steps
 from roost.backend.assembly import Site, gateway_parts, lock_parts, master_parts, worker_parts
-from roost.backend.client_protocol.application import Ingress
+from roost.backend.client_protocol.application import ClientProtocol
 from roost.backend.engines import Engines, EngineUrls
 from roost.backend.kinds.registry import Kinds
 from roost.backend.master.master import Master
@@ -20,7 +20,7 @@ from roost.gateway.admission.access import OPEN, Access
 from roost.gateway.server import Server
 from roost.gateway.settings import Settings
 from roost.wire.clock import SYSTEM_CLOCK
-from roost.wire.service import Stack
+from roost.wire.service import ServiceGroup
 from roost.wire.tokens import Keyring
 
 HOST = "127.0.0.1"
@@ -45,10 +45,10 @@ class Cluster:
         self.keys = Keyring.random()
         self.engines = Engines(EngineUrls(store=f"sqlite:{folder}/jobs.db"), LIMITS)
         self.discovery = Discovery(HOST, 0, self.keys)
-        self.stacks: list[Stack] = []
+        self.stacks: list[ServiceGroup] = []
 
     async def __aenter__(self) -> Cluster:
-        await self._start(Stack([self.discovery]))
+        await self._start(ServiceGroup([self.discovery]))
         self.site = Site(lambda: [self.discovery.url], self.keys, self.engines, Kinds([self.steps]), LIMITS)
         return self
 
@@ -62,7 +62,7 @@ class Cluster:
     def url(self) -> str:
         return self.discovery.url
 
-    async def _start(self, stack: Stack) -> Stack:
+    async def _start(self, stack: ServiceGroup) -> ServiceGroup:
         self.stacks.append(stack)
         await stack.start()
         return stack
@@ -74,18 +74,18 @@ class Cluster:
         self.master_stack, self.master = await self.start_master()
         self.gateway_stack, self.gateway = await self.start_gateway()
 
-    async def start_lock(self, port: int = 0) -> Stack:
-        return await self._start(Stack(lock_parts(self.site, HOST, port)))
+    async def start_lock(self, port: int = 0) -> ServiceGroup:
+        return await self._start(ServiceGroup(lock_parts(self.site, HOST, port)))
 
-    async def start_worker(self) -> Stack:
-        return await self._start(Stack(worker_parts(self.site, 64, {})))
+    async def start_worker(self) -> ServiceGroup:
+        return await self._start(ServiceGroup(worker_parts(self.site, 64, {})))
 
-    async def start_master(self, slots: int = 64) -> tuple[Stack, Master]:
+    async def start_master(self, slots: int = 64) -> tuple[ServiceGroup, Master]:
         parts = master_parts(self.site, slots)
-        stack = await self._start(Stack(parts))
+        stack = await self._start(ServiceGroup(parts))
         return stack, next(part for part in parts if isinstance(part, Master))
 
-    async def start_gateway(self, access: Access = OPEN, **settings: Any) -> tuple[Stack, Server]:
+    async def start_gateway(self, access: Access = OPEN, **settings: Any) -> tuple[ServiceGroup, Server]:
         parts, server = gateway_parts(
             self.site,
             Settings(host=HOST, port=0, drain_s=self._drain_s, **settings),
@@ -93,8 +93,8 @@ class Cluster:
             access.require_ticket,
             access.bearer(SYSTEM_CLOCK),
         )
-        return await self._start(Stack(parts)), server
+        return await self._start(ServiceGroup(parts)), server
 
-    def ingress(self, server: Server | None = None) -> Ingress:
+    def ingress(self, server: Server | None = None) -> ClientProtocol:
         """The application of a gateway."""
-        return cast(Ingress, (server or self.gateway)._app)
+        return cast(ClientProtocol, (server or self.gateway)._app)

@@ -9,17 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from bench.support.scripted_client import Talker
+from bench.support.scripted_client import ScriptedClient
 from bench.support.steps_kind import Steps
 from roost.allinone import System, UpSettings, all_in_one
-from roost.backend.client_protocol.application import Ingress
+from roost.backend.client_protocol.application import ClientProtocol
 from roost.backend.kinds.registry import Kinds
 from roost.wire import codes
 from tests.system.cluster import until
 
 
 async def test_a_job_comes_back_level_by_level(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(levels=3, width=5)
         assert (await client.hear("accepted", "error"))["type"] == "accepted"
@@ -29,14 +29,14 @@ async def test_a_job_comes_back_level_by_level(system: System) -> None:
 
 
 async def test_p25_a_client_that_asked_to_stream_sees_levels_and_progress_and_no_other_does(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(levels=2, width=3, stream=True)
         assert (await client.hear("level"))["items"] == [0, 1, 2]
         assert (await client.hear("level"))["items"] == [3, 4, 5]
         progress = await client.hear("progress")
         assert progress["done"] <= progress["known"] == 3
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(levels=2, width=3)
         assert [(await client.hear("level", "progress", "part", "result"))["type"] for _ in range(3)] == [
@@ -48,7 +48,7 @@ async def test_p25_a_client_that_asked_to_stream_sees_levels_and_progress_and_no
 
 async def test_many_clients_at_once_each_get_their_own_result(system: System) -> None:
     async def one(width: int) -> int:
-        async with Talker(system.url) as client:
+        async with ScriptedClient(system.url) as client:
             await client.hello()
             await client.submit(levels=2, width=width)
             return len((await client.result())[1][1])
@@ -57,7 +57,7 @@ async def test_many_clients_at_once_each_get_their_own_result(system: System) ->
 
 
 async def test_clients_that_ask_the_same_share_a_run(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as first, Talker(system.url) as second:
+    async with ScriptedClient(system.url) as first, ScriptedClient(system.url) as second:
         for client in (first, second):
             await client.hello()
             await client.submit(width=2, behave="gate", fresh_s=60)
@@ -70,7 +70,7 @@ async def test_clients_that_ask_the_same_share_a_run(system: System, steps: Step
 
 
 async def test_p27_a_kept_answer_is_served_at_once_and_never_accepted(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(width=2, fresh_s=60)
         first = await client.result()
@@ -83,7 +83,7 @@ async def test_p27_a_kept_answer_is_served_at_once_and_never_accepted(system: Sy
 
 
 async def test_a_large_result_reaches_a_slow_reader_whole(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(levels=40, width=1, bytes=190_000)
         _, parts = await client.result()
@@ -91,14 +91,14 @@ async def test_a_large_result_reaches_a_slow_reader_whole(system: System) -> Non
 
 
 async def test_tasks_that_are_held_back_are_given_again(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(width=3, behave="later")
         assert (await client.result())[1] == [["0", "1", "2"]]
 
 
 async def test_a_bug_in_a_task_is_recorded_and_the_job_goes_on(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(width=1, behave="raise")
         result, parts = await client.result()
@@ -106,7 +106,7 @@ async def test_a_bug_in_a_task_is_recorded_and_the_job_goes_on(system: System) -
 
 
 async def test_a_bug_in_a_plan_fails_that_job_and_no_other(system: System) -> None:
-    async with Talker(system.url) as client, Talker(system.url) as other:
+    async with ScriptedClient(system.url) as client, ScriptedClient(system.url) as other:
         await client.hello()
         await other.hello()
         await client.submit(behave="bad plan")
@@ -117,7 +117,7 @@ async def test_a_bug_in_a_plan_fails_that_job_and_no_other(system: System) -> No
 
 
 async def test_a_failed_job_says_why(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(behave="fail")
         result, _ = await client.result()
@@ -125,7 +125,7 @@ async def test_a_failed_job_says_why(system: System) -> None:
 
 
 async def test_p17_a_job_past_its_time_expires_with_the_levels_it_has(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(levels=1, width=1, behave="gate", max_seconds=0.2)
         result, parts = await client.result()
@@ -133,7 +133,7 @@ async def test_p17_a_job_past_its_time_expires_with_the_levels_it_has(system: Sy
 
 
 async def test_cancel_brings_what_was_found_and_stops_the_workers(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(behave="gate", width=4)
         await steps.runner_made.started.wait()
@@ -145,7 +145,7 @@ async def test_cancel_brings_what_was_found_and_stops_the_workers(system: System
 
 
 async def test_p10_a_second_live_request_is_busy_and_the_first_goes_on(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(behave="gate")
         await client.submit("r2")
@@ -157,7 +157,7 @@ async def test_p10_a_second_live_request_is_busy_and_the_first_goes_on(system: S
 
 
 async def test_p3_the_same_id_is_the_same_request_or_an_error(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(behave="gate")
         await client.hear("accepted")
@@ -168,7 +168,7 @@ async def test_p3_the_same_id_is_the_same_request_or_an_error(system: System, st
 
 
 async def test_a_client_that_comes_back_gets_its_result(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(behave="gate")
         await client.hear("accepted")
@@ -182,7 +182,7 @@ async def test_a_client_that_comes_back_gets_its_result(system: System, steps: S
 
 
 async def test_i3_an_acknowledged_result_is_not_sent_again(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit()
         await client.result()
@@ -195,11 +195,11 @@ async def test_i3_an_acknowledged_result_is_not_sent_again(system: System) -> No
 
 async def test_i3_a_result_that_is_knocked_for_again_is_sent_once_on_a_connection(system: System) -> None:
     """As after a knock and a sweep at the same time, or an offer that came twice."""
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(width=2)
         await client.result(ack=False)
-        requests = cast(Ingress, system.gateway._app).requests
+        requests = cast(ClientProtocol, system.gateway._app).requests
         assert (await requests.sweep()).knocks
         await until(lambda: len(requests._tasks) == 1)  # who sweeps on is all that is left
         await client.say("hello")
@@ -207,7 +207,7 @@ async def test_i3_a_result_that_is_knocked_for_again_is_sent_once_on_a_connectio
 
 
 async def test_i2_a_request_id_opens_nobody_elses_result(system: System, steps: Steps) -> None:
-    async with Talker(system.url) as owner, Talker(system.url) as thief:
+    async with ScriptedClient(system.url) as owner, ScriptedClient(system.url) as thief:
         await owner.hello()
         await thief.hello()
         await owner.submit(levels=2)
@@ -219,7 +219,7 @@ async def test_i2_a_request_id_opens_nobody_elses_result(system: System, steps: 
 
 
 async def test_p2_of_two_connections_of_a_client_the_newer_stays(system: System) -> None:
-    async with Talker(system.url) as old, Talker(system.url) as new, Talker(system.url) as late:
+    async with ScriptedClient(system.url) as old, ScriptedClient(system.url) as new, ScriptedClient(system.url) as late:
         await old.hello(epoch=5)
         await old.submit(behave="gate")
         await old.hear("accepted")
@@ -234,7 +234,7 @@ async def test_p2_of_two_connections_of_a_client_the_newer_stays(system: System)
 @pytest.mark.parametrize("acknowledged", [False, True])
 async def test_i1_a_result_waits_over_a_restart_until_it_is_acknowledged(tmp_path: Path, acknowledged: bool) -> None:
     settings = UpSettings(data=tmp_path / "data")
-    async with all_in_one(settings, Kinds([Steps()])) as system, Talker(system.url) as client:
+    async with all_in_one(settings, Kinds([Steps()])) as system, ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(levels=2)
         first = await client.result(ack=acknowledged)
@@ -242,7 +242,7 @@ async def test_i1_a_result_waits_over_a_restart_until_it_is_acknowledged(tmp_pat
         if acknowledged:
             await client.submit("r2")
             await client.result()
-    async with all_in_one(settings, Kinds([Steps()])) as system, Talker(system.url) as client:
+    async with all_in_one(settings, Kinds([Steps()])) as system, ScriptedClient(system.url) as client:
         await client.hello(session, epoch=2)
         await client.say("resume", ids=["r1"])
         if acknowledged:
@@ -253,7 +253,7 @@ async def test_i1_a_result_waits_over_a_restart_until_it_is_acknowledged(tmp_pat
 
 async def test_i1_an_accepted_job_goes_on_after_a_restart(tmp_path: Path) -> None:
     settings, before, after = UpSettings(data=tmp_path / "data"), Steps(), Steps()
-    async with all_in_one(settings, Kinds([before])) as system, Talker(system.url) as client:
+    async with all_in_one(settings, Kinds([before])) as system, ScriptedClient(system.url) as client:
         await client.hello()
         await client.submit(behave="gate")
         await client.hear("accepted")
@@ -261,7 +261,7 @@ async def test_i1_an_accepted_job_goes_on_after_a_restart(tmp_path: Path) -> Non
         session = client.session
         await client.leave()
         await system.stack.drain()
-    async with all_in_one(settings, Kinds([after])) as system, Talker(system.url) as client:
+    async with all_in_one(settings, Kinds([after])) as system, ScriptedClient(system.url) as client:
         after.runner_made.gate.set()
         await client.hello(session, epoch=2)
         await client.say("resume", ids=["r1"])
@@ -293,7 +293,7 @@ BAD_MESSAGES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", BAD_MESSAGES)
 async def test_i8_bad_input_gets_its_error_and_the_connection_goes_on(system: System, name: str) -> None:
     text, code = BAD_MESSAGES[name]
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         await client.say_text(text)
         error = await client.hear("error")
@@ -304,13 +304,13 @@ async def test_i8_bad_input_gets_its_error_and_the_connection_goes_on(system: Sy
 
 
 async def test_hello_comes_first(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.submit()
         assert await client.closed() == codes.HELLO_EXPECTED.number
 
 
 async def test_p1_a_forged_session_is_refused(system: System) -> None:
-    async with Talker(system.url) as client, Talker(system.url) as other:
+    async with ScriptedClient(system.url) as client, ScriptedClient(system.url) as other:
         await other.hello()
         await client.say("hello", session=other.session[:-1] + ("A" if other.session[-1] != "A" else "B"))
         assert (await client.hear("error"))["code"] == "bad_token"
@@ -318,7 +318,7 @@ async def test_p1_a_forged_session_is_refused(system: System) -> None:
 
 
 async def test_a_client_that_sends_only_rubbish_is_closed(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.hello()
         for _ in range(20):
             await client.say_text("rubbish")
@@ -326,6 +326,6 @@ async def test_a_client_that_sends_only_rubbish_is_closed(system: System) -> Non
 
 
 async def test_binary_messages_are_unsupported(system: System) -> None:
-    async with Talker(system.url) as client:
+    async with ScriptedClient(system.url) as client:
         await client.socket.send_bytes(b"\x00")
         assert await client.closed() == codes.UNSUPPORTED.number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bench.support.scripted_client import Talker
+from bench.support.scripted_client import ScriptedClient
 from bench.support.up_process import UpProcess
 
 ROUNDS = 3
@@ -15,14 +15,14 @@ async def one_round(data: Path) -> None:
     process = UpProcess(data)
     try:
         await process.start()
-        async with Talker(process.url) as client:
+        async with ScriptedClient(process.url) as client:
             await client.hello()
             await client.submit(levels=4, width=3, stream=True, behave="slow")
             await client.hear("level")
             await process.kill()
             session = client.session
         await process.start()
-        async with Talker(process.url) as client:
+        async with ScriptedClient(process.url) as client:
             await client.hello(session, epoch=2)
             await client.say("resume", ids=["r1"])
             result, parts = await client.result()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import roost
-from bench.support.scripted_client import Talker
+from bench.support.scripted_client import ScriptedClient
 from tests.system.cluster import Cluster
 
 
@@ -52,7 +52,7 @@ async def test_everybody_is_away_for_no_moment_and_leaves_by_itself(cluster: Clu
 
 
 async def test_a_client_that_is_being_sent_parts_is_moved_when_it_has_them(cluster: Cluster) -> None:
-    async with Talker(cluster.url) as talker, Talker(cluster.url) as idle:
+    async with ScriptedClient(cluster.url) as talker, ScriptedClient(cluster.url) as idle:
         await talker.hello()
         await idle.hello()
         await talker.submit(levels=100, width=1, bytes=200_000)

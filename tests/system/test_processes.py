@@ -14,7 +14,7 @@ from aiohttp import web
 import roost
 from bench.support import services, sites
 from bench.support.components import STEPS, Process, part
-from bench.support.scripted_client import Talker
+from bench.support.scripted_client import ScriptedClient
 from bench.support.waiting import has_gateway, until
 
 
@@ -64,7 +64,7 @@ async def site() -> AsyncIterator[Site]:
 async def test_jobs_and_crawls_come_back_from_parts_in_processes_of_their_own_and_sigterm_ends_each(
     site: Site,
 ) -> None:
-    async with Talker(site.discovery_url) as talker:
+    async with ScriptedClient(site.discovery_url) as talker:
         await talker.hello()
         await talker.submit("steps", levels=3, width=20, bytes=1000)
         result, parts = await talker.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from bench.support.scripted_client import Talker
+from bench.support.scripted_client import ScriptedClient
 from bench.support.steps_kind import Steps
 from roost.allinone import System
 from roost.backend.broker import topology
@@ -22,7 +22,7 @@ async def test_p20_a_page_beside_a_job_of_a_hundred_thousand_ends_after_a_few_ro
     system: System, steps: Steps
 ) -> None:
     """The large job has never more out than one worker takes at a time, so that is what a small one waits for."""
-    async with Talker(system.url) as large, Talker(system.url) as small:
+    async with ScriptedClient(system.url) as large, ScriptedClient(system.url) as small:
         await large.hello()
         await large.submit(levels=1, width=100_000, behave="slow")
         await large.hear("accepted")
@@ -46,8 +46,8 @@ async def test_p4_clients_that_ask_the_same_are_each_offered_by_themselves(tmp_p
         await cluster.start_gateway()
         offers, broker = Inbox(), cluster.engines.broker()
         await broker.start()
-        await broker.consume(topology.jobs_assigned(cluster.site.limits.retention_s).name, offers, 2)
-        async with Talker(cluster.url) as one, Talker(cluster.url) as other:
+        await broker.consume(topology.job_offers(cluster.site.limits.retention_s).name, offers, 2)
+        async with ScriptedClient(cluster.url) as one, ScriptedClient(cluster.url) as other:
             for client in (one, other):
                 await client.hello()
                 await client.submit(width=2, fresh_s=60)

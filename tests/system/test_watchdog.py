@@ -12,7 +12,7 @@ import pytest
 
 from bench.support import services
 from bench.support.components import Process, launch, part, start_part
-from bench.support.scripted_client import Talker
+from bench.support.scripted_client import ScriptedClient
 from roost.backend.broker import topology
 from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
 from roost.backend.engines import Engines, EngineUrls
@@ -30,7 +30,7 @@ BOUND_S = 2
 ENDS_WITHIN_S = 60.0
 """A busy machine gives a worker the processor time of the bound late."""
 NO_SECRET = {"ROOST_SECRET": ""}
-REPLY = topology.reply("m1")
+REPLY = topology.task_results("m1")
 NAMES = ("job=7 task=3 kind=stalls", "task 3 of job 7 (stalls)")
 
 
@@ -131,7 +131,7 @@ async def test_p21_a_task_that_holds_every_loop_is_recorded_as_failed_and_other_
         await cluster.start_lock()
         await cluster.start_master()
         await cluster.start_gateway()
-        async with supervised(vhost, cluster.url) as lives, Talker(cluster.url) as client:
+        async with supervised(vhost, cluster.url) as lives, ScriptedClient(cluster.url) as client:
             await client.hello()
             await client.submit("r1", kind="stalls", behave="spin")
             result = None
@@ -165,12 +165,12 @@ async def supervised(broker: str, discovery: str) -> AsyncIterator[list[Process]
 
 
 @asynccontextmanager
-async def all_in_one() -> AsyncIterator[tuple[Process, Talker]]:
+async def all_in_one() -> AsyncIterator[tuple[Process, ScriptedClient]]:
     """``roost up``, and a client of it."""
     async with part("up", "--port", "0", "--gateway-port", "0", *KIND) as up:
         assert up.child.stdout is not None
         url = re.findall(r"http://\S+", (await up.child.stdout.readline()).decode())[0]
-        async with Talker(url) as client:
+        async with ScriptedClient(url) as client:
             await client.hello()
             yield up, client
 

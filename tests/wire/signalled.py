@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from roost.wire.service import Stack, run
+from roost.wire.service import ServiceGroup, run
 
 
 def say(word: str) -> None:
@@ -37,5 +37,5 @@ class Spoken:
 
 
 if __name__ == "__main__":
-    run(Stack([Spoken("low"), Spoken("high", *sys.argv[1:])]), on_ready=lambda: say("ready"))
+    run(ServiceGroup([Spoken("low"), Spoken("high", *sys.argv[1:])]), on_ready=lambda: say("ready"))
     say("over")

@@ -29,8 +29,9 @@ from roost.wire.messages.client import (
     read_from_client,
     read_from_gateway,
 )
+from roost.wire.messages.lock import CancelRequest, JobFinished
 from roost.wire.messages.registry import Assignment, read_assignment
-from roost.wire.messages.work import CancelTasks, read_control
+from roost.wire.messages.work import CancelTasks, JobChanged, LevelEvent, ProgressEvent, read_control
 from tests.wire.shapes import values_of
 
 
@@ -200,3 +201,9 @@ def test_a_spec_is_passed_on_unread() -> None:
 
 def test_a_client_that_is_new_says_hello_without_a_session() -> None:
     assert read_from_client('{"type":"hello"}') == Hello(session=None, epoch=0)
+
+
+def test_renamed_messages_keep_the_tags_that_running_versions_and_the_store_know() -> None:
+    tags = {message.__struct_config__.tag for message in (CancelRequest, JobFinished, LevelEvent, ProgressEvent)}
+    assert tags == {"Withdraw", "Knock", "LevelNews", "ProgressNews"}
+    assert JobChanged.__struct_config__.tag == "Nudge"

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from bench.support.ports import free_port
-from roost.wire.service import AdminHttp, Hooks, Stack
+from roost.wire.service import AdminHttp, FunctionService, ServiceGroup
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30
@@ -45,7 +45,7 @@ class Recorder:
 
 async def test_parts_start_in_order_and_drain_and_stop_in_reverse() -> None:
     steps: list[str] = []
-    stack = Stack([Recorder(steps, "a"), Recorder(steps, "b")])
+    stack = ServiceGroup([Recorder(steps, "a"), Recorder(steps, "b")])
     ready = [stack.ready]
     for step in (stack.start, stack.drain, stack.stop):
         await step()
@@ -60,7 +60,7 @@ async def test_a_part_may_be_made_of_functions() -> None:
     async def stop() -> None:
         steps.append("stopped")
 
-    stack = Stack([Hooks(stop=stop)])
+    stack = ServiceGroup([FunctionService(stop=stop)])
     await stack.start()
     await stack.drain()
     await stack.stop()
@@ -69,7 +69,7 @@ async def test_a_part_may_be_made_of_functions() -> None:
 
 async def test_stopping_twice_or_unstarted_does_nothing_more() -> None:
     steps: list[str] = []
-    stack = Stack([Recorder(steps, "a")])
+    stack = ServiceGroup([Recorder(steps, "a")])
     await stack.stop()
     await stack.start()
     await asyncio.gather(stack.stop(), stack.stop())
@@ -79,7 +79,7 @@ async def test_stopping_twice_or_unstarted_does_nothing_more() -> None:
 
 async def test_a_part_that_cannot_start_leaves_nothing_running() -> None:
     steps: list[str] = []
-    stack = Stack([Recorder(steps, "a"), Recorder(steps, "b", fails_at="start"), Recorder(steps, "c")])
+    stack = ServiceGroup([Recorder(steps, "a"), Recorder(steps, "b", fails_at="start"), Recorder(steps, "c")])
     with pytest.raises(ValueError, match="b cannot start"):
         await stack.start()
     assert steps == ["start a", "start b", "stop b", "stop a"]
@@ -89,7 +89,7 @@ async def test_a_part_that_cannot_start_leaves_nothing_running() -> None:
 @pytest.mark.parametrize("step", ["drain", "stop"])
 async def test_an_error_in_one_part_does_not_keep_the_others(step: str, caplog: pytest.LogCaptureFixture) -> None:
     steps: list[str] = []
-    stack = Stack([Recorder(steps, "a"), Recorder(steps, "b", fails_at=step)])
+    stack = ServiceGroup([Recorder(steps, "a"), Recorder(steps, "b", fails_at=step)])
     await stack.start()
     with caplog.at_level(logging.ERROR):
         await stack.drain()
@@ -105,7 +105,7 @@ async def test_a_part_that_never_drains_costs_the_window_and_no_more(caplog: pyt
         async def drain(self) -> None:
             await asyncio.Event().wait()
 
-    stack = Stack([Recorder(steps, "a"), Endless(steps, "b")], drain_s=0.01)
+    stack = ServiceGroup([Recorder(steps, "a"), Endless(steps, "b")], drain_s=0.01)
     await stack.start()
     await stack.drain()
     assert [record.__dict__["action"] for record in caplog.records] == ["drain_over"]

@@ -1,7 +1,10 @@
 """What masters and gateways say to a lock server, and what it answers: msgpack over HTTP.
 
 `Decision` and `Answer` travel as lists, so that what one sender has to say shares a request and a
-commit (P18). Lease beats and result parts have requests of their own, so that neither waits for the other.
+commit (P18). Lease renewals and result parts have requests of their own, so that neither waits for the other.
+
+Some messages keep their first names as tags (``Withdraw``, ``Knock``): versions of a system may run side by side, and
+functions in the store compare them.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ class Offer(Struct, array_like=True, frozen=True):
     stream: bool = False
 
 
-class Watcher(Struct, array_like=True, frozen=True):
+class RequestRef(Struct, array_like=True, frozen=True):
     """A client's request that waits for a job, and the gateway where the client was last."""
 
     client: bytes
@@ -52,7 +55,7 @@ class Grant(Struct, array_like=True, frozen=True):
     lease_s: float
     attempt: int
     remaining_s: float
-    watchers: list[Watcher]
+    watchers: list[RequestRef]
 
 
 class Verdict(StrEnum):
@@ -83,7 +86,7 @@ class Acquired(Struct, array_like=True, tag=True, frozen=True):
     """
 
     grants: list[Grant]
-    ended: list[Knock] = []
+    ended: list[JobFinished] = []
     is_full: bool = False
 
 
@@ -99,7 +102,7 @@ class Completed(Struct, array_like=True, tag=True, frozen=True):
     """Committed, and who waits for it; or lost, and nothing was written."""
 
     verdict: Verdict
-    watchers: list[Watcher] = []
+    watchers: list[RequestRef] = []
 
 
 class Release(Struct, array_like=True, tag=True, frozen=True):
@@ -125,7 +128,7 @@ class Acknowledge(Struct, array_like=True, tag=True, frozen=True):
     request: str
 
 
-class Withdraw(Struct, array_like=True, tag=True, frozen=True):
+class CancelRequest(Struct, array_like=True, tag="Withdraw", frozen=True):
     """The client cancels the request."""
 
     client: bytes
@@ -176,11 +179,11 @@ class Refused(Struct, array_like=True, tag=True, frozen=True):
     message: str
 
 
-Decision = Acquire | Complete | Release | Attach | Acknowledge | Withdraw | Detach
+Decision = Acquire | Complete | Release | Attach | Acknowledge | CancelRequest | Detach
 Answer = Acquired | Completed | Statuses | Refused
 
 
-class LeaseBeat(Struct, array_like=True, frozen=True):
+class LeaseRenewal(Struct, array_like=True, frozen=True):
     """A master still holds the job; `growth` is a number that only rises with finished work (P17)."""
 
     job: int
@@ -194,7 +197,7 @@ class LeaseAnswer(Struct, array_like=True, frozen=True):
     """Whether the job is still the master's, and who waits for it now."""
 
     verdict: Verdict
-    watchers: list[Watcher] = []
+    watchers: list[RequestRef] = []
 
 
 class PutPart(Struct, array_like=True, frozen=True):
@@ -215,20 +218,20 @@ class ReadParts(Struct, array_like=True, frozen=True):
     count: int
 
 
-class Sweep(Struct, array_like=True, frozen=True):
+class GatewayPoll(Struct, array_like=True, frozen=True):
     """A gateway incarnation lives, and asks which of its requests ended without an acknowledgement (P26)."""
 
     gateway: str
 
 
-class Swept(Struct, array_like=True, frozen=True):
+class FinishedRequests(Struct, array_like=True, frozen=True):
     """They, at most MAX_IDS; and those (client, request) whose offer never came: `unknown` (P12)."""
 
-    knocks: list[Knock]
+    knocks: list[JobFinished]
     unknown: list[tuple[bytes, str]] = []
 
 
-class Knock(Struct, array_like=True, frozen=True, tag=True):
+class JobFinished(Struct, array_like=True, frozen=True, tag="Knock"):
     """A job ended; these requests (client, request) at this gateway wait for it. `only_part` saves a fetch."""
 
     gateway: str
@@ -241,11 +244,11 @@ class Knock(Struct, array_like=True, frozen=True, tag=True):
 read_offer: Unpacker[Offer] = Unpacker(Offer, "offer")
 read_decisions: Unpacker[list[Decision]] = Unpacker(list[Decision], "list of decisions")
 read_answers: Unpacker[list[Answer]] = Unpacker(list[Answer], "list of answers")
-read_lease_beats: Unpacker[list[LeaseBeat]] = Unpacker(list[LeaseBeat], "list of lease beats")
+read_lease_renewals: Unpacker[list[LeaseRenewal]] = Unpacker(list[LeaseRenewal], "list of lease beats")
 read_lease_answers: Unpacker[list[LeaseAnswer]] = Unpacker(list[LeaseAnswer], "list of lease answers")
 read_put_part: Unpacker[PutPart] = Unpacker(PutPart, "result part")
 read_read_parts: Unpacker[ReadParts] = Unpacker(ReadParts, "request for parts")
 read_parts: Unpacker[list[bytes]] = Unpacker(list[bytes], "list of parts")
-read_sweep: Unpacker[Sweep] = Unpacker(Sweep, "sweep")
-read_swept: Unpacker[Swept] = Unpacker(Swept, "sweep answer")
+read_gateway_poll: Unpacker[GatewayPoll] = Unpacker(GatewayPoll, "sweep")
+read_finished_requests: Unpacker[FinishedRequests] = Unpacker(FinishedRequests, "sweep answer")
 read_verdict: Unpacker[Verdict] = Unpacker(Verdict, "verdict")

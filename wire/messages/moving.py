@@ -8,36 +8,36 @@ from msgspec import Meta, Struct
 
 from roost.wire.codec import JsonReader, Unpacker
 
-MAX_PLACES = 256
+MAX_ENDPOINTS = 256
 """Places in one request: signing so many tickets takes discovery a few milliseconds."""
 
 
-class ReservePlaces(Struct, array_like=True, frozen=True):
+class ReserveEndpoints(Struct, array_like=True, frozen=True):
     """POST /v1/places: the gateway of this incarnation wants places for `count` of its clients elsewhere.
 
     A leaving gateway gets them wherever there is room; otherwise only where others have less than their share.
     """
 
     gateway: Annotated[str, Meta(min_length=1, max_length=64)]
-    count: Annotated[int, Meta(ge=1, le=MAX_PLACES)]
+    count: Annotated[int, Meta(ge=1, le=MAX_ENDPOINTS)]
     is_leaving: bool = True
 
 
-class Place(Struct, array_like=True, frozen=True):
+class Endpoint(Struct, array_like=True, frozen=True):
     """A gateway's address, and a ticket of one client's own that opens it."""
 
     url: str
     ticket: str
 
 
-class Places(Struct, array_like=True, frozen=True):
+class Endpoints(Struct, array_like=True, frozen=True):
     """Those that there are, which may be fewer; each is kept free for `expires_s`."""
 
-    places: list[Place]
+    places: list[Endpoint]
     expires_s: int
 
 
-class Directions(Struct, array_like=True, frozen=True):
+class GatewayDirectives(Struct, array_like=True, frozen=True):
     """What discovery asks of a gateway, in the answer to its beat; it holds until the next.
 
     `leave` is an operator's order: send everybody away within `window_s`, or take clients again; None is neither.
@@ -63,6 +63,6 @@ class DrainOrder(Struct, frozen=True, forbid_unknown_fields=True):
     force: bool = False
 
 
-read_reserve_places: Unpacker[ReservePlaces] = Unpacker(ReservePlaces, "request for places")
-read_places: Unpacker[Places] = Unpacker(Places, "answer with places")
+read_reserve_endpoints: Unpacker[ReserveEndpoints] = Unpacker(ReserveEndpoints, "request for places")
+read_endpoints: Unpacker[Endpoints] = Unpacker(Endpoints, "answer with places")
 read_drain_order: JsonReader[DrainOrder] = JsonReader(DrainOrder, "order to drain")

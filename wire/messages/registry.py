@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from roost.wire.codec import JsonReader, Unpacker
-from roost.wire.messages.moving import Directions
+from roost.wire.messages.moving import GatewayDirectives
 
 
 class ComponentKind(StrEnum):
@@ -55,7 +55,7 @@ class BeatAnswer(Struct, array_like=True, frozen=True):
     sequence: int
     interval_s: float
     locks: list[str]
-    directions: Directions = Directions()
+    directions: GatewayDirectives = GatewayDirectives()
     workers: list[str] = []
 
 

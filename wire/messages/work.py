@@ -1,6 +1,6 @@
-"""What travels by broker: mail for gateways, tasks and their results (msgpack).
+"""What travels by broker: events for gateways, tasks and their results (msgpack).
 
-Queues: ``done.<gateway>`` carries `GatewayMail`, ``tasks.<kind>`` carries `Task`, ``reply.<master>`` carries
+Queues: ``done.<gateway>`` carries `GatewayEvent`, ``tasks.<kind>`` carries `Task`, ``reply.<master>`` carries
 `TaskResult`, the fanout ``control`` carries `Control`.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from roost.wire.codec import Unpacker
-from roost.wire.messages.lock import Knock
+from roost.wire.messages.lock import JobFinished
 
 
-class LevelNews(Struct, array_like=True, frozen=True, tag=True):
+class LevelEvent(Struct, array_like=True, frozen=True, tag="LevelNews"):
     """Piece `seq` of a level that a running job found, for requests that asked to stream; droppable (P25)."""
 
     requests: list[tuple[bytes, str]]
@@ -21,7 +21,7 @@ class LevelNews(Struct, array_like=True, frozen=True, tag=True):
     items: bytes
 
 
-class ProgressNews(Struct, array_like=True, frozen=True, tag=True):
+class ProgressEvent(Struct, array_like=True, frozen=True, tag="ProgressNews"):
     """How far a running job is; droppable (P25)."""
 
     requests: list[tuple[bytes, str]]
@@ -30,7 +30,7 @@ class ProgressNews(Struct, array_like=True, frozen=True, tag=True):
     known: int
 
 
-GatewayMail = Knock | LevelNews | ProgressNews
+GatewayEvent = JobFinished | LevelEvent | ProgressEvent
 
 
 class Task(Struct, array_like=True, frozen=True):
@@ -71,15 +71,15 @@ class CancelTasks(Struct, array_like=True, frozen=True, tag=True):
     token: int
 
 
-class Nudge(Struct, array_like=True, frozen=True, tag=True):
+class JobChanged(Struct, array_like=True, frozen=True, tag="Nudge"):
     """Fanout `control`: something about this job has changed; its master beats now instead of at its next time."""
 
     job: int
 
 
-Control = CancelTasks | Nudge
+Control = CancelTasks | JobChanged
 
-read_mail: Unpacker[GatewayMail] = Unpacker(GatewayMail, "gateway mail")
+read_gateway_event: Unpacker[GatewayEvent] = Unpacker(GatewayEvent, "gateway mail")
 read_task: Unpacker[Task] = Unpacker(Task, "task")
 read_task_result: Unpacker[TaskResult] = Unpacker(TaskResult, "task result")
 read_control: Unpacker[Control] = Unpacker(Control, "control message")

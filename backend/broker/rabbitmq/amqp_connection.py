@@ -84,7 +84,7 @@ async def close(what: AbstractChannel | AbstractConnection) -> None:
             await what.close()
 
 
-class Link:
+class AmqpConnection:
     """A connection to any one of the hosts of `url`, which may name its heartbeat.
 
     `restore` may raise Unavailable, and then another host is tried, or the same again.
@@ -111,7 +111,7 @@ class Link:
                 return await self._connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
 
     @asynccontextmanager
-    async def errand(self) -> AsyncIterator[AbstractChannel]:
+    async def temporary_channel(self) -> AsyncIterator[AbstractChannel]:
         """A channel for one question, whose errors are translated. Raises Unavailable, Misuse."""
         channel = await self.channel()
         try:
@@ -123,7 +123,7 @@ class Link:
 
     async def depth(self, queue: str) -> int:
         """Messages that wait in a queue. Raises Unavailable."""
-        async with self.errand() as channel:
+        async with self.temporary_channel() as channel:
             answer = (await channel.declare_queue(queue, passive=True)).declaration_result
             return answer.message_count or 0
 

@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 ORDERS_AT_ONCE = 100
 """So many share one time limit; it costs more than what it limits."""
 Order = Callable[[], Awaitable[Any]]
-Receive = Callable[["Attachment", AbstractIncomingMessage], None]
+Receive = Callable[["ConsumerChannel", AbstractIncomingMessage], None]
 
 
-class Attachment:
+class ConsumerChannel:
     """Consumes, while `wanted`, until `ended` is set; by then what it held is the broker's again, and it is void."""
 
     def __init__(

@@ -4,7 +4,7 @@ A subscription has one attachment at a time. When that ends (the connection is l
 cancels the consumer, the watchdog finds it deaf), what it had in hand goes back to the queue by itself, settling it
 does nothing any more, and the subscription attaches itself anew.
 
-The watchdog: messages that wait, and a consumer with room for them that has heard nothing for `DEAF_S`, do not go
+The watchdog: messages that wait, and a consumer with room for them that has heard nothing for `STALLED_S`, do not go
 together. That state is a known fault of clients and brokers alike ("reconnected, but no consumer").
 """
 
@@ -20,15 +20,15 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from roost.backend.broker.handling import Handling
 from roost.backend.broker.port import Handler
-from roost.backend.broker.rabbitmq.amqp_connection import ANSWER_S, Link, close, translated
-from roost.backend.broker.rabbitmq.channel import Attachment, Receive
+from roost.backend.broker.rabbitmq.amqp_connection import ANSWER_S, AmqpConnection, close, translated
+from roost.backend.broker.rabbitmq.channel import ConsumerChannel, Receive
 from roost.backend.broker.rabbitmq.queue_arguments import death_queue
 from roost.wire.clock import Clock
 from roost.wire.errors import Misuse, Unavailable
 
 log = logging.getLogger(__name__)
 
-DEAF_S = 30.0
+STALLED_S = 30.0
 SOON_S = 0.1
 LATER_S = 1.0
 """Before attaching again: the first time, and after that did not work (the queue is gone, or has no leader yet)."""
@@ -42,18 +42,18 @@ class Attached:
 
     def __init__(
         self,
-        link: Link,
+        link: AmqpConnection,
         clock: Clock,
         prepare: Prepare,
         receive: Receive,
         room: int,
         no_ack: bool = False,
-        deaf_s: float = DEAF_S,
+        deaf_s: float = STALLED_S,
     ) -> None:
         self._link, self._clock, self._prepare, self._receive = link, clock, prepare, receive
         self._room, self._no_ack, self._deaf_s = room, no_ack, deaf_s
         self._is_paused = False
-        self._now: Attachment | None = None
+        self._now: ConsumerChannel | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -84,13 +84,13 @@ class Attached:
         if self._now is not None:
             self._now.want(wanted)
 
-    async def _keep(self, attachment: Attachment) -> None:
+    async def _keep(self, attachment: ConsumerChannel) -> None:
         while True:
             await self._until_useless(attachment)
             await attachment.end()
             attachment = await self._attach_again()
 
-    async def _until_useless(self, attachment: Attachment) -> None:
+    async def _until_useless(self, attachment: ConsumerChannel) -> None:
         while True:
             life, had_room = attachment.life_signs, self._has_room(attachment)
             with suppress(TimeoutError):
@@ -102,16 +102,16 @@ class Attached:
                 log.warning("deaf consumer", extra={"action": "consumer_deaf", "queue": attachment.queue})
                 return
 
-    def _has_room(self, attachment: Attachment) -> bool:
+    def _has_room(self, attachment: ConsumerChannel) -> bool:
         return len(attachment.held) < self._room and not self._is_paused
 
-    async def _is_backlog(self, attachment: Attachment) -> bool:
+    async def _is_backlog(self, attachment: ConsumerChannel) -> bool:
         try:
             return await self._link.depth(attachment.queue) > 0
         except Unavailable:
             return False  # then the link is being seen to
 
-    async def _attach_again(self) -> Attachment:
+    async def _attach_again(self) -> ConsumerChannel:
         await self._clock.sleep(SOON_S)
         while True:
             await self._link.until_up()
@@ -123,13 +123,13 @@ class Attached:
                 log.exception("attaching failed", extra={"action": "attach_bug"})
             await self._clock.sleep(LATER_S)
 
-    async def _attach(self) -> Attachment:
+    async def _attach(self) -> ConsumerChannel:
         channel = await self._link.channel()
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S):
                     queue = await self._prepare(channel)
-            attachment = Attachment(channel, queue, self._receive, self._no_ack, wanted=not self._is_paused)
+            attachment = ConsumerChannel(channel, queue, self._receive, self._no_ack, wanted=not self._is_paused)
             self._now = attachment
             await attachment.begin()
         except BaseException:
@@ -143,7 +143,7 @@ class RabbitDelivery:
 
     __slots__ = ("_attachment", "_message", "body", "died_in", "queue", "redelivered")
 
-    def __init__(self, attachment: Attachment, message: AbstractIncomingMessage) -> None:
+    def __init__(self, attachment: ConsumerChannel, message: AbstractIncomingMessage) -> None:
         self._attachment, self._message = attachment, message
         self.body = message.body
         self.queue = attachment.queue
@@ -160,7 +160,7 @@ class RabbitDelivery:
 def receive_with(handler: Handler, handling: Handling) -> Receive:
     """Each message becomes a task that awaits the handler."""
 
-    def receive(attachment: Attachment, message: AbstractIncomingMessage) -> None:
+    def receive(attachment: ConsumerChannel, message: AbstractIncomingMessage) -> None:
         handling.start(handler, RabbitDelivery(attachment, message), partial(attachment.holds, message))
 
     return receive
@@ -170,7 +170,7 @@ class RabbitListener:
     """Somebody who hears a fanout's broadcasts, through a queue that lives as long as the channel."""
 
     def __init__(
-        self, link: Link, clock: Clock, fanout: str, prepare: Prepare, handler: Callable[[bytes], None]
+        self, link: AmqpConnection, clock: Clock, fanout: str, prepare: Prepare, handler: Callable[[bytes], None]
     ) -> None:
         self._fanout, self._handler = fanout, handler
         self._is_silent = False
@@ -190,7 +190,7 @@ class RabbitListener:
         self._is_silent = True
         await self._attached.cancel()
 
-    def _hear(self, _: Attachment, message: AbstractIncomingMessage) -> None:
+    def _hear(self, _: ConsumerChannel, message: AbstractIncomingMessage) -> None:
         if self._is_silent:
             return
         try:

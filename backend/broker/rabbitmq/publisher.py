@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from roost.backend.broker.port import BROKER
-from roost.backend.broker.rabbitmq.amqp_connection import ANSWER_S, Link, close, translated
+from roost.backend.broker.rabbitmq.amqp_connection import ANSWER_S, AmqpConnection, close, translated
 from roost.backend.broker.rabbitmq.queue_arguments import check_name
 from roost.wire.errors import Misuse, RoostError, Unavailable
 
@@ -35,11 +35,11 @@ LEAVING_MAX = 3
 class Publisher:
     """What one part publishes over one link."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: AmqpConnection) -> None:
         self._link = link
         self._window = asyncio.Semaphore(WINDOW)
-        self._confirmed = Lane(link, confirms=True)
-        self._shouted = Lane(link, confirms=False)
+        self._confirmed = PublishingChannel(link, confirms=True)
+        self._shouted = PublishingChannel(link, confirms=False)
         self._fanouts: dict[str, AbstractChannel] = {}
 
     async def publish(self, queue: str, body: bytes) -> None:
@@ -95,10 +95,10 @@ def _refusal(queue: str, problem: RoostError) -> Unavailable:
     return Unavailable(BROKER, "the connection was lost")  # or the channel, over somebody else's message
 
 
-class Lane:
+class PublishingChannel:
     """A channel that is opened when it is needed, and again after it was closed; whoever needs it waits together."""
 
-    def __init__(self, link: Link, confirms: bool) -> None:
+    def __init__(self, link: AmqpConnection, confirms: bool) -> None:
         self._link, self._confirms = link, confirms
         self._opening: asyncio.Task[AbstractChannel] | None = None
         self._leaving: set[asyncio.Task[None]] = set()

@@ -17,8 +17,8 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from roost.backend.broker.handling import Handling
 from roost.backend.broker.port import BROKER, Handler, QueueSpec, Subscription
-from roost.backend.broker.rabbitmq.amqp_connection import Link
-from roost.backend.broker.rabbitmq.consumer import DEAF_S, Attached, RabbitListener, receive_with
+from roost.backend.broker.rabbitmq.amqp_connection import AmqpConnection
+from roost.backend.broker.rabbitmq.consumer import STALLED_S, Attached, RabbitListener, receive_with
 from roost.backend.broker.rabbitmq.publisher import Publisher, declare_fanout
 from roost.backend.broker.rabbitmq.queue_arguments import arguments, check_name
 from roost.backend.host_lists import each_host
@@ -39,14 +39,14 @@ class RabbitBroker:
     A consumer that hears nothing for `deaf_s`, although it should, starts anew.
     """
 
-    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, deaf_s: float = DEAF_S) -> None:
+    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, deaf_s: float = STALLED_S) -> None:
         self._clock, self._deaf_s = clock, deaf_s
         self._in_cluster = len(each_host(url)) > 1
         self._specs: dict[str, QueueSpec] = {}
         self._subscriptions: set[_Startable] = set()
         self._handling = Handling()
-        self._consuming = Link(url, "consumer", clock, self._restore)
-        self._publishing = Link(url, "publisher", clock, _nothing)
+        self._consuming = AmqpConnection(url, "consumer", clock, self._restore)
+        self._publishing = AmqpConnection(url, "publisher", clock, _nothing)
         self._publisher = Publisher(self._publishing)
         self._is_open = False
 
@@ -61,7 +61,7 @@ class RabbitBroker:
 
     async def declare(self, spec: QueueSpec) -> None:
         self._check_open()
-        async with self._consuming.errand() as channel:
+        async with self._consuming.temporary_channel() as channel:
             await self._declare_on(channel, spec)
         self._specs[spec.name] = spec
 
@@ -122,7 +122,7 @@ class RabbitBroker:
     async def _restore(self) -> None:
         """After a reconnect: what this part declared may have expired, or be lost with a disk."""
         if self._specs:
-            async with self._consuming.errand() as channel:
+            async with self._consuming.temporary_channel() as channel:
                 for spec in self._specs.values():
                     await self._declare_on(channel, spec)
 

@@ -31,7 +31,7 @@ class Hop(Struct, array_like=True, frozen=True):
     url: str
 
 
-class KeptPage(Struct, array_like=True, frozen=True):
+class CachedPage(Struct, array_like=True, frozen=True):
     """What was found at a URL at `checked_at`. `status` is 0 when the last of `hops` was not followed.
 
     `etag` and `modified` are the last answer's validators, "" for none (RFC 9110 section 8.8).
@@ -71,10 +71,10 @@ class KeptPage(Struct, array_like=True, frozen=True):
         return PageResult(url, self.status, None, self.links, self.cut, self.unfollowed, detail, self.maps)
 
 
-class Entry(Struct, array_like=True, frozen=True):
+class CacheEntry(Struct, array_like=True, frozen=True):
     """What the cache holds for a URL: a page, and who is fetching it until when (wall seconds)."""
 
-    page: KeptPage | None = None
+    page: CachedPage | None = None
     put_at: float = 0.0
     owner: bytes = b""
     owned_until: float = 0.0
@@ -94,18 +94,18 @@ class Entry(Struct, array_like=True, frozen=True):
         return min(KEEP_S, self.page.checked_at + HARD_AGE_S - now)
 
 
-NOTHING = Entry()
-_read_entry: Unpacker[Entry] = Unpacker(Entry, "kept page")
+NOTHING = CacheEntry()
+_read_entry: Unpacker[CacheEntry] = Unpacker(CacheEntry, "kept page")
 
 
-def pack_entry(entry: Entry) -> bytes | None:
+def pack_entry(entry: CacheEntry) -> bytes | None:
     """The entry for the cache; None when it is too large to keep."""
     data = pack(entry)
     blob = compress(data) if len(data) <= ENTRY_BYTES else b""
     return blob if 0 < len(blob) <= KEPT_BYTES else None
 
 
-def read_entry(blob: bytes | None) -> Entry:
+def read_entry(blob: bytes | None) -> CacheEntry:
     """The inverse of `pack_entry`; nothing for what is missing or damaged, as a cache may forget."""
     if blob is None:
         return NOTHING

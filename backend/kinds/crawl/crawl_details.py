@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from roost.backend.kinds.crawl.output.packing import Sheaf, json_arrays
+from roost.backend.kinds.crawl.output.packing import CompressedRows, json_arrays
 from roost.backend.kinds.crawl.page_tasks import PageResult
 from roost.wire.codec import to_json
 from roost.wire.messages.outcome import PART_BYTES
@@ -42,13 +42,13 @@ class PageRow(Struct, array_like=True, frozen=True):
     trouble: str = ""
 
 
-class Notes:
+class CrawlDetails:
     """Notes of one crawl from `start`; the others say which of them are wanted."""
 
     def __init__(self, start: str, details: bool, links: bool, broken: bool) -> None:
         self._numbers = {start: 0}
         self._parents = array("i", [NOBODY])
-        self._pages = Sheaf(b'{"pages":[', b"]}", MOST_TEXT_BYTES) if details else None
+        self._pages = CompressedRows(b'{"pages":[', b"]}", MOST_TEXT_BYTES) if details else None
         self._wants_links, self._wants_broken = links, broken
         self._links: list[array[int]] = []
         self._links_room = MOST_LINKS

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from msgspec import structs
 
-from roost.backend.kinds.api import Keys, RunnerTools
+from roost.backend.kinds.api import ResultSharing, RunnerTools
 from roost.backend.kinds.crawl.plan import CrawlPlan
 from roost.backend.kinds.crawl.runner import CrawlRunner
 from roost.backend.kinds.crawl.spec import CrawlSpec, read_spec, unpack_spec
@@ -21,7 +21,7 @@ class Crawl:
 
     name = "crawl"
 
-    def read_spec(self, text: bytes) -> CrawlSpec:
+    def parse_spec(self, text: bytes) -> CrawlSpec:
         """Raises BadInput: `bad_url` or `bad_spec`."""
         return read_spec(text)
 
@@ -33,12 +33,14 @@ class Crawl:
         """Raises DecodeError."""
         return unpack_spec(data)
 
-    def keys(self, spec: CrawlSpec) -> Keys:
+    def sharing_keys(self, spec: CrawlSpec) -> ResultSharing:
         """A kept answer serves every smaller depth and every age it is young enough for."""
         wide = structs.replace(spec, depth=_ANY_DEPTH, max_age_s=_ANY_AGE_S)
-        return Keys(run=self._hash(b"run", spec), cache=self._hash(b"cache", wide), fresh_s=spec.max_age_s)
+        return ResultSharing(
+            run_key=self._hash(b"run", spec), cache_key=self._hash(b"cache", wide), max_age_s=spec.max_age_s
+        )
 
-    def max_seconds(self, spec: CrawlSpec) -> float:
+    def timeout_s(self, spec: CrawlSpec) -> float:
         """As the client asked, or an hour."""
         return spec.max_seconds
 

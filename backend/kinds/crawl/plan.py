@@ -23,7 +23,7 @@ from itertools import chain
 from msgspec import structs
 
 from roost.backend.kinds.api import LevelPiece, PlannedTask, PlanProgress
-from roost.backend.kinds.crawl.crawl_details import Notes
+from roost.backend.kinds.crawl.crawl_details import CrawlDetails
 from roost.backend.kinds.crawl.output.crawl_result import (
     Reasons,
     Summary,
@@ -38,7 +38,7 @@ from roost.backend.kinds.crawl.page_tasks import (
     read_page_result,
 )
 from roost.backend.kinds.crawl.reasons import LEFT_ALONE, Skipped, start_failure
-from roost.backend.kinds.crawl.sitemaps.sitemap_frontier import AT_ONCE, Sources
+from roost.backend.kinds.crawl.sitemaps.sitemap_frontier import AT_ONCE, SitemapFrontier
 from roost.backend.kinds.crawl.spec import CrawlSpec
 from roost.backend.kinds.crawl.urls import host
 from roost.wire.codec import pack, to_json
@@ -67,9 +67,9 @@ class CrawlPlan:
         """A start page is wanted, and so is the page that it redirects to."""
         self._has_details = spec.detail or bool(spec.select)
         has_notes = self._has_details or spec.links or spec.check
-        self._sources = Sources(spec.url) if spec.sitemaps and spec.depth else None
+        self._sources = SitemapFrontier(spec.url) if spec.sitemaps and spec.depth else None
         self._sitemaps = 0
-        self._notes = Notes(spec.url, self._has_details, spec.links, spec.check) if has_notes else None
+        self._notes = CrawlDetails(spec.url, self._has_details, spec.links, spec.check) if has_notes else None
         self._room_chars = (listed_chars if self._notes is None else listed_chars // 2) - len(spec.url)
         self._seen = {spec.url}
         self._levels = [[spec.url]]

@@ -14,8 +14,8 @@ from functools import partial
 
 from msgspec import structs
 
-from roost.backend.kinds.api import Later, RunnerTools
-from roost.backend.kinds.crawl.cached_page import Entry, KeptPage
+from roost.backend.kinds.api import RetryLater, RunnerTools
+from roost.backend.kinds.crawl.cached_page import CachedPage, CacheEntry
 from roost.backend.kinds.crawl.fetch.fetcher import (
     NOT_MODIFIED,
     Fetched,
@@ -27,7 +27,7 @@ from roost.backend.kinds.crawl.fetch.fetcher import (
 from roost.backend.kinds.crawl.html.links import Links, page_links
 from roost.backend.kinds.crawl.html.selection import BadSelector, extract
 from roost.backend.kinds.crawl.operator_options import CrawlOptions
-from roost.backend.kinds.crawl.page_cache import Shelf
+from roost.backend.kinds.crawl.page_cache import PageCache
 from roost.backend.kinds.crawl.page_tasks import (
     Detail,
     PageResult,
@@ -36,14 +36,14 @@ from roost.backend.kinds.crawl.page_tasks import (
     Wants,
     read_page_task,
 )
-from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
-from roost.backend.kinds.crawl.politeness.host_limits import Hosts
+from roost.backend.kinds.crawl.politeness.host_coordinator import HostCoordinator
+from roost.backend.kinds.crawl.politeness.host_limits import HostLimits
 from roost.backend.kinds.crawl.politeness.robots import product_token
-from roost.backend.kinds.crawl.politeness.robots_cache import Permits
-from roost.backend.kinds.crawl.politeness.worker_ring import Company
+from roost.backend.kinds.crawl.politeness.robots_cache import RobotsCache
+from roost.backend.kinds.crawl.politeness.worker_ring import WorkerRing
 from roost.backend.kinds.crawl.reasons import BAD_SELECTOR, TOO_SLOW, Failed, Skipped
-from roost.backend.kinds.crawl.sandbox import TooMuch, Workshop
-from roost.backend.kinds.crawl.single_flight import Flights
+from roost.backend.kinds.crawl.sandbox import ResourceLimitExceeded, SandboxPool
+from roost.backend.kinds.crawl.single_flight import SingleFlight
 from roost.backend.kinds.crawl.sitemaps.sitemap_parser import (
     BadSitemap,
     Sitemap,
@@ -74,18 +74,18 @@ class CrawlRunner:
         self._clock = tools.clock
         self._fetcher = Fetcher(self._options)
         name = secrets.token_bytes(8)
-        self._shelf = Shelf(tools.cache, tools.clock, self._options.realm, name)
-        turns = Turns(tools.cache, tools.clock, name, Company(tools.name or name.hex(), tools.workers))
-        self._hosts = Hosts(turns, tools.clock, self._options.at_once_per_host)
-        self._permits = Permits(
+        self._shelf = PageCache(tools.cache, tools.clock, self._options.realm, name)
+        turns = HostCoordinator(tools.cache, tools.clock, name, WorkerRing(tools.name or name.hex(), tools.workers))
+        self._hosts = HostLimits(turns, tools.clock, self._options.at_once_per_host)
+        self._permits = RobotsCache(
             tools.cache,
             tools.clock,
             self._fetcher,
             product_token(self._options.user_agent),
             self._options.realm,
         )
-        self._flights: Flights[PageResult] = Flights()
-        self._workshop = Workshop()
+        self._flights: SingleFlight[PageResult] = SingleFlight()
+        self._workshop = SandboxPool()
 
     async def start(self) -> None:
         """Open the pool of connections."""
@@ -103,7 +103,7 @@ class CrawlRunner:
                 return pack(answer)
         limit_s = min(deadline_s, self._options.page_timeout_s)
         fetch = partial(self._fetch, task, shelf, entry, limit_s)
-        return pack(await self._flights.join((task.url, task.bounds, task.wants), fetch))
+        return pack(await self._flights.do((task.url, task.bounds, task.wants), fetch))
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
@@ -111,15 +111,15 @@ class CrawlRunner:
         await self._workshop.stop()
         await self._fetcher.stop()
 
-    def _answer(self, task: PageTask, entry: Entry) -> PageResult | None:
+    def _answer(self, task: PageTask, entry: CacheEntry) -> PageResult | None:
         """What is kept, if it will do."""
         if entry.page is None or not entry.page.is_fresh(task, self._clock.wall()):
             return None
         return entry.page.answer(task.url, task.bounds, task.wants)
 
-    async def _fetch(self, task: PageTask, shelf: Shelf, entry: Entry, limit_s: float) -> PageResult:
+    async def _fetch(self, task: PageTask, shelf: PageCache, entry: CacheEntry, limit_s: float) -> PageResult:
         if shelf.is_awaited(entry) or (task.wants is not None and task.wants.select and self._workshop.is_full):
-            raise Later(AWAITED_S)
+            raise RetryLater(AWAITED_S)
         now, known = self._clock.wall(), entry.page
         visit = partial(self._visit, task.url, shelf, entry)
         try:
@@ -130,7 +130,7 @@ class CrawlRunner:
         except NotFetched as problem:
             again_s = await self._hosts.again_in(task.url, problem)
             if again_s is not None:
-                raise Later(again_s) from problem
+                raise RetryLater(again_s) from problem
             return PageResult(problem.url, problem.status, problem.reason)
         finally:
             await shelf.give_up(task.url, entry)
@@ -140,7 +140,9 @@ class CrawlRunner:
         return answer
 
     @asynccontextmanager
-    async def _visit(self, start: str, shelf: Shelf, entry: Entry, url: str, number: int) -> AsyncIterator[None]:
+    async def _visit(
+        self, start: str, shelf: PageCache, entry: CacheEntry, url: str, number: int
+    ) -> AsyncIterator[None]:
         """Around each request on the way from `start`."""
         delay_s = robots_at = 0.0
         if not self._options.ignores_robots:
@@ -153,7 +155,7 @@ class CrawlRunner:
                 await shelf.announce(start, entry)
             yield
 
-    def _shelves(self, wants: Wants | None) -> list[Shelf]:
+    def _shelves(self, wants: Wants | None) -> list[PageCache]:
         """Where what is wanted may be kept; on the last of them it will be."""
         if wants is None or not (wants.check or wants.source or wants.select):
             return [self._shelf]
@@ -170,13 +172,13 @@ class CrawlRunner:
         except NotFetched:
             return []
 
-    async def _kept(self, page: Fetched, known: KeptPage | None, now: float, wants: Wants | None) -> KeptPage:
+    async def _kept(self, page: Fetched, known: CachedPage | None, now: float, wants: Wants | None) -> CachedPage:
         """What is to be known of a page that was asked for at `now`."""
         if known is not None and page.status == NOT_MODIFIED:
             return structs.replace(known, checked_at=now, hops=page.hops)
         if wants is not None and wants.source:
             found = await self._read_sitemap(page)
-            return KeptPage(
+            return CachedPage(
                 now, page.hops, page.status, found.pages, found.cut, page.etag, page.modified, maps=found.maps
             )
         links = await _links(page)
@@ -184,7 +186,7 @@ class CrawlRunner:
         detail = Detail(media_type(page.content_type), page.size_bytes, page.time_s, links.canonical)
         if wants is not None and wants.select and page.body is not None:
             detail = await self._with_selected(detail, page, dict(wants.select))
-        return KeptPage(
+        return CachedPage(
             now, page.hops, page.status, links.urls, links.cut, page.etag, page.modified, unfollowed, detail
         )
 
@@ -192,7 +194,7 @@ class CrawlRunner:
         try:
             work = (page.body or b"", page.content_type, page.url, select)
             return structs.replace(detail, selected=await self._workshop.do(SELECT_S, extract, *work))
-        except TooMuch:
+        except ResourceLimitExceeded:
             return structs.replace(detail, trouble=TOO_SLOW)
         except BadSelector:
             return structs.replace(detail, trouble=BAD_SELECTOR)
@@ -204,7 +206,7 @@ class CrawlRunner:
             if len(page.body) <= INLINE_SITEMAP_BYTES and not is_compressed(page.body):
                 return read_sitemap(page.body, page.url)
             return await self._workshop.do(SITEMAP_S, read_sitemap, page.body, page.url)
-        except (BadSitemap, TooMuch) as problem:
+        except (BadSitemap, ResourceLimitExceeded) as problem:
             raise NotFetched(Failed.BAD_SITEMAP, page.url, page.status) from problem
 
 

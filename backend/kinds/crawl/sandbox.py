@@ -29,11 +29,11 @@ MEMORY_BYTES = 1024 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 
 
-class TooMuch(Exception):
+class ResourceLimitExceeded(Exception):
     """The work took too long or too much memory, or its process died over it."""
 
 
-class Workshop:
+class SandboxPool:
     """A pool of processes, shared by all tasks of a worker."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Workshop:
         return len(self._work) >= WAITING
 
     async def do(self, limit_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns, or raises; it and its arguments must be picklable. Raises TooMuch.
+        """What the function returns, or raises; it and its arguments must be picklable. Raises ResourceLimitExceeded.
 
         Cancelling ends the work too.
         """
@@ -59,7 +59,7 @@ class Workshop:
             await asyncio.wait({work})
             return work.result()
         except (TimeoutError, MemoryError, RecursionError, ProcessExpired) as problem:
-            raise TooMuch(str(problem)) from problem
+            raise ResourceLimitExceeded(str(problem)) from problem
         finally:
             work.cancel()  # does nothing to what is done
             self._work.discard(work)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """Work by key. Whoever comes first does it, for all who come while it lasts.
 
     When that one is cancelled, one of the others begins anew.
@@ -18,7 +18,7 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self._flights: dict[Hashable, asyncio.Future[T]] = {}
 
-    async def join(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
+    async def do(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
         """What `start` brings, or what it brings to who came first. Raises what it raises, to all of them."""
         while (flight := self._flights.get(key)) is not None:
             await asyncio.wait({flight})

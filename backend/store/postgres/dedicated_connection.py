@@ -100,7 +100,7 @@ def reason(problem: BaseException) -> str:
     return str(problem).splitlines()[0] if str(problem) else type(problem).__name__
 
 
-class Lane:
+class DedicatedConnection:
     """One connection to `address`; a call that takes longer than `patience_s` is given up."""
 
     def __init__(self, address: Address, patience_s: float) -> None:

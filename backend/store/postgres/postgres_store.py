@@ -13,7 +13,7 @@ from typing import Any
 
 from roost.backend.store.port import StoreLimits
 from roost.backend.store.postgres import row_codec
-from roost.backend.store.postgres.dedicated_connection import DATA_ERRORS, Address, Lane, reason
+from roost.backend.store.postgres.dedicated_connection import DATA_ERRORS, Address, DedicatedConnection, reason
 from roost.backend.store.postgres.schema import migrate
 from roost.backend.store.statements import load
 from roost.wire.codes import ErrorCode
@@ -21,12 +21,12 @@ from roost.wire.errors import DecodeError, Unavailable
 from roost.wire.messages.lock import (
     Answer,
     Decision,
+    FinishedRequests,
+    GatewayPoll,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     PutPart,
     ReadParts,
-    Sweep,
-    Swept,
     Verdict,
 )
 
@@ -53,13 +53,15 @@ class PostgresStore:
         self._rules = row_codec.rules(self._limits)
         self._sql = load("postgres/calls.sql")
         self._address = Address(url)
-        self._decisions, self._beats, self._sweeps, self._time = (Lane(self._address, CALL_S) for _ in range(4))
-        self._gateways = Lane(self._address, CALL_S)
-        self._parts = [Lane(self._address, PART_S) for _ in range(PART_LANES)]
+        self._decisions, self._beats, self._sweeps, self._time = (
+            DedicatedConnection(self._address, CALL_S) for _ in range(4)
+        )
+        self._gateways = DedicatedConnection(self._address, CALL_S)
+        self._parts = [DedicatedConnection(self._address, PART_S) for _ in range(PART_LANES)]
         self._is_open = False
 
     async def start(self) -> None:
-        opening = Lane(self._address, SLOW_S)
+        opening = DedicatedConnection(self._address, SLOW_S)
         try:
             await opening.run(migrate)
         finally:
@@ -99,14 +101,14 @@ class PostgresStore:
                     answers.append(row_codec.refused(decision, reason(problem)))
         return answers
 
-    async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
         lane = self._open(self._beats)
         try:
             return await self._beat(lane, beats)
         except DATA_ERRORS:
             return [await self._beat_alone(lane, beat) for beat in beats]
 
-    async def _beat(self, lane: Lane, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+    async def _beat(self, lane: DedicatedConnection, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
         rows = await lane.fetch(self._sql["beat"], list(map(row_codec.beat, beats)), self._rules)
         answers = [LeaseAnswer(Verdict.LOST) for _ in beats]
         for row in rows:
@@ -117,7 +119,7 @@ class PostgresStore:
                 answers[place].watchers.append(row_codec.watcher(row))
         return answers
 
-    async def _beat_alone(self, lane: Lane, beat: LeaseBeat) -> LeaseAnswer:
+    async def _beat_alone(self, lane: DedicatedConnection, beat: LeaseRenewal) -> LeaseAnswer:
         """No job has a number that cannot be stored (P19)."""
         try:
             return (await self._beat(lane, [beat]))[0]
@@ -132,11 +134,11 @@ class PostgresStore:
         values = (wanted.job, wanted.token, wanted.first, wanted.count, self._rules)
         return [row["data"] for row in await self._ask(self._part_lane(), "read_parts", *values)]
 
-    async def sweep(self, sweep: Sweep) -> Swept:
+    async def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
         await self._ask(self._open(self._gateways), "beat_gateway", sweep.gateway, self._rules)
         return row_codec.swept(await self._ask(self._open(self._sweeps), "sweep", sweep.gateway, self._rules))
 
-    async def _ask(self, lane: Lane, name: str, *values: object) -> list[Any]:
+    async def _ask(self, lane: DedicatedConnection, name: str, *values: object) -> list[Any]:
         """Raises DecodeError for what no message can mean."""
         try:
             return await lane.fetch(self._sql[name], *values)
@@ -155,17 +157,17 @@ class PostgresStore:
         await self._in_steps(lane, "leave_dead_gateways", AT_ONCE, AGAIN_S)
         await self._in_steps(lane, "delete_old", AT_ONCE)
 
-    async def _in_steps(self, lane: Lane, name: str, *values: object) -> None:
+    async def _in_steps(self, lane: DedicatedConnection, name: str, *values: object) -> None:
         """Again while there is more to do than one step may."""
         for _ in range(STEPS):
             ((done,),) = await lane.fetch(self._sql[name], *values, self._rules)
             if done < AT_ONCE:
                 return
 
-    def _open(self, lane: Lane) -> Lane:
+    def _open(self, lane: DedicatedConnection) -> DedicatedConnection:
         if not self._is_open:
             raise Unavailable("store", "not open")
         return lane
 
-    def _part_lane(self) -> Lane:
+    def _part_lane(self) -> DedicatedConnection:
         return self._open(min(self._parts, key=lambda lane: lane.waiting_count))

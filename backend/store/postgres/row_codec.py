@@ -40,23 +40,23 @@ from roost.wire.messages.lock import (
     Acquired,
     Answer,
     Attach,
+    CancelRequest,
     Complete,
     Completed,
     Decision,
     Detach,
+    FinishedRequests,
     Grant,
-    Knock,
-    LeaseBeat,
+    JobFinished,
+    LeaseRenewal,
     Offer,
     Refused,
     Release,
+    RequestRef,
     RequestState,
     RequestStatus,
     Statuses,
-    Swept,
     Verdict,
-    Watcher,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Ending, Outcome
 
@@ -95,7 +95,7 @@ def asks(decisions: Sequence[Decision]) -> tuple[list[Row], list[Row]]:
         first = len(offers) + 1
         if isinstance(decision, Acquire):
             offers += map(_offer, decision.offers)
-        rows.append((place, type(decision).__name__, *_ask(decision, first, len(offers))))
+        rows.append((place, decision.__struct_config__.tag, *_ask(decision, first, len(offers))))
     return rows, offers
 
 
@@ -110,7 +110,7 @@ def _ask(decision: Decision, first: int, last: int) -> Row:
             return *(None,) * 6, job, token, *(None,) * 7
         case Attach(client, epoch, gateway, requests):
             return gateway, *(None,) * 10, client, requests[:MAX_IDS], None, epoch
-        case Acknowledge(client, request) | Withdraw(client, request):
+        case Acknowledge(client, request) | CancelRequest(client, request):
             return *(None,) * 11, client, [request], None, None
         case Detach(gateway, clients, epoch, requests):
             return gateway, *(None,) * 11, requests or None, clients, epoch
@@ -133,7 +133,7 @@ def _offer(offer: Offer) -> Row:
     )
 
 
-def beat(beat: LeaseBeat) -> Row:
+def beat(beat: LeaseRenewal) -> Row:
     """A beat as a row."""
     return beat.job, beat.token, beat.level, beat.growth, beat.progress
 
@@ -143,7 +143,7 @@ def beat(beat: LeaseBeat) -> Row:
 
 def answers(decisions: Sequence[Decision], facts: Iterable[Any], lease_s: float) -> list[Answer]:
     """An answer to each decision, from what is said of it."""
-    watchers: dict[int, list[Watcher]] = defaultdict(list)
+    watchers: dict[int, list[RequestRef]] = defaultdict(list)
     said: list[list[Any]] = [[] for _ in decisions]
     for fact in facts:
         if fact["what"] == "watcher":
@@ -153,7 +153,7 @@ def answers(decisions: Sequence[Decision], facts: Iterable[Any], lease_s: float)
     return [_answer(about, here, watchers, lease_s) for about, here in zip(decisions, said, strict=True)]
 
 
-def _answer(about: Decision, facts: list[Any], watchers: dict[int, list[Watcher]], lease_s: float) -> Answer:
+def _answer(about: Decision, facts: list[Any], watchers: dict[int, list[RequestRef]], lease_s: float) -> Answer:
     if isinstance(about, Acquire):
         grants = [_grant(fact, watchers[fact["job"]], lease_s) for fact in facts if fact["what"] == "grant"]
         return Acquired(grants, knocks(fact for fact in facts if fact["what"] == "knock"))
@@ -171,33 +171,33 @@ def refused(decision: Decision, reason: str) -> Refused:
     return Refused(ErrorCode.BAD_MESSAGE, f"{type(decision).__name__} refused: {reason}")
 
 
-def _grant(fact: Any, watchers: list[Watcher], lease_s: float) -> Grant:
+def _grant(fact: Any, watchers: list[RequestRef], lease_s: float) -> Grant:
     return Grant(
         fact["job"], fact["token"], fact["kind"], fact["spec"], lease_s, fact["attempt"], fact["remaining_s"], watchers
     )
 
 
-def watcher(fact: Any) -> Watcher:
+def watcher(fact: Any) -> RequestRef:
     """Who waits for a job."""
-    return Watcher(fact["client"], fact["request"], fact["gateway"], fact["stream"])
+    return RequestRef(fact["client"], fact["request"], fact["gateway"], fact["stream"])
 
 
-def knocks(facts: Iterable[Any]) -> list[Knock]:
+def knocks(facts: Iterable[Any]) -> list[JobFinished]:
     """Requests that ended, those of one job, gateway and ending together."""
-    together: dict[tuple[str, int, str], Knock] = {}
+    together: dict[tuple[str, int, str], JobFinished] = {}
     for fact in facts:
         gateway, job, state = fact["gateway"], fact["job"] or 0, fact["state"]
         knock = together.get((gateway, job, state))
         if knock is None:
-            knock = together[gateway, job, state] = Knock(gateway, job, [], _ending(fact))
+            knock = together[gateway, job, state] = JobFinished(gateway, job, [], _ending(fact))
         knock.requests.append((fact["client"], fact["request"]))
     return list(together.values())
 
 
-def swept(facts: Sequence[Any]) -> Swept:
+def swept(facts: Sequence[Any]) -> FinishedRequests:
     """The answer to a sweep."""
     unknown = [(fact["client"], fact["request"]) for fact in facts if fact["what"] == "unknown"]
-    return Swept(knocks(fact for fact in facts if fact["what"] == "knock"), unknown)
+    return FinishedRequests(knocks(fact for fact in facts if fact["what"] == "knock"), unknown)
 
 
 def _status(fact: Any) -> RequestStatus:

@@ -18,9 +18,9 @@ from roost.backend.jobs import (
     step,
 )
 from roost.backend.store.port import ALONE_FROM, ALONE_WAIT_S, BACKOFF_S, RESERVED_S
-from roost.backend.store.sqlite.transaction import Page
+from roost.backend.store.sqlite.transaction import SqliteTransaction
 from roost.backend.store.stored_outcomes import gave_up
-from roost.wire.messages.lock import Acquire, Acquired, Grant, Knock, Offer, RequestState
+from roost.wire.messages.lock import Acquire, Acquired, Grant, JobFinished, Offer, RequestState
 from roost.wire.messages.outcome import Ending, Outcome
 
 Knocks = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
@@ -29,7 +29,7 @@ Knocks = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
 class Acquisition:
     """Acquire decisions on one page."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: SqliteTransaction) -> None:
         self._page, self._do, self._now, self._limits = page, page.do, page.now, page.limits
         self._reserved_by: str | None = None
 
@@ -45,7 +45,9 @@ class Acquisition:
                 grants.append(grant)
             if self._reserved_by == ask.master or (grant is not None and grant.attempt >= ALONE_FROM):
                 break
-        return Acquired(grants, [Knock(gateway, job, who, ending) for (gateway, job, ending), who in knocks.items()])
+        return Acquired(
+            grants, [JobFinished(gateway, job, who, ending) for (gateway, job, ending), who in knocks.items()]
+        )
 
     def _candidates(self, ask: Acquire, room: int) -> list[tuple[Any, ...]]:
         """The most urgent jobs, expired leases first (P5); none for a master that is kept free, until it is (P16)."""

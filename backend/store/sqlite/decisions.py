@@ -18,7 +18,7 @@ from roost.backend.jobs import (
 )
 from roost.backend.store.port import READ_KEEPS_S
 from roost.backend.store.sqlite.acquire import Acquisition
-from roost.backend.store.sqlite.transaction import Page
+from roost.backend.store.sqlite.transaction import SqliteTransaction
 from roost.backend.store.stored_outcomes import READ_ENDING
 from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, Misuse
@@ -28,28 +28,28 @@ from roost.wire.messages.lock import (
     Acquire,
     Answer,
     Attach,
+    CancelRequest,
     Complete,
     Completed,
     Decision,
     Detach,
-    Knock,
+    FinishedRequests,
+    GatewayPoll,
+    JobFinished,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     PutPart,
     Refused,
     Release,
     RequestState,
     RequestStatus,
     Statuses,
-    Sweep,
-    Swept,
     Verdict,
-    Withdraw,
 )
 from roost.wire.messages.outcome import Ending, Outcome
 
 
-class Ledger(Page):
+class SqliteDecisions(SqliteTransaction):
     """What the store's calls do, each on a page of its own."""
 
     # --- decisions -----------------------------------------------------------------------------
@@ -78,7 +78,7 @@ class Ledger(Page):
                 return Statuses([self._attach(decision, request) for request in decision.requests[:MAX_IDS]])
             case Acknowledge():
                 return self._settle(decision.client, decision.request, RequestEvent.ACKNOWLEDGE)
-            case Withdraw():
+            case CancelRequest():
                 return self._settle(decision.client, decision.request, RequestEvent.LEAVE)
             case Detach():
                 named: list[str | None] = [*decision.requests] or [None]
@@ -150,7 +150,7 @@ class Ledger(Page):
 
     # --- leases, parts, sweeps -----------------------------------------------------------------
 
-    def beat(self, beat: LeaseBeat) -> LeaseAnswer:
+    def beat(self, beat: LeaseRenewal) -> LeaseAnswer:
         """Renew one lease, if the token is still the job's."""
         renewed = self.do(
             "beat",
@@ -174,20 +174,20 @@ class Ledger(Page):
         """Note that the gateway lives."""
         self.do("gateway_beat", gateway=gateway)
 
-    def sweep(self, sweep: Sweep) -> Swept:
+    def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
         """What ended for the gateway's connected clients, and what never came."""
-        knocks: dict[tuple[int, RequestRow], Knock] = {}
+        knocks: dict[tuple[int, RequestRow], JobFinished] = {}
         for client, request, state, job, blob in self.do("swept", gateway=sweep.gateway, many=MAX_IDS):
             row = RequestRow(state)
             ending = request_ending(row, READ_ENDING(blob) if blob is not None else None)
             if ending is not None:
-                knock = knocks.setdefault((job or 0, row), Knock(sweep.gateway, job or 0, [], ending))
+                knock = knocks.setdefault((job or 0, row), JobFinished(sweep.gateway, job or 0, [], ending))
                 knock.requests.append((client, request))
         expect_s = self.limits.expect_s
         unknown = self.do("never_offered", gateway=sweep.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
         for client, request in unknown:
             self.do("told_unknown", client=client, request=request)
-        return Swept(list(knocks.values()), [(client, request) for client, request in unknown])
+        return FinishedRequests(list(knocks.values()), [(client, request) for client, request in unknown])
 
     def keep_read(self, job: int) -> None:
         """Somebody reads the result, which would go soon: it stays a while for the next parts (P28)."""

@@ -16,19 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from roost.backend.store.port import READ_KEEPS_S, TICK_GAP_S, StoreLimits
-from roost.backend.store.sqlite.decisions import Ledger
+from roost.backend.store.sqlite.decisions import SqliteDecisions
 from roost.backend.store.statements import load
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.errors import Misuse, Unavailable
 from roost.wire.messages.lock import (
     Answer,
     Decision,
+    FinishedRequests,
+    GatewayPoll,
     LeaseAnswer,
-    LeaseBeat,
+    LeaseRenewal,
     PutPart,
     ReadParts,
-    Sweep,
-    Swept,
     Verdict,
 )
 
@@ -73,7 +73,7 @@ class SqliteStore:
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
         return await self._transaction(lambda ledger: [ledger.decide(decision) for decision in decisions])
 
-    async def beat(self, beats: list[LeaseBeat]) -> list[LeaseAnswer]:
+    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
         return await self._transaction(lambda ledger: [ledger.beat(beat) for beat in beats])
 
     async def put_part(self, part: PutPart) -> Verdict:
@@ -91,7 +91,7 @@ class SqliteStore:
 
         return await self._in_thread(read)
 
-    async def sweep(self, sweep: Sweep) -> Swept:
+    async def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
         await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))
         return await self._transaction(lambda ledger: ledger.sweep(sweep))
 
@@ -134,7 +134,7 @@ class SqliteStore:
             raise Misuse("the store is not open")
         return self._db
 
-    def _write(self, action: Callable[[Ledger], T]) -> T:
+    def _write(self, action: Callable[[SqliteDecisions], T]) -> T:
         """One transaction."""
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
@@ -145,7 +145,7 @@ class SqliteStore:
             self._looked = now, self._clock.monotonic()
             db.execute(self._sql["move_clock"], {"now": now})
             was_away = abs(seen - ticked_at) > TICK_GAP_S  # behind it, a clock that was set back hides for how long
-            ledger = Ledger(db, self._sql, self._limits, now, no_reap_before, was_away)
+            ledger = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
             result = action(ledger)
             db.execute("COMMIT")
         except BaseException:
@@ -160,7 +160,7 @@ class SqliteStore:
         return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
 
     def _tick(self) -> None:
-        def tick(ledger: Ledger) -> None:
+        def tick(ledger: SqliteDecisions) -> None:
             ledger.tick()
             ledger.end_overdue(RETIRE_AT_ONCE)
             ledger.leave_gone(RETIRE_AT_ONCE)
@@ -170,7 +170,7 @@ class SqliteStore:
 
     # --- crossing threads ------------------------------------------------------------------------
 
-    async def _transaction(self, action: Callable[[Ledger], T]) -> T:
+    async def _transaction(self, action: Callable[[SqliteDecisions], T]) -> T:
         return await self._in_thread(lambda: self._write(action))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

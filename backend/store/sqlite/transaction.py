@@ -16,11 +16,11 @@ from roost.backend.jobs import JOB_TABLE, JobEvent, JobState, RequestRow, reques
 from roost.backend.store.port import StoreLimits
 from roost.backend.store.stored_outcomes import READ_ENDING
 from roost.wire.codec import pack
-from roost.wire.messages.lock import RequestState, RequestStatus, Watcher
+from roost.wire.messages.lock import RequestRef, RequestState, RequestStatus
 from roost.wire.messages.outcome import Ending
 
 
-class Page:
+class SqliteTransaction:
     """One transaction at time `now` (seconds).
 
     When the store `was_away`, its ticking row has a gap, so it was not the masters and clients that were silent (P15).
@@ -61,10 +61,11 @@ class Page:
         found = self.do("find_job", job=job).fetchone() if job is not None else None
         return request_ending(row, READ_ENDING(found[2]) if found is not None and found[2] is not None else None)
 
-    def watchers(self, job: int) -> list[Watcher]:
+    def watchers(self, job: int) -> list[RequestRef]:
         """The connected requests that wait for the job, 1000 at most (P24)."""
         return [
-            Watcher(client, request, at, bool(stream)) for client, request, at, stream in self.do("watchers", job=job)
+            RequestRef(client, request, at, bool(stream))
+            for client, request, at, stream in self.do("watchers", job=job)
         ]
 
     def status(self, request: str, row: RequestRow, job: int | None) -> RequestStatus:

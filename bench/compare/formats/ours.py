@@ -33,10 +33,10 @@ from roost.backend.kinds.crawl.spec import CrawlSpec, unpack_spec
 from roost.backend.kinds.crawl.urls import Bounds, Scope
 from roost.wire.codec import JsonReader, Unpacker, compress, decompress, pack
 from roost.wire.messages.lock import (
-    LeaseBeat,
+    LeaseRenewal,
     Offer,
     PutPart,
-    read_lease_beats,
+    read_lease_renewals,
     read_offer,
     read_put_part,
 )
@@ -117,11 +117,11 @@ def _read_offer(body: bytes) -> Any:
 
 
 def _beats(rows: list[BeatRow]) -> bytes:
-    return pack([LeaseBeat(row.job, row.token, row.level, row.growth, pack([row.done, row.known])) for row in rows])
+    return pack([LeaseRenewal(row.job, row.token, row.level, row.growth, pack([row.done, row.known])) for row in rows])
 
 
 def _read_beats(body: bytes) -> Any:
-    return [(beat, _read_progress(beat.progress)) for beat in read_lease_beats(body)]
+    return [(beat, _read_progress(beat.progress)) for beat in read_lease_renewals(body)]
 
 
 def _json(row: PartRow) -> bytes:

@@ -87,7 +87,7 @@ def ask(discovery: str, source: str) -> list[Choice]:
     return [Choice(assignment.url, assignment.ticket), *assignment.alternates]
 
 
-class Line:
+class ClientConnection:
     """An open WebSocket to the gateway at `url`."""
 
     __slots__ = ("_raw", "_rest", "url")
@@ -173,7 +173,7 @@ class Line:
             self.cut()
 
 
-def open_line(discovery: Sequence[str], source: str) -> tuple[Line, int]:
+def open_line(discovery: Sequence[str], source: str) -> tuple[ClientConnection, int]:
     """A line to the gateway that discovery names, or to an alternate; the replica that answered. Raises NoWay."""
     problem = NoWay("ask: nobody")
     for turn, url in enumerate(discovery):
@@ -184,7 +184,7 @@ def open_line(discovery: Sequence[str], source: str) -> tuple[Line, int]:
             continue
         for choice in choices:
             try:
-                return Line(choice, source), turn
+                return ClientConnection(choice, source), turn
             except NoWay as refused:
                 problem = refused
         raise problem

@@ -18,8 +18,8 @@ from locust.env import Environment
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner
 
 from bench.load.swarm import options
-from bench.load.swarm.counters import Tally
-from bench.load.swarm.phases import Course, Phase
+from bench.load.swarm.counters import Counters
+from bench.load.swarm.phases import Phase, Phases
 from bench.load.swarm.swarm import EVERYBODY
 
 TALLY, PHASE, STORM = "roost_tally", "roost_phase", "roost_storm"
@@ -39,8 +39,8 @@ class Control:
     def __init__(self, environment: Environment, host: str, file: str) -> None:
         """`host` is discovery where nobody says another, `file` where outcomes are written to, if anywhere."""
         self._environment, self._host, self._file = environment, host, file
-        self._tallies: dict[str, tuple[float, Tally]] = {}
-        self._course: Course | None = None
+        self._tallies: dict[str, tuple[float, Counters]] = {}
+        self._course: Phases | None = None
         self._over_at = inf
 
     def tick(self) -> tuple[int, float] | None:
@@ -54,7 +54,7 @@ class Control:
             return None
         return self._course.plan.users, self._course.plan.rate
 
-    def _new_course(self) -> Course | None:
+    def _new_course(self) -> Phases | None:
         """None when that cannot work."""
         chosen = self._environment.parsed_options
         assert chosen is not None
@@ -76,7 +76,7 @@ class Control:
                 f"{room:,}. Raise the limit (ulimit -n), or start more workers (bench/README.md)"
             )
             return None
-        return Course(plan, processes, time.monotonic())
+        return Phases(plan, processes, time.monotonic())
 
     def _complain(self, text: str) -> None:
         print(f"locustfile: {text}", file=sys.stderr, flush=True)
@@ -84,11 +84,11 @@ class Control:
 
     def hear(self, process: str, message: dict[str, Any]) -> None:
         """A process tells its tally."""
-        self._tallies[process] = (time.monotonic(), Tally.from_message(message))
+        self._tallies[process] = (time.monotonic(), Counters.from_message(message))
 
-    def _total(self) -> Tally:
+    def _total(self) -> Counters:
         now = time.monotonic()
-        return Tally.sum(tally for heard_at, tally in self._tallies.values() if now - heard_at < STALE_S)
+        return Counters.sum(tally for heard_at, tally in self._tallies.values() if now - heard_at < STALE_S)
 
     def watch(self) -> None:
         """Lead through the phases, for ever."""
@@ -101,7 +101,7 @@ class Control:
                 self._over_at = time.monotonic()
                 self._enter(course)
 
-    def _enter(self, course: Course) -> None:
+    def _enter(self, course: Phases) -> None:
         """A phase begins: everybody hears of it, and on standard output whoever started this."""
         self._tell(PHASE, str(course.phase))
         ended = next(leg for leg in reversed(course.legs) if leg.phase is not course.phase)
@@ -109,7 +109,7 @@ class Control:
         if course.phase is Phase.STORM:
             self._tell(STORM, EVERYBODY if course.plan.storm == "all" else course.total.fullest())
 
-    def _announce(self, course: Course, took_s: float) -> None:
+    def _announce(self, course: Phases, took_s: float) -> None:
         total = course.total
         news = {"phase": course.phase, "after_s": took_s, "connected": total.connected_count, "moved": total.moved}
         print(json.dumps(news), flush=True)
@@ -118,7 +118,7 @@ class Control:
         assert self._environment.runner is not None
         self._environment.runner.send_message(name, what)
 
-    def _end(self, course: Course) -> None:
+    def _end(self, course: Phases) -> None:
         """Judge, and keep what was found."""
         assert self._environment.runner is not None
         outcome = {**course.as_dict(), "requests": self._requests()}

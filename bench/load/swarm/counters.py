@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 @dataclass
-class Tally:
+class Counters:
     """Of one process, or of several together."""
 
     room: int = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from random import Random
 
-from bench.load.swarm.client_connection import BROKEN, Line, NoWay, open_line
+from bench.load.swarm.client_connection import BROKEN, ClientConnection, NoWay, open_line
 from bench.load.swarm.phases import Phase
 from bench.load.swarm.swarm import Swarm
 from bench.support.clients.client_bytes import CLOSE_KIND, PING_KIND, PONG_KIND, TEXT_KIND
@@ -69,8 +69,8 @@ class Idler:
         self._discovery = deque(discovery)
         self._session = Session(waits=True)
         self._backoff = Backoff()
-        self._line: Line | None = None
-        self._leaving: list[Line] = []
+        self._line: ClientConnection | None = None
+        self._leaving: list[ClientConnection] = []
         self._arriving: tuple[str, float] | None = ("connect", time.monotonic())
         """What is being reported when the next welcome comes, and since when."""
         self._counted_at = ""
@@ -96,7 +96,7 @@ class Idler:
     def run(self) -> None:
         """Live, until the greenlet is killed. Raises Dismissed."""
         try:
-            line: Line | None = None
+            line: ClientConnection | None = None
             while True:
                 line = line or self._find()
                 began = time.monotonic()
@@ -118,7 +118,7 @@ class Idler:
 
     # --- one line after the other -------------------------------------------------------------------
 
-    def _find(self) -> Line:
+    def _find(self) -> ClientConnection:
         while True:
             try:
                 line, turn = open_line(self._discovery, self._source)
@@ -128,7 +128,7 @@ class Idler:
                 self._swarm.tally.refused[problem.reason] += 1
                 time.sleep(self._backoff.fail(self._chance.random(), problem.retry_after_s))
 
-    def _serve(self, line: Line) -> tuple[int, Line | None]:
+    def _serve(self, line: ClientConnection) -> tuple[int, ClientConnection | None]:
         """Use the line until it ends; its close code, and the line to go on with where the gateway moved us."""
         self._line, self._heard_at, self._pinged_at = line, time.monotonic(), inf
         self._perform(self._session.opened(int(time.time() * 1000)))
@@ -161,7 +161,7 @@ class Idler:
     def _may_submit(self) -> bool:
         return not self._jobs and self._swarm.wants_jobs
 
-    def _act(self, now: float) -> Line | None:
+    def _act(self, now: float) -> ClientConnection | None:
         """Do what is due; the line to go on with, where that is another."""
         if self._move_at <= now:
             return self._follow()
@@ -211,7 +211,7 @@ class Idler:
             self._fire(name, time.monotonic() - self._pinged_at, None)
             self._pinged_at, self._ping_at = inf, self._draw(self._habits.ping_every_s)
 
-    def _ended(self, line: Line, code: int) -> None:
+    def _ended(self, line: ClientConnection, code: int) -> None:
         line.close()
         self._line = None
         self._session.lost()
@@ -242,12 +242,12 @@ class Idler:
         if not at_once:
             time.sleep(wait_s)
 
-    def _follow(self) -> Line | None:
+    def _follow(self) -> ClientConnection | None:
         """Open the line that `move` named; where that fails, stay until the gateway closes."""
         assert self._move is not None
         move, self._move, self._move_at = self._move, None, inf
         try:
-            line = Line(Choice(move.url, move.ticket), self._source)
+            line = ClientConnection(Choice(move.url, move.ticket), self._source)
         except NoWay as problem:
             self._fire("move", 0.0, problem)
             return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bench.load.swarm.counters import Tally
+from bench.load.swarm.counters import Counters
 
 
 class Phase(StrEnum):
@@ -63,14 +63,14 @@ class Leg:
     least_connected: int = -1
 
 
-class Course:
+class Phases:
     """Where the test is. `processes` is how many tallies there will be."""
 
     def __init__(self, plan: Plan, processes: int, now: float) -> None:
         self.plan = plan
         self.phase = Phase.RAMP
         self.legs = [Leg(Phase.RAMP, now)]
-        self.total = Tally()
+        self.total = Counters()
         self._processes = processes
         self._opened_before = 0
         self._limit_s = plan.users / plan.rate + plan.patience_s
@@ -80,7 +80,7 @@ class Course:
         """Nothing follows."""
         return self.phase is Phase.OVER
 
-    def observe(self, total: Tally, now: float) -> bool:
+    def observe(self, total: Counters, now: float) -> bool:
         """Take what all users have seen so far; whether another phase begins by it."""
         leg, self.total = self.legs[-1], total
         if leg.least_connected < 0 or total.connected_count < leg.least_connected:
@@ -97,7 +97,7 @@ class Course:
             return False
         return True
 
-    def _is_done(self, total: Tally, leg: Leg) -> bool:
+    def _is_done(self, total: Counters, leg: Leg) -> bool:
         are_all_there = total.connected_count == self.plan.users
         match self.phase:
             case Phase.RAMP:

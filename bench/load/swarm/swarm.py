@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Protocol
 
-from bench.load.swarm.counters import Tally
+from bench.load.swarm.counters import Counters
 from bench.load.swarm.phases import JOBLESS, Phase
 
 EVERYBODY = "all"
@@ -31,7 +31,7 @@ class Swarm:
         self.guests: set[Guest] = set()
         self.phase = Phase.RAMP
         self._room = room
-        self.tally = Tally(room=room)
+        self.tally = Counters(room=room)
 
     @property
     def wants_jobs(self) -> bool:
@@ -45,7 +45,7 @@ class Swarm:
 
     def begin(self) -> None:
         """A new test."""
-        self.phase, self.tally = Phase.RAMP, Tally(room=self._room)
+        self.phase, self.tally = Phase.RAMP, Counters(room=self._room)
 
     def enter(self, phase: Phase) -> None:
         """Another phase begins."""

@@ -13,7 +13,7 @@ NO_CODE = 1005
 
 
 @dataclass
-class Farewells:
+class CloseStats:
     """Times are those of the machine's monotonic clock, so that processes can compare them."""
 
     codes: Counter[int] = field(default_factory=Counter)

@@ -68,14 +68,14 @@ class Figures:
 
 
 @dataclass(slots=True, eq=False)
-class Seeker:
+class DiscoveryClient:
     """One client. `on_ready` is what it does next when its socket can be written to or read."""
 
     number: int
     replicas: list[int]
     came_s: float
     raw: socket.socket | None = None
-    on_ready: Callable[[Seeker], None] | None = None
+    on_ready: Callable[[DiscoveryClient], None] | None = None
     heard: bytes = b""
     turn: int = 0
     choices: list[tuple[int, str]] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Seeker:
     tries: int = 0
 
 
-class Seekers:
+class DiscoveryClients:
     """All clients of this process."""
 
     request = REQUEST
@@ -98,11 +98,11 @@ class Seekers:
     def __init__(self, first: int, replicas: list[int]) -> None:
         self._next, self._replicas = first, replicas
         self._epoll = select.epoll()
-        self._by_fd: dict[int, Seeker] = {}
-        self._all: list[Seeker] = []
-        self._due: list[tuple[float, int, Seeker]] = []
+        self._by_fd: dict[int, DiscoveryClient] = {}
+        self._all: list[DiscoveryClient] = []
+        self._due: list[tuple[float, int, DiscoveryClient]] = []
         """Pauses: when they end, a number to break ties, whose."""
-        self._deadlines: dict[float, deque[tuple[float, int, Seeker]]] = {ASK_S: deque(), OPEN_S: deque()}
+        self._deadlines: dict[float, deque[tuple[float, int, DiscoveryClient]]] = {ASK_S: deque(), OPEN_S: deque()}
         """Of questions and of knocks, the oldest first: when, at which try, whose."""
         self._marked_s = time.monotonic()
         self.lost = 0
@@ -117,8 +117,8 @@ class Seekers:
             self._all.append(seeker)
             self._ask(seeker)
 
-    def _make(self, number: int, replicas: list[int], now: float) -> Seeker:
-        return Seeker(number, replicas, now)
+    def _make(self, number: int, replicas: list[int], now: float) -> DiscoveryClient:
+        return DiscoveryClient(number, replicas, now)
 
     def mark(self) -> None:
         """Count anew from here."""
@@ -168,17 +168,22 @@ class Seekers:
 
     # One client's way.
 
-    def _ask(self, seeker: Seeker) -> None:
+    def _ask(self, seeker: DiscoveryClient) -> None:
         """Ask discovery, the next replica of those that were not asked at this try."""
         self._connect(seeker, seeker.replicas[seeker.turn], QUESTION, self._hear_discovery, ASK_S)
 
-    def _knock(self, seeker: Seeker) -> None:
+    def _knock(self, seeker: DiscoveryClient) -> None:
         port, ticket = seeker.choices[0]
         request = self.request.replace(b"GET / ", f"GET /?ticket={ticket} ".encode(), 1)
         self._connect(seeker, port, request, self._hear_gateway, OPEN_S)
 
     def _connect(
-        self, seeker: Seeker, port: int, request: bytes, hear: Callable[[Seeker], None], patience_s: float
+        self,
+        seeker: DiscoveryClient,
+        port: int,
+        request: bytes,
+        hear: Callable[[DiscoveryClient], None],
+        patience_s: float,
     ) -> None:
         seeker.heard, seeker.tries = b"", seeker.tries + 1
         try:
@@ -187,7 +192,7 @@ class Seekers:
             self._fail(seeker, "nobody listens")
             return
 
-        def speak(seeker: Seeker) -> None:
+        def speak(seeker: DiscoveryClient) -> None:
             assert seeker.raw is not None
             try:
                 seeker.raw.send(request)
@@ -202,7 +207,7 @@ class Seekers:
         self._epoll.register(seeker.raw.fileno(), select.EPOLLOUT)
         self._deadlines[patience_s].append((time.monotonic() + patience_s, seeker.tries, seeker))
 
-    def _read(self, seeker: Seeker) -> bytes | None:
+    def _read(self, seeker: DiscoveryClient) -> bytes | None:
         """What came; empty at the end, None when the connection broke."""
         assert seeker.raw is not None
         try:
@@ -210,7 +215,7 @@ class Seekers:
         except OSError:
             return None
 
-    def _hear_discovery(self, seeker: Seeker) -> None:
+    def _hear_discovery(self, seeker: DiscoveryClient) -> None:
         data = self._read(seeker)
         if data:
             seeker.heard += data
@@ -224,7 +229,7 @@ class Seekers:
         else:
             self._take(seeker, body)
 
-    def _take(self, seeker: Seeker, body: bytes) -> None:
+    def _take(self, seeker: DiscoveryClient, body: bytes) -> None:
         self._drop(seeker)
         try:
             found = read_assignment(body)
@@ -235,7 +240,7 @@ class Seekers:
         seeker.choices = [(int(choice.url.rpartition(":")[2]), choice.ticket) for choice in choices]
         self._knock(seeker)
 
-    def _hear_gateway(self, seeker: Seeker) -> None:
+    def _hear_gateway(self, seeker: DiscoveryClient) -> None:
         data = self._read(seeker)
         seeker.heard += data or b""
         head, end, rest = seeker.heard.partition(b"\r\n\r\n")
@@ -249,22 +254,22 @@ class Seekers:
             self._upgraded(seeker)
             self._answer(seeker, rest)
 
-    def _upgraded(self, seeker: Seeker) -> None:
+    def _upgraded(self, seeker: DiscoveryClient) -> None:
         """The gateway let it in."""
         seeker.is_open, seeker.opened_s = True, time.monotonic()
         seeker.choices.clear()
 
-    def _hear_text(self, seeker: Seeker, text: bytes) -> None:
+    def _hear_text(self, seeker: DiscoveryClient, text: bytes) -> None:
         """A bare gateway says nothing."""
 
-    def _hear_frames(self, seeker: Seeker) -> None:
+    def _hear_frames(self, seeker: DiscoveryClient) -> None:
         data = self._read(seeker)
         if data:
             self._answer(seeker, data)
         else:
             self._lose(seeker, BROKEN)
 
-    def _answer(self, seeker: Seeker, data: bytes) -> None:
+    def _answer(self, seeker: DiscoveryClient, data: bytes) -> None:
         found, seeker.heard = split(seeker.heard + data)
         for kind, payload in found:
             if seeker.raw is None:
@@ -282,7 +287,7 @@ class Seekers:
                 self._lose(seeker, BROKEN)
                 return
 
-    def _lose(self, seeker: Seeker, code: int) -> None:
+    def _lose(self, seeker: DiscoveryClient, code: int) -> None:
         """The connection ended: come back as the code wants it."""
         self.lost += 1
         seeker.is_open = False
@@ -294,7 +299,7 @@ class Seekers:
         pause_s = seeker.backoff.fail(random.random())
         self._pause(seeker, 0.0 if at_once else pause_s)
 
-    def _fail(self, seeker: Seeker, why: str) -> None:
+    def _fail(self, seeker: DiscoveryClient, why: str) -> None:
         """A question or a knock brought nothing: the next alternate, or replica, or a pause."""
         self._drop(seeker)
         self.refusals[why] += 1
@@ -311,12 +316,12 @@ class Seekers:
         told_s, seeker.told_s, seeker.turn = seeker.told_s, None, 0
         self._pause(seeker, seeker.backoff.fail(random.random(), told_s))
 
-    def _pause(self, seeker: Seeker, pause_s: float) -> None:
+    def _pause(self, seeker: DiscoveryClient, pause_s: float) -> None:
         now = time.monotonic()
         seeker.pauses.append((now, now + pause_s))
         heapq.heappush(self._due, (now + pause_s, seeker.number, seeker))
 
-    def _drop(self, seeker: Seeker) -> None:
+    def _drop(self, seeker: DiscoveryClient) -> None:
         if seeker.raw is not None:
             del self._by_fd[seeker.raw.fileno()]
             seeker.raw.close()
@@ -331,7 +336,7 @@ def _retry_after(head: bytes) -> float | None:
     return None
 
 
-def obey(seekers: Seekers, words: list[str]) -> str:
+def obey(seekers: DiscoveryClients, words: list[str]) -> str:
     """The answer to one command."""
     if words[0] == "come":
         seekers.come(int(words[1]))
@@ -345,5 +350,5 @@ def obey(seekers: Seekers, words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    everyone = Seekers(int(sys.argv[1]), [int(port) for port in sys.argv[2:]])
+    everyone = DiscoveryClients(int(sys.argv[1]), [int(port) for port in sys.argv[2:]])
     run(everyone.serve, lambda words: obey(everyone, words))

@@ -53,7 +53,7 @@ class Found:
         return ordered[max(-int(-len(ordered) * share // 1), 1) - 1]
 
 
-class Honest:
+class EchoClients:
     """The clients, and what each of them waits for."""
 
     def __init__(self, port: int, count: int) -> None:
@@ -135,7 +135,7 @@ class Honest:
 
 def main() -> None:
     """Obey lines until standard input ends."""
-    honest = Honest(*(int(word) for word in sys.argv[1:]))
+    honest = EchoClients(*(int(word) for word in sys.argv[1:]))
     print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(asdict(honest.run(float(line.split()[1])))), flush=True)

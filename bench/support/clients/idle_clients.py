@@ -36,7 +36,7 @@ from bench.support.clients.client_bytes import (
     trusting,
 )
 from bench.support.clients.client_bytes import REQUEST as REQUEST  # for bench.support.clients.echo_load, too
-from bench.support.clients.close_stats import Farewells
+from bench.support.clients.close_stats import CloseStats
 from bench.support.clients.commanded import run
 
 BATCH_COUNT = 100
@@ -50,7 +50,7 @@ SAID_COUNT = 3
 """Losses that are told one by one; all are counted."""
 
 
-class Crowd:
+class IdleClients:
     """The connections, by descriptor."""
 
     def __init__(self, port: int, first: int, *, hello: bool = False, tls: bool = False) -> None:
@@ -70,7 +70,7 @@ class Crowd:
         """Those that the server has sent a close frame."""
         self._is_closing = False
         self.pings = self.lost = 0
-        self.farewells = Farewells()
+        self.farewells = CloseStats()
 
     def open(self, count: int) -> None:
         """Open `count` more. Raises TimeoutError when that stalls."""
@@ -219,7 +219,7 @@ class Crowd:
         return len(self._sockets)
 
 
-def obey(crowd: Crowd, words: list[str]) -> str:
+def obey(crowd: IdleClients, words: list[str]) -> str:
     """The answer to one command."""
     since = time.monotonic()
     if words[0] == "open":
@@ -237,5 +237,5 @@ def obey(crowd: Crowd, words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    everyone = Crowd(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:], tls="tls" in sys.argv[3:])
+    everyone = IdleClients(int(sys.argv[1]), int(sys.argv[2]), hello="hello" in sys.argv[3:], tls="tls" in sys.argv[3:])
     run(everyone.serve, lambda words: obey(everyone, words))

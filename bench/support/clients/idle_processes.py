@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from subprocess import Popen
 
 from bench.support import processes
-from bench.support.clients.close_stats import Farewells
+from bench.support.clients.close_stats import CloseStats
 
 CROWD_COUNT = 15_000
 """Clients in one load process, whose descriptors may be limited to 20,000."""
@@ -25,7 +25,7 @@ PROCESS_ADDRESSES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Crowd:
+class IdleProcess:
     """One load process."""
 
     process: Popen[str]
@@ -56,13 +56,13 @@ class Crowd:
         words = processes.tell(self.process, "stats").split()
         return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
-    def farewells(self) -> Farewells:
+    def farewells(self) -> CloseStats:
         """How the server has ended connections so far."""
-        return Farewells.from_json(processes.tell(self.process, "farewells"))
+        return CloseStats.from_json(processes.tell(self.process, "farewells"))
 
 
 @contextmanager
-def one(port: int, first: int, *, hello: bool = False, tls: bool = False) -> Iterator[Crowd]:
+def one(port: int, first: int, *, hello: bool = False, tls: bool = False) -> Iterator[IdleProcess]:
     """A process whose clients have addresses from number `first` on.
 
     With `hello` they speak the job protocol, with `tls` they connect over TLS.
@@ -71,13 +71,13 @@ def one(port: int, first: int, *, hello: bool = False, tls: bool = False) -> Ite
     with processes.running(
         [sys.executable, "-m", "bench.support.clients.idle_clients", str(port), str(first), *manners]
     ) as process:
-        yield Crowd(process)
+        yield IdleProcess(process)
 
 
-class Throng:
+class IdleProcesses:
     """As many load processes as so many clients need."""
 
-    def __init__(self, crowds: list[tuple[Crowd, int]]) -> None:
+    def __init__(self, crowds: list[tuple[IdleProcess, int]]) -> None:
         self._crowds = crowds
 
     def open(self) -> float:
@@ -94,17 +94,19 @@ class Throng:
         each = [crowd.stats() for crowd, _ in self._crowds]
         return {name: sum(stats[name] for stats in each) for name in each[0]}
 
-    def farewells(self) -> Farewells:
+    def farewells(self) -> CloseStats:
         """All of theirs."""
-        return Farewells.sum(crowd.farewells() for crowd, _ in self._crowds)
+        return CloseStats.sum(crowd.farewells() for crowd, _ in self._crowds)
 
 
 @contextmanager
-def throng(port: int, count: int, first: int = 0, *, hello: bool = False, tls: bool = False) -> Iterator[Throng]:
+def idle_processes(
+    port: int, count: int, first: int = 0, *, hello: bool = False, tls: bool = False
+) -> Iterator[IdleProcesses]:
     """`count` clients to be, none connected yet. Each time they open they have new addresses."""
     with ExitStack() as stack:
         parts = []
         for index, start in enumerate(range(0, count, CROWD_COUNT)):
             crowd = stack.enter_context(one(port, first + index * PROCESS_ADDRESSES, hello=hello, tls=tls))
             parts.append((crowd, min(CROWD_COUNT, count - start)))
-        yield Throng(parts)
+        yield IdleProcesses(parts)

@@ -53,7 +53,7 @@ class Asked:
     """Of one client, since ``mark``."""
 
 
-class Asker(Client):
+class JobClient(Client):
     """A client that counts what comes."""
 
     def __init__(self, urls: list[str]) -> None:
@@ -80,11 +80,11 @@ class Leavings(logging.Handler):
             self.codes[str(vars(record)["code"])] += 1
 
 
-class Askers:
+class JobClients:
     """All clients of this process."""
 
     def __init__(self, count: int, levels: int, urls: list[str]) -> None:
-        self._clients = [Asker(urls) for _ in range(count)]
+        self._clients = [JobClient(urls) for _ in range(count)]
         self._spec = {"levels": levels, "behave": "slow"}
         self._expected = [[str(level)] for level in range(levels)]
         self._leavings = Leavings()
@@ -146,4 +146,4 @@ class Askers:
 
 
 if __name__ == "__main__":
-    asyncio.run(Askers(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]).run(sys.stdin.readline))
+    asyncio.run(JobClients(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]).run(sys.stdin.readline))

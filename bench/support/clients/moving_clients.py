@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 
 from bench.support.clients.client_bytes import CLOSE, JOB_REQUEST, TEXT_KIND, masked
 from bench.support.clients.commanded import run
-from bench.support.clients.discovery_clients import Seeker, Seekers
+from bench.support.clients.discovery_clients import DiscoveryClient, DiscoveryClients
 from roost.wire.codec import to_json
 from roost.wire.messages.client import Hello, Move, Welcome, read_from_gateway
 
@@ -45,17 +45,17 @@ class Moved:
 
 
 @dataclass(slots=True, eq=False)
-class Mover(Seeker):
+class MovingClient(DiscoveryClient):
     """One client, or the next connection of one (`of`), while that opens."""
 
     session: str | None = None
     epoch: int = 0
-    of: Mover | None = None
-    next: Mover | None = None
+    of: MovingClient | None = None
+    next: MovingClient | None = None
     reconnects: int = 0
 
 
-class Movers(Seekers):
+class MovingClients(DiscoveryClients):
     """All clients of this process."""
 
     request = JOB_REQUEST
@@ -72,45 +72,45 @@ class Movers(Seekers):
         self.moved, self.most_away = 0, self._away
         self.left.clear()
         for mover in self._all:
-            assert isinstance(mover, Mover)
+            assert isinstance(mover, MovingClient)
             mover.reconnects = 0
 
     def seen(self) -> Moved:
         """Since the mark."""
         figures = self.figures()
-        most = max((mover.reconnects for mover in self._all if isinstance(mover, Mover)), default=0)
+        most = max((mover.reconnects for mover in self._all if isinstance(mover, MovingClient)), default=0)
         return Moved(figures.present, figures.connected, self.moved, self.lost, most, self.most_away, figures.refusals)
 
-    def _make(self, number: int, replicas: list[int], now: float) -> Seeker:
-        return Mover(number, replicas, now)
+    def _make(self, number: int, replicas: list[int], now: float) -> DiscoveryClient:
+        return MovingClient(number, replicas, now)
 
-    def _ask(self, seeker: Seeker) -> None:
+    def _ask(self, seeker: DiscoveryClient) -> None:
         """The time has come; who is moved knows where to."""
-        assert isinstance(seeker, Mover)
+        assert isinstance(seeker, MovingClient)
         if seeker.of is not None:
             self._knock(seeker)
         else:
             super()._ask(seeker)
 
-    def _upgraded(self, seeker: Seeker) -> None:
-        assert isinstance(seeker, Mover)
+    def _upgraded(self, seeker: DiscoveryClient) -> None:
+        assert isinstance(seeker, MovingClient)
         assert seeker.raw is not None
         who = seeker.of or seeker
         who.epoch = max(who.epoch + 1, int(time.time() * 1000))
         seeker.raw.send(masked(TEXT_KIND, to_json(Hello(who.session, who.epoch))))
 
-    def _hear_text(self, seeker: Seeker, text: bytes) -> None:
-        assert isinstance(seeker, Mover)
+    def _hear_text(self, seeker: DiscoveryClient, text: bytes) -> None:
+        assert isinstance(seeker, MovingClient)
         said = read_from_gateway(text)
         if isinstance(said, Welcome):
             (seeker.of or seeker).session = said.session
             self._welcomed(seeker)
         elif isinstance(said, Move) and seeker.of is None and seeker.next is None:
             where = [(int(said.url.rpartition(":")[2]), said.ticket)]
-            seeker.next = Mover(seeker.number, [], time.monotonic(), of=seeker, choices=where)
+            seeker.next = MovingClient(seeker.number, [], time.monotonic(), of=seeker, choices=where)
             heapq.heappush(self._due, (time.monotonic() + said.after_ms / 1000, seeker.number, seeker.next))
 
-    def _welcomed(self, seeker: Mover) -> None:
+    def _welcomed(self, seeker: MovingClient) -> None:
         who = seeker.of or seeker
         if who.opened_s:
             who.reconnects += 1
@@ -120,7 +120,7 @@ class Movers(Seekers):
         who.is_open, who.opened_s = True, time.monotonic()
         who.choices.clear()
 
-    def _change_over(self, who: Mover, new: Mover) -> None:
+    def _change_over(self, who: MovingClient, new: MovingClient) -> None:
         """Leave the old connection for the new one."""
         assert new.raw is not None
         if who.raw is not None:
@@ -132,9 +132,9 @@ class Movers(Seekers):
         self._by_fd[who.raw.fileno()] = who
         self.moved += 1
 
-    def _lose(self, seeker: Seeker, code: int) -> None:
+    def _lose(self, seeker: DiscoveryClient, code: int) -> None:
         """A connection ended. Who is on the way to the next one is away until then, and does not ask besides."""
-        assert isinstance(seeker, Mover)
+        assert isinstance(seeker, MovingClient)
         if not seeker.is_open:
             self._fail(seeker, f"closed before the welcome ({code})")
             return
@@ -147,8 +147,8 @@ class Movers(Seekers):
             seeker.is_open = False
             self._drop(seeker)
 
-    def _fail(self, seeker: Seeker, why: str) -> None:
-        assert isinstance(seeker, Mover)
+    def _fail(self, seeker: DiscoveryClient, why: str) -> None:
+        assert isinstance(seeker, MovingClient)
         who = seeker.of
         if who is None:
             super()._fail(seeker, why)
@@ -161,7 +161,7 @@ class Movers(Seekers):
             self._pause(who, 0.0)
 
 
-def obey(movers: Movers, words: list[str]) -> str:
+def obey(movers: MovingClients, words: list[str]) -> str:
     """The answer to one command."""
     if words[0] == "come":
         movers.come(int(words[1]))
@@ -173,5 +173,5 @@ def obey(movers: Movers, words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    everyone = Movers(int(sys.argv[1]), [int(port) for port in sys.argv[2:]])
+    everyone = MovingClients(int(sys.argv[1]), [int(port) for port in sys.argv[2:]])
     run(everyone.serve, lambda words: obey(everyone, words))

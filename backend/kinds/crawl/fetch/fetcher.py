@@ -21,7 +21,7 @@ from aiohttp.typedefs import LooseHeaders
 from msgspec import Struct, structs
 from yarl import URL
 
-from roost.backend.kinds.crawl.cached_page import Hop, KeptPage
+from roost.backend.kinds.crawl.cached_page import CachedPage, Hop
 from roost.backend.kinds.crawl.fetch.public_addresses import Network, refusal
 from roost.backend.kinds.crawl.operator_options import CrawlOptions
 from roost.backend.kinds.crawl.reasons import Failed, status_reason
@@ -121,7 +121,7 @@ class Fetcher:
         url: str,
         bounds: Bounds,
         timeout_s: float,
-        known: KeptPage | None = None,
+        known: CachedPage | None = None,
         visit: Visit = _at_once,
         reading: Reading = Reading.PAGE,
     ) -> Fetched:
@@ -161,7 +161,7 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
 
-    async def _check(self, url: str, bounds: Bounds, known: KeptPage | None, visit: Visit) -> Fetched:
+    async def _check(self, url: str, bounds: Bounds, known: CachedPage | None, visit: Visit) -> Fetched:
         """By HEAD; where the answer is a refusal, or none, by GET: there are servers that know nothing else."""
         try:
             return await self._follow(url, bounds, known, visit, Reading.NOTHING, "HEAD")
@@ -178,7 +178,7 @@ class Fetcher:
         self,
         url: str,
         bounds: Bounds,
-        known: KeptPage | None,
+        known: CachedPage | None,
         visit: Visit,
         reading: Reading,
         method: str = "GET",
@@ -279,7 +279,7 @@ def _guarded_socket(allowed: tuple[Network, ...]) -> aiohttp.SocketFactoryType:
     return make
 
 
-def _conditions(known: KeptPage) -> dict[str, str]:
+def _conditions(known: CachedPage) -> dict[str, str]:
     """Headers that ask for a page only if it has changed (RFC 9110 section 13.1)."""
     headers = {"If-None-Match": known.etag, "If-Modified-Since": known.modified}
     return {name: value for name, value in headers.items() if value and known.status}

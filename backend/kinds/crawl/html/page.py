@@ -15,7 +15,7 @@ class Page:
     """The HTML page `body` at `url`.
 
     What a stranger's page holds may be slow to read as a tree: ask for `soup` where nobody waits for others, as in a
-    `Workshop`.
+    `SandboxPool`.
     """
 
     def __init__(self, body: bytes, content_type: str, url: str) -> None:

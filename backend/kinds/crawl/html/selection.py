@@ -76,7 +76,7 @@ def _parsed(css: str) -> tuple[str, str]:
 def extract(body: bytes, content_type: str, url: str, wanted: Mapping[str, str]) -> dict[str, list[str]]:
     """What the page holds of each name. Raises BadSelector.
 
-    Takes as long as the page and the selectors make it: meant for a `Workshop`.
+    Takes as long as the page and the selectors make it: meant for a `SandboxPool`.
     """
     from roost.backend.kinds.crawl.html.page import Page
 

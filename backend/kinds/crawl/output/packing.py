@@ -23,7 +23,7 @@ def json_arrays(items: Iterable[Any], opening: bytes, closing: bytes, most_bytes
         yield opening + b",".join(packed) + closing
 
 
-class Sheaf:
+class CompressedRows:
     """Rows of JSON that come one by one, as parts between `opening` and `closing`; kept compressed."""
 
     def __init__(self, opening: bytes, closing: bytes, most_bytes: int) -> None:

@@ -15,7 +15,7 @@ from roost.wire.codec import Unpacker
 from roost.wire.errors import DecodeError
 
 
-class Hold(Struct, array_like=True, frozen=True):
+class HostPause(Struct, array_like=True, frozen=True):
     """A host wants to be left alone until `until` (wall seconds); it said so by `reason` and `status`."""
 
     until: float
@@ -36,7 +36,7 @@ class Board(Struct, array_like=True, frozen=True):
     """All claims on a host, and its hold if it has one."""
 
     claims: list[Claim] = []
-    hold: Hold | None = None
+    hold: HostPause | None = None
 
 
 _unpack: Unpacker[Board] = Unpacker(Board, "board of a host")
@@ -50,7 +50,7 @@ def read_board(data: bytes | None) -> Board:
         return Board()
 
 
-def later(one: Hold | None, other: Hold | None) -> Hold | None:
+def later(one: HostPause | None, other: HostPause | None) -> HostPause | None:
     """Whichever of two holds lasts longer."""
     if one is None or other is None:
         return one or other

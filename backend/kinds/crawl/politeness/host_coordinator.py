@@ -6,10 +6,11 @@ the name is still there. Whoever needs longer than that to write gives way. (Fis
 for a request that begins at once: a worker that stood still or waited for the cache after it had the turn gives it up.
 
 *Places*, of the requests that a host gets at a time: `lease.Lease` decides, and this is where its swaps are made. The
-same value has the pause that a host asked for (`board.Hold`); other workers learn of it when they renew their leases.
+same value has the pause that a host asked for (`board.HostPause`); other workers learn of it when they renew their
+leases.
 
 When the cache is away or forgets (what was just put is not there), discovery's list of workers stands in for it
-(`Company`): a host that asks for a delay is one worker's alone, and of the places each takes its part (P32). Without
+(`WorkerRing`): a host that asks for a delay is one worker's alone, and of the places each takes its part (P32). Without
 discovery every worker keeps both by itself.
 """
 
@@ -24,7 +25,7 @@ from msgspec import Struct
 
 from roost.backend.cache.port import Cache
 from roost.backend.kinds.crawl.politeness.host_lease import Answer, Contact, Lease, Use
-from roost.backend.kinds.crawl.politeness.worker_ring import Company
+from roost.backend.kinds.crawl.politeness.worker_ring import WorkerRing
 from roost.wire.clock import Clock
 from roost.wire.codec import Unpacker, pack
 from roost.wire.errors import DecodeError
@@ -49,12 +50,12 @@ class Turn(Struct, array_like=True, frozen=True):
 _read_turn: Unpacker[Turn] = Unpacker(Turn, "turn")
 
 
-class Turns:
+class HostCoordinator:
     """Agreement by host. `name` is this worker's own; `company` are all workers, for when the cache is away."""
 
-    def __init__(self, cache: Cache, clock: Clock, name: bytes, company: Company | None = None) -> None:
+    def __init__(self, cache: Cache, clock: Clock, name: bytes, company: WorkerRing | None = None) -> None:
         self._cache, self._clock, self._name = cache, clock, name
-        self._company = company or Company(name.hex(), tuple)
+        self._company = company or WorkerRing(name.hex(), tuple)
         self._contact = Contact()
         self._stamps = count()
 

@@ -63,7 +63,7 @@ from enum import Enum, auto
 from roost.backend.kinds.crawl.politeness.host_board import (
     Board,
     Claim,
-    Hold,
+    HostPause,
     later,
     read_board,
     share_out,
@@ -127,7 +127,7 @@ class Lease:
         self._name, self.whole, self._stamps = name, whole, stamps
         self.limit = self.most = 0
         self.until = float("-inf")
-        self.hold: Hold | None = None
+        self.hold: HostPause | None = None
         self.wanted = 0
         """As last told to the others."""
         self._target = self._room = 0

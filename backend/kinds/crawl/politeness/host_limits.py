@@ -1,9 +1,9 @@
 """When a host may be asked: at most so many requests at a time, a delay apart where it asks for that, and not while it
 wants to be left alone.
 
-A task that must not run yet is given back (`Later`, P20). It keeps its place in the worker for a quarter of a second at
-most, where others are just being answered, and a little longer on the way through redirects: who gave back then would
-begin again at the first.
+A task that must not run yet is given back (`RetryLater`, P20). It keeps its place in the worker for a quarter of a
+second at most, where others are just being answered, and a little longer on the way through redirects: who gave back
+then would begin again at the first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from roost.backend.kinds.api import Later
+from roost.backend.kinds.api import RetryLater
 from roost.backend.kinds.crawl.fetch.fetcher import NotFetched
-from roost.backend.kinds.crawl.politeness.host_board import Hold, later
-from roost.backend.kinds.crawl.politeness.host_coordinator import Turns
+from roost.backend.kinds.crawl.politeness.host_board import HostPause, later
+from roost.backend.kinds.crawl.politeness.host_coordinator import HostCoordinator
 from roost.backend.kinds.crawl.politeness.host_state import Host
 from roost.backend.kinds.crawl.politeness.pace import (
     MOST_WAIT_S,
@@ -44,10 +44,10 @@ TICK_S = 0.25
 MOST_HOSTS = 10_000
 
 
-class Hosts:
+class HostLimits:
     """All hosts of a worker. `at_once` is for each of them, in all workers together."""
 
-    def __init__(self, turns: Turns, clock: Clock, at_once: int) -> None:
+    def __init__(self, turns: HostCoordinator, clock: Clock, at_once: int) -> None:
         self._turns, self._clock, self._at_once = turns, clock, at_once
         self._hosts: OrderedDict[str, Host] = OrderedDict()
         self._active: dict[str, Host] = {}
@@ -176,7 +176,9 @@ class Hosts:
             host.held_for = (hold.reason, hold.status)
 
     async def _hold(self, host: Host, pause_s: float, problem: NotFetched) -> None:
-        host.lease.hold = later(host.lease.hold, Hold(self._clock.wall() + pause_s, problem.reason, problem.status))
+        host.lease.hold = later(
+            host.lease.hold, HostPause(self._clock.wall() + pause_s, problem.reason, problem.status)
+        )
         self._heed(host)
         await self._renew_anew(host)
 
@@ -185,7 +187,7 @@ class Hosts:
         waited_s = 0.0
         while (wait_s := await self._wait_s(host, delay_s, last_at, url)) and waited_s < HOP_WAIT_S:
             if not number:
-                raise Later(wait_s * (1 + _luck.random() / 4))
+                raise RetryLater(wait_s * (1 + _luck.random() / 4))
             await self._clock.sleep(min(wait_s, HOP_WAIT_S))
             waited_s += wait_s
 
@@ -249,6 +251,6 @@ async def _covered(host: Host, clock: Clock) -> AsyncIterator[None]:
         raise _again() from None
 
 
-def _again() -> Later:
+def _again() -> RetryLater:
     """Come again soon, not all at once."""
-    return Later(PATIENCE_S * (1 + _luck.random()))
+    return RetryLater(PATIENCE_S * (1 + _luck.random()))

@@ -16,7 +16,7 @@ from msgspec import Struct
 from roost.backend.cache.port import Cache
 from roost.backend.kinds.crawl.fetch.fetcher import Fetcher, NotFetched
 from roost.backend.kinds.crawl.politeness.robots import MOST_BYTES, Rules, our_rules
-from roost.backend.kinds.crawl.single_flight import Flights
+from roost.backend.kinds.crawl.single_flight import SingleFlight
 from roost.backend.kinds.crawl.sitemaps.sitemap_parser import named_sitemaps
 from roost.wire.clock import Clock
 from roost.wire.codec import Unpacker, compress, decompress, pack
@@ -46,7 +46,7 @@ class Kept(Struct, array_like=True, frozen=True):
     maps: list[str] = []
 
 
-class Permit(Struct, frozen=True):
+class SiteRules(Struct, frozen=True):
     """What a site allows. `failure`: nothing is known of it, because it could not be reached for this reason."""
 
     kept: Kept
@@ -62,28 +62,28 @@ class Permit(Struct, frozen=True):
 _read_kept: Unpacker[Kept] = Unpacker(Kept, "kept robots.txt")
 
 
-class Permits:
+class RobotsCache:
     """Permits by site. `token` is what robots.txt files call us, `realm` what else decides what they answer."""
 
     def __init__(self, cache: Cache, clock: Clock, fetcher: Fetcher, token: str, realm: bytes) -> None:
         self._cache, self._clock, self._fetcher = cache, clock, fetcher
         self._token = token
         self._realm = blake2b(realm, digest_size=20).digest()
-        self._held: OrderedDict[str, Permit] = OrderedDict()
+        self._held: OrderedDict[str, SiteRules] = OrderedDict()
         self._held_chars = 0
-        self._flights: Flights[Permit] = Flights()
+        self._flights: SingleFlight[SiteRules] = SingleFlight()
 
-    async def of(self, url: str) -> Permit:
+    async def of(self, url: str) -> SiteRules:
         """The permit of the site that `url` is on. Raises NotFetched when the site cannot be reached."""
         site = "/".join(url.split("/", 3)[:3])
         permit = self._held.get(site)
         if permit is None or self._clock.wall() >= permit.kept.until:
-            permit = await self._flights.join(site, lambda: self._look(site))
+            permit = await self._flights.do(site, lambda: self._look(site))
         if permit.kept.failure is not None:
             raise NotFetched(permit.kept.failure, url)
         return permit
 
-    async def _look(self, site: str) -> Permit:
+    async def _look(self, site: str) -> SiteRules:
         key = b"robots1" + blake2b(site.encode(), digest_size=20, key=self._realm).digest()
         kept = _read(await self._cache.get(key))
         if kept is None or self._clock.wall() >= kept.until:
@@ -112,9 +112,9 @@ class Permits:
         """The rules for us and the sitemaps in a robots.txt."""
         return our_rules(body, self._token), named_sitemaps(body, site)
 
-    async def _hold(self, site: str, kept: Kept) -> Permit:
+    async def _hold(self, site: str, kept: Kept) -> SiteRules:
         in_thread = len(kept.lines) > INLINE_CHARS
-        permit = Permit(kept, await asyncio.to_thread(Rules, kept.lines) if in_thread else Rules(kept.lines))
+        permit = SiteRules(kept, await asyncio.to_thread(Rules, kept.lines) if in_thread else Rules(kept.lines))
         self._drop(site)
         self._held[site] = permit
         self._held_chars += _cost(permit)
@@ -128,7 +128,7 @@ class Permits:
             self._held_chars -= _cost(gone)
 
 
-def _cost(permit: Permit) -> int:
+def _cost(permit: SiteRules) -> int:
     return permit.rules.cost_chars + 500
 
 

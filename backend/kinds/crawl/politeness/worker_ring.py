@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 
-class Company:
+class WorkerRing:
     """The worker `name` among all `workers`; alone while nobody is known."""
 
     def __init__(self, name: str, workers: Callable[[], Sequence[str]]) -> None:

@@ -12,7 +12,7 @@ AT_ONCE = 2
 """Out at a time: the answer to each may be megabytes."""
 
 
-class Sources:
+class SitemapFrontier:
     """What the site of the page at `start` is heard to have."""
 
     def __init__(self, start: str) -> None:
