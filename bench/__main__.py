@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from bench.before import TURNS, compare
+
 OUT = Path(__file__).resolve().parent / "out"
 
 BENCHES = {
@@ -27,6 +29,9 @@ BENCHES = {
     "compare.wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
 }
 
+COMPARES_ITSELF = "lock"
+"""Its option ``--before`` measures both versions over one database server."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one benchmark and publish what it found; status 1 when that is not what had to be shown."""
@@ -41,12 +46,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.add_argument(
             "--json", type=Path, default=OUT / f"{name}.json", metavar="FILE", help="where the figures are written, too"
         )
+        if name != COMPARES_ITSELF:
+            options.add_argument(
+                "--before", type=Path, metavar="DIR", help="run it in this checkout too, in turns, and compare"
+            )
+            options.add_argument("--turns", type=int, default=TURNS, help=f"with --before: how many [{TURNS}]")
         module.add_options(options)
-    given = parser.parse_args(arguments)
-    report = modules[given.name].run(given)
+    asked = list(sys.argv[1:] if arguments is None else arguments)
+    given = parser.parse_args(asked)
+    if given.name == COMPARES_ITSELF or given.before is None:
+        report = modules[given.name].run(given)
+    else:
+        report = compare(given.name, _without(asked[1:], "--before", "--turns", "--json"), given.before, given.turns)
     report.publish(given.json)
     if report.has_failed:
         sys.exit(1)
+
+
+def _without(arguments: Sequence[str], *options: str) -> list[str]:
+    """The arguments without these options and their values."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in options:
+            next(rest, None)
+        elif argument.partition("=")[0] not in options:
+            kept.append(argument)
+    return kept
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from bench.support.ports import (
     outside,
 )
 
+pytestmark = pytest.mark.engines
+
 OUTGOING = 200
 
 

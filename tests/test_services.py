@@ -12,6 +12,8 @@ import pytest
 from bench.support import services
 from bench.support.waiting import until
 
+pytestmark = pytest.mark.engines
+
 ROOT = Path(__file__).parent.parent
 KILLED = """
 import os, signal

@@ -29,6 +29,8 @@ from bench.support.ports import say as say
 
 START_S = 90.0
 """RabbitMQ needs 5 to 10 s on a quiet machine."""
+FORBIDDEN = "ROOST_TESTS_WITHOUT_ENGINES"
+"""A variable that lets no engine start: what needs one is not in ``make quick``."""
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 POSTGRESQL = Path("/usr/lib/postgresql")
 
@@ -386,6 +388,8 @@ def started(make: Callable[[], S]) -> S:
 
 def need(is_there: bool, package: str) -> None:
     """Raise ServiceError in CI without what the package brings, elsewhere SkipTest, by which a test is skipped."""
+    if os.environ.get(FORBIDDEN):
+        raise ServiceError(f"{package} may not be started in a quick run: mark the test with pytest.mark.engines")
     if not is_there:
         text = f"needs a Debian package; as root: apt-get install --no-install-recommends {package}"
         raise ServiceError(text) if os.environ.get("CI") == "true" else SkipTest(text)

@@ -38,6 +38,8 @@ from roost.wire.messages.lock import (
 from roost.wire.messages.outcome import Ending, Outcome
 from tests.backend.database import DatabaseClock, shared_url
 
+pytestmark = pytest.mark.engines
+
 LIMITS = StoreLimits(live_requests=2, grace_s=20.0)
 CLIENTS = [bytes([number]) * 16 for number in range(6)]
 

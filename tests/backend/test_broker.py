@@ -26,7 +26,12 @@ class RabbitEngine:
         return RabbitBroker(self._url)
 
 
-@pytest.fixture(params=[MemoryBroker, RabbitEngine], ids=["memory", "rabbitmq"])
+@pytest.fixture(
+    params=[
+        pytest.param(MemoryBroker, id="memory"),
+        pytest.param(RabbitEngine, id="rabbitmq", marks=pytest.mark.engines),
+    ]
+)
 async def engine(request: pytest.FixtureRequest) -> BrokerEngine:
     made: BrokerEngine = request.param()
     return made

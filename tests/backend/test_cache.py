@@ -35,7 +35,12 @@ class RedisEngine:
         return RedisCache(self._url)
 
 
-@pytest.fixture(params=[MemoryEngine, RedisEngine], ids=["memory", "redis"])
+@pytest.fixture(
+    params=[
+        pytest.param(MemoryEngine, id="memory"),
+        pytest.param(RedisEngine, id="redis", marks=pytest.mark.engines),
+    ]
+)
 async def engine(request: pytest.FixtureRequest) -> CacheEngine:
     made: CacheEngine = request.param()
     return made

@@ -20,6 +20,8 @@ from tests import clusters
 from tests.backend.contract_broker import Inbox, publish
 from tests.backend.contract_cache import LONG_S, key
 
+pytestmark = pytest.mark.engines
+
 TRIES = 8
 """With two hosts in random order, one try in two begins with the dead one."""
 

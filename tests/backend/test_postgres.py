@@ -37,6 +37,8 @@ from roost.wire.messages.outcome import Outcome
 from tests.backend.contract_store import ANN, BOB, DONE, Desk, offer
 from tests.backend.database import DatabaseClock, NewStore, clients, shared_url
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
 async def clock() -> AsyncIterator[DatabaseClock]:

@@ -18,6 +18,8 @@ from roost.wire.messages.lock import GatewayPoll, PutPart, RequestState, Verdict
 from tests.backend.contract_store import BOB, Desk, offer
 from tests.backend.database import NewStore, clients
 
+pytestmark = pytest.mark.engines
+
 
 async def comes_back(work: Callable[[], Awaitable[Any]]) -> Any:
     """What it answers, once it does."""

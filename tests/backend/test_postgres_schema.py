@@ -25,6 +25,8 @@ from roost.wire.messages.lock import (
 from tests.backend.contract_store import DONE, Desk, offer
 from tests.backend.database import NewStore
 
+pytestmark = pytest.mark.engines
+
 
 async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_store: NewStore) -> None:
     stores = [new_store(url) for _ in range(5)]

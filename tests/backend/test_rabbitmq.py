@@ -22,6 +22,8 @@ from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
 from roost.wire.errors import Misuse, Unavailable
 from tests.backend.contract_broker import Inbox, publish, until_depth
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
 def node() -> Iterator[services.RabbitMq]:

@@ -15,6 +15,8 @@ from roost.backend.cache.redis_cache import PAUSE_S, PREFIX, VALUE_BYTES, RedisC
 from tests.backend.contract_cache import LONG_S, key
 from tests.clock import ManualClock
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
 def server() -> Iterator[services.Redis]:

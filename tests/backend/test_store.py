@@ -20,7 +20,7 @@ from tests.backend.database import DatabaseClock, shared_url
 from tests.clock import ManualClock
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.engines)])
 async def clock(request: pytest.FixtureRequest) -> AsyncIterator[ManualClock]:
     if request.param == "sqlite":
         yield ManualClock()

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -334,8 +335,8 @@ class PostgresModel(StoreModel):
         await self.clock.stop()
 
 
-TestSqliteModel = SqliteModel.TestCase
+TestSqliteModel = pytest.mark.slow(SqliteModel.TestCase)
 TestSqliteModel.settings = settings(max_examples=80, stateful_step_count=40)
-TestPostgresModel = PostgresModel.TestCase
+TestPostgresModel = pytest.mark.engines(PostgresModel.TestCase)
 TestPostgresModel.settings = settings(max_examples=12, stateful_step_count=40)
 """A call takes ten times as long as in memory."""

@@ -67,6 +67,7 @@ async def test_parts_of_one_process_share_its_broker_and_cache() -> None:
     assert await engines().cache().get(b"key") is None
 
 
+@pytest.mark.engines
 async def test_parts_of_several_processes_share_the_broker_and_the_cache_that_the_urls_name() -> None:
     urls = {"broker": services.rabbitmq().url, "cache": services.redis().url}
     here, there = engines(**urls), engines(**urls)
@@ -91,6 +92,7 @@ async def test_the_store_is_the_file_that_the_url_names(tmp_path: Path) -> None:
     assert (tmp_path / "with space:and colon.db").exists()
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
 async def test_lock_servers_of_several_processes_share_the_database_that_the_url_names(scheme: str) -> None:
     server = services.postgres()

@@ -11,6 +11,8 @@ from bench.__main__ import main
 from bench.compare.simulation import ASK_S, HELD_SHARE, ROOM, Scene, Simulation, capacities
 from bench.compare.strategies import CHOOSERS, OURS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("rule", CHOOSERS)
 def test_every_client_that_comes_is_in_exactly_once(rule: str) -> None:

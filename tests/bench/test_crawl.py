@@ -7,8 +7,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from bench.compare.crawl import ALONE, SCRAPY, TUNED, crawling, pages_of
 from bench.support import processes
+
+pytestmark = [pytest.mark.sites, pytest.mark.slow]
 
 LINKS = {"index.html": "a.html b.html a.html#x", "a.html": "c.html b.html", "b.html": "none.html", "c.html": "a.html"}
 

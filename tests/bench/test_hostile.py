@@ -23,6 +23,8 @@ from bench.support.clients.client_bytes import upgraded
 from bench.support.clients.echo_clients import EchoClients, Found
 from bench.support.gateways import Gateway
 
+pytestmark = pytest.mark.slow
+
 SHORT = ("--handshake-s", "0.5", "--max-message-s", "0.5", "--close-s", "0.5", "--max-outbox-age-s", "0.5")
 """Limits that are met soon."""
 

@@ -11,6 +11,8 @@ from bench.load.leave import WINDOW_S, Leaving, judge, run
 from bench.report import Report
 from bench.support.clients.close_stats import CloseStats
 
+pytestmark = pytest.mark.slow
+
 TOLD_S = 100.0
 COUNT = 1000
 

@@ -16,6 +16,8 @@ from bench.support.clients.client_bytes import CLOSE_KIND, PING_KIND, TEXT_KIND,
 from bench.support.processes import Cpu
 from roost.gateway.websocket.frames import close_bytes, encode, ping_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_client_of_a_crowd_has_an_address_of_its_own() -> None:
     numbers = [*range(70_000), *range(idle_processes.WARM_UP_FIRST, idle_processes.WARM_UP_FIRST + 1000)]

@@ -18,6 +18,8 @@ from tests.system.cluster import until
 from tests.system.conftest import steps as steps
 from tests.system.conftest import system as system
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60.0
 STEPS = {"job_kind": "steps", "job_spec": "{}"}

@@ -11,6 +11,8 @@ import pytest
 from bench.load.rush import clustered
 from bench.support.clients.discovery_clients import DiscoveryClients
 
+pytestmark = pytest.mark.slow
+
 DEADLINE_S = 60.0
 
 

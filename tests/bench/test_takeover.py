@@ -8,6 +8,8 @@ import pytest
 
 from bench.load.takeover import Takeover, quantile
 
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+
 
 @pytest.mark.parametrize(
     ("values", "share", "found"),

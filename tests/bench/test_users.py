@@ -10,6 +10,8 @@ from bench.__main__ import main
 from bench.load.swarm.deployment import PER_GATEWAY, gateways_for
 from bench.load.users import run
 
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+
 USERS = 200
 
 

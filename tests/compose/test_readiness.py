@@ -14,6 +14,8 @@ from bench.support.components import part
 from roost.wire.service import AdminHttp
 from tests.compose.engine import ROOT
 
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+
 CHECK = ROOT / "deploy/roost-ready"
 
 

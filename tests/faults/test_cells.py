@@ -9,6 +9,8 @@ import pytest
 from tests.faults.matrix import pick
 from tests.faults.run import Runner, Verdict
 
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+
 SOME = (
     "submit.published/gateway.kill",
     "acquire.committed/lock.kill",

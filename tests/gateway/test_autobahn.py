@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = "1 2 3 4 5 6 7 9 10"
 NO_PYTHON_2 = 3

@@ -25,6 +25,8 @@ from tests.gateway.lone import Lone
 from tests.gateway.test_batch import READERS
 from tests.gateway.test_frames import codes_only, receive
 
+pytestmark = pytest.mark.slow
+
 TEXT = "añb€c"
 BODY = deflated([TEXT.encode()])
 CONTROLS = (frame(9, b"ping"), frame(10), frame(10, BODY))

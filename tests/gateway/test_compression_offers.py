@@ -15,6 +15,8 @@ from tests.gateway.bytes_of import cut, deflated, frame, in_fragments
 from tests.gateway.harness import PATIENCE_S
 from tests.gateway.test_process import running
 
+pytestmark = pytest.mark.slow
+
 WINDOWS = [None, *range(8, 16)]
 REQUEST = (
     "GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

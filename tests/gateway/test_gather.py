@@ -181,8 +181,8 @@ async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read
     turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
     if is_drop_broken:
         say_goodbye = server.links.start_close
-        monkeypatch.setattr(server.links, "say_goodbye", lambda *args: 1 // (say_goodbye(*args) or 0))
-        monkeypatch.setattr(server.links, "drop", lambda fd: 1 // 0)
+        monkeypatch.setattr(server.links, "start_close", lambda *args: 1 // (say_goodbye(*args) or 0))
+        monkeypatch.setattr(server.links, "abort", lambda fd: 1 // 0)
     for client, message in zip(
         clients, (text("first"), text("fails"), text("a") + text("b"), text("last")), strict=True
     ):

@@ -9,10 +9,13 @@ import signal
 import sys
 
 import aiohttp
+import pytest
 
 from bench.support.ports import free_port
 from roost.gateway.process.supervisor import FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_S, ProcessSlot
 from tests.gateway.harness import PATIENCE_S
+
+pytestmark = pytest.mark.slow
 
 ECHO = ("--app", "roost.gateway.examples.echo:Echo", "--no-discovery")
 

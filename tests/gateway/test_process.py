@@ -19,6 +19,8 @@ from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.tokens import Keyring, Ticket
 from tests.gateway.harness import PATIENCE_S
 
+pytestmark = pytest.mark.slow
+
 ECHO = ("--app", "roost.gateway.examples.echo:Echo", "--port", "0", "--no-discovery")
 UPGRADE = {
     "Upgrade": "websocket",

@@ -19,6 +19,8 @@ from roost.wire.errors import Misuse
 from tests.gateway.harness import GatewayFixture, Recorder, TickClock, pass_time, until
 from tests.gateway.test_process import running
 
+pytestmark = pytest.mark.slow
+
 
 def make_certificate(folder: Path, name: str = "localhost") -> tuple[str, str]:
     """A self-signed certificate and its key."""

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
+import pytest
 from aiohttp import web
 
 from bench.support.services import redis
 from roost.wire.clock import SYSTEM_CLOCK
 from tests.kinds.asker import BEGAN
 from tests.kinds.site import page, serve
+
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 TAKES_S = 0.3
 DEADLINE_S = 60.0

@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 import roost
 from bench.support.services import redis
 from roost.backend.assembly import worker_parts
@@ -20,6 +22,8 @@ from roost.wire.service import ServiceGroup
 from tests.kinds.crawling import LOOPBACK
 from tests.kinds.site import ROBOTS, robots, serve, tree
 from tests.system.cluster import LIMITS, Cluster
+
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 DELAY_S = 1.0
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.kinds.jail import DIALLED_IF_ALLOWED, PUBLIC, addresses, ways_to
 
+pytestmark = pytest.mark.root
+
 JAIL = ("unshare", "--net", "--mount", "--propagation", "private", sys.executable, "-m", "tests.kinds.jail")
 
 

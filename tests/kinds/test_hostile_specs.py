@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 
+import pytest
+
 from roost.backend.kinds.crawl.globs import MAX_GLOBS
 from roost.backend.kinds.crawl.html.selection import MAX_CSS_CHARS, MAX_SELECTIONS
 from roost.backend.kinds.crawl.spec import CrawlSpec, read_spec
@@ -16,6 +18,8 @@ from roost.wire.errors import BadInput
 from roost.wire.messages.client import read_from_client
 from tests.kinds.limited import in_seconds
 from tests.kinds.test_css import HOSTILE
+
+pytestmark = pytest.mark.slow
 
 MESSAGE_CHARS = 60_000
 """About as much as a gateway reads of one message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -16,6 +17,8 @@ from roost.backend.kinds.crawl.politeness.host_lease import (
     Swap,
 )
 from tests.kinds.leases import TICK_S, Value, Worker, new_lease
+
+pytestmark = pytest.mark.slow
 
 
 class Leases(RuleBasedStateMachine):

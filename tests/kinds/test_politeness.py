@@ -156,7 +156,7 @@ async def test_one_worker_asks_a_host_eight_pages_at_a_time_for_all_its_jobs() -
         assert meter.most == 8
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.engines)])
 async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Cache]]:
     """What gives each worker its cache, with the same content for all."""
     if request.param == "memory":

@@ -24,6 +24,8 @@ from tests.kinds.crawling import crawl, runners
 from tests.kinds.site import Answer, page
 from tests.kinds.site import serve as serve_pages
 
+pytestmark = [pytest.mark.sites, pytest.mark.slow]
+
 
 def moved(target: str) -> web.Response:
     return web.Response(status=301, headers={"Location": target})

@@ -12,7 +12,11 @@ from protego import Protego
 from bench.support.sites import PROTEGO
 from roost.backend.kinds.crawl.politeness.robots import Rules, our_rules
 
-pytestmark = pytest.mark.skipif(not PROTEGO.exists(), reason="no sources of Protego: tools/setup-tests said why")
+pytestmark = [
+    pytest.mark.sites,
+    pytest.mark.slow,
+    pytest.mark.skipif(not PROTEGO.exists(), reason="no sources of Protego: tools/setup-tests said why"),
+]
 
 ROOT = PROTEGO.parent.parent.parent
 PATHS_A_FILE = 20

@@ -16,6 +16,8 @@ from bench.support.up_process import UpProcess
 from tests.roost.command import LOOPBACK, PATIENCE_S, ROOST, Outcome, crawl, finish, start
 from tests.roost.site import Site
 
+pytestmark = pytest.mark.slow
+
 
 async def crawl_with(redirections: str, *arguments: str) -> Outcome:
     """The crawl under a shell's redirections."""

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ONCE_FAILED = {
     48: "a gateway that took an idle client for gone detached the request it made next",
     53: "a store that was away for longer than the grace cost clients that never left their requests",

@@ -20,6 +20,8 @@ from tests.gateway.bytes_of import text
 from tests.gateway.test_process import UPGRADE
 from tests.system.haproxy import PORT, HaProxy, haproxy
 
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
 AT_ONCE = 50
 """Handshakes under way at a time."""
 

@@ -16,6 +16,8 @@ from roost.allinone import System, UpSettings, all_in_one
 from roost.backend.kinds.crawl.operator_options import CrawlOptions
 from roost.errors import JobFailed
 
+pytestmark = [pytest.mark.sites, pytest.mark.slow]
+
 DEPTH = 2
 LOOPBACK = {"crawl": CrawlOptions(allow_private=("127.0.0.0/8",))}
 SITES = {"postgresql": sites.POSTGRESQL, "sqlite": sites.SQLITE}

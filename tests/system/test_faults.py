@@ -22,6 +22,8 @@ from roost.wire.messages.client import MAX_IDS
 from roost.wire.messages.lock import Answer, Attach, Decision, Offer
 from tests.system.cluster import Cluster, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:

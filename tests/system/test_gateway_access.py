@@ -15,6 +15,8 @@ from tests.gateway.test_bearer import KEY, token
 from tests.gateway.test_tls import make_certificate
 from tests.system.cluster import Cluster, until
 
+pytestmark = pytest.mark.slow
+
 HELLO = {"type": "hello", "epoch": 1}
 
 

@@ -11,6 +11,7 @@ import ssl
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from bench.support import services
 from bench.support.components import Process, part, start_part
@@ -19,6 +20,8 @@ from tests.gateway.test_bearer import KEY, token
 from tests.gateway.test_tls import make_certificate
 from tests.roost.command import ROOST, finish
 from tests.system.test_gateway_access import knock
+
+pytestmark = pytest.mark.slow
 
 
 def served_certificate(port: int) -> str:

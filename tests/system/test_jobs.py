@@ -17,6 +17,8 @@ from roost.backend.kinds.registry import Kinds
 from roost.wire import codes
 from tests.system.cluster import until
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_job_comes_back_level_by_level(system: System) -> None:
     async with ScriptedClient(system.url) as client:

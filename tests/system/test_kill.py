@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bench.support.scripted_client import ScriptedClient
 from bench.support.up_process import UpProcess
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 3
 

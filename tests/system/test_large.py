@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 import roost
 from tests.system.test_processes import Site, site
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["site"]
 

@@ -12,6 +12,8 @@ import roost
 from bench.support.scripted_client import ScriptedClient
 from tests.system.cluster import Cluster
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:

@@ -17,6 +17,8 @@ from roost.client.client import Client
 from roost.errors import Overloaded
 from tests.system.test_processes import deployed
 
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+
 JOBS, CLIENTS = 50, 10
 EACH = JOBS // CLIENTS
 DEPTH, WIDTH, PAGE_S = 16, 2, 2.0

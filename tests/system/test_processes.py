@@ -17,6 +17,8 @@ from bench.support.components import STEPS, Process, part
 from bench.support.scripted_client import ScriptedClient
 from bench.support.waiting import has_gateway, until
 
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
+
 
 @dataclass
 class Site:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bench.support.scripted_client import ScriptedClient
 from bench.support.steps_kind import Steps
 from roost.allinone import System
@@ -13,6 +15,8 @@ from roost.backend.master.job_run import MOST_OUT
 from roost.wire.messages.lock import read_offer
 from tests.backend.contract_broker import Inbox
 from tests.system.cluster import Cluster
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 6
 """A task waits behind those that are out, in the queue and in hand, and for news on the way there and back."""

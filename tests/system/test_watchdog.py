@@ -25,6 +25,8 @@ from tests.backend.contract_broker import Inbox
 from tests.system.cluster import LIMITS, Cluster
 from tests.system.stalls import HOLD, Stalls
 
+pytestmark = pytest.mark.slow
+
 KIND = ("--kind", "tests.system.stalls:Stalls")
 BOUND_S = 2
 ENDS_WITHIN_S = 60.0

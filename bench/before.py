@@ -1,0 +1,78 @@
+"""A benchmark of this code and of another checkout in turns: ``python -m bench NAME --before DIR``.
+
+Each turn runs the whole benchmark once there and once here, each in a process of its own; DIR is a checkout that was
+set up (``make setup``). A figure counts as different only when the two medians differ by more than the spread of the
+other checkout's own turns, largest less smallest: on a shared machine less says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.report import Report
+
+TURNS = 7
+FIGURES = Mapping[tuple[str, str], Sequence[float]]
+"""All turns of each figure, by row and column."""
+
+
+def compare(name: str, arguments: Sequence[str], before: Path, turns: int = TURNS) -> Report:
+    """Run ``python -m bench NAME ARGUMENTS`` in both checkouts. SystemExit for a DIR that cannot run it."""
+    python = before / ".venv/bin/python"
+    if not python.exists():
+        raise SystemExit(
+            f"{before} is no checkout that was set up: there is no .venv/bin/python (run make setup there)"
+        )
+    there: dict[tuple[str, str], list[float]] = {}
+    here: dict[tuple[str, str], list[float]] = {}
+    for turn in range(turns):
+        print(f"turn {turn + 1} of {turns}", file=sys.stderr, flush=True)
+        _add(there, _run(python, name, arguments, before))
+        _add(here, _run(Path(sys.executable), name, arguments, Path(__file__).resolve().parents[1]))
+    report = Report(f"{name}: this code beside {before}, {turns} turns")
+    report.rows = rows(there, here)
+    report.remarks = [
+        "medians; spread: largest less smallest of the other checkout's turns",
+        "a difference is one when the medians are further apart than the spread",
+    ]
+    return report
+
+
+def rows(there: FIGURES, here: FIGURES) -> list[dict[str, Any]]:
+    """A row for each figure that both have."""
+    found: list[dict[str, Any]] = []
+    for key in there.keys() & here.keys():
+        old, new = median(there[key]), median(here[key])
+        spread = max(there[key]) - min(there[key])
+        verdict = "the same" if abs(new - old) <= spread else "higher" if new > old else "lower"
+        found.append(
+            {"row": key[0], "figure": key[1], "before": old, "now": new, "spread before": spread, "verdict": verdict}
+        )
+    return sorted(found, key=lambda row: (row["row"], row["figure"]))
+
+
+def _run(python: Path, name: str, arguments: Sequence[str], folder: Path) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="roost-bench-") as kept:
+        file = Path(kept) / "figures.json"
+        command = [str(python), "-m", "bench", name, *arguments, "--json", str(file)]
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if not file.exists():
+            raise SystemExit(f"{' '.join(command)} in {folder} ended with {done.returncode}:\n{done.stdout[-2000:]}")
+        found: list[dict[str, Any]] = json.loads(file.read_text())["rows"]
+        return found
+
+
+def _add(figures: dict[tuple[str, str], list[float]], measured: Sequence[Mapping[str, Any]]) -> None:
+    """The first column of a row is its name; of the others those that are numbers are figures."""
+    for row in measured:
+        names = list(row)
+        for column in names[1:]:
+            if isinstance(row[column], int | float) and not isinstance(row[column], bool):
+                figures.setdefault((str(row[names[0]]), column), []).append(float(row[column]))
