@@ -111,10 +111,10 @@ class ConnectionOperations(Protocol):
 class Peer:
     """One client's connection, for as long as it lasts; afterwards every method does nothing."""
 
-    __slots__ = ("_links", "fd", "generation")
+    __slots__ = ("_operations", "fd", "generation")
 
-    def __init__(self, links: ConnectionOperations, fd: int, generation: int) -> None:
-        self._links = links
+    def __init__(self, operations: ConnectionOperations, fd: int, generation: int) -> None:
+        self._operations = operations
         self.fd = fd
         self.generation = generation
 
@@ -123,33 +123,33 @@ class Peer:
 
         True means that the bytes are with the kernel or wait in the peer's bounded outbox, not that they arrived.
         """
-        return self._links.send(self.fd, self.generation, message)
+        return self._operations.send(self.fd, self.generation, message)
 
     def send_frame(self, frame: Frame) -> bool:
         """Send what `Gateway.encode` made; otherwise like `send`."""
-        return self._links.send_frame(self.fd, self.generation, frame)
+        return self._operations.send_frame(self.fd, self.generation, frame)
 
     def close(self, close: Close = NORMAL) -> None:
         """Close with a code of `roost.wire.codes`, after what was sent before. `on_close` follows in a later turn."""
-        self._links.close(self.fd, self.generation, close)
+        self._operations.close(self.fd, self.generation, close)
 
     def hold(self) -> None:
         """Never close this peer as idle until as many `release` calls as `hold` calls have come."""
-        self._links.hold(self.fd, self.generation, 1)
+        self._operations.hold(self.fd, self.generation, 1)
 
     def release(self) -> None:
         """Take one `hold` back; idle time counts from here. Without a hold it does nothing."""
-        self._links.hold(self.fd, self.generation, -1)
+        self._operations.hold(self.fd, self.generation, -1)
 
     @property
     def is_open(self) -> bool:
         """Whether a message could still be sent."""
-        return self._links.is_open(self.fd, self.generation)
+        return self._operations.is_open(self.fd, self.generation)
 
     @property
     def request(self) -> Request | None:
         """The opening handshake, while `on_open` runs; None afterwards, because nothing of it is kept."""
-        return self._links.request(self.fd, self.generation)
+        return self._operations.request(self.fd, self.generation)
 
     @property
     def unsent_bytes(self) -> int:
@@ -157,14 +157,14 @@ class Peer:
 
         To feed a large result: send while this is small, and come back at the `on_drained` callback.
         """
-        return self._links.unsent_bytes(self.fd, self.generation)
+        return self._operations.unsent_bytes(self.fd, self.generation)
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Peer)
             and self.fd == other.fd
             and self.generation == other.generation
-            and self._links is other._links
+            and self._operations is other._operations
         )
 
     def __hash__(self) -> int:
@@ -233,7 +233,7 @@ class Application:
     def on_drained(self, peer: Peer) -> None:
         """The peer has taken all that waited in its outbox."""
 
-    def on_move(self, peer: Peer, place: Endpoint) -> bool:
+    def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
         """It is this peer's turn to go to another gateway, where a place is kept for it: tell it, and answer True.
 
         False means not now, because it is in the middle of something that would have to begin anew: it is asked about

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from roost.discovery.registrar import ComponentStatus, new_incarnation
-from roost.gateway.admission.handshake_handler import TURN_AWAY_COUNT, HandshakeHandler
+from roost.gateway.admission.handshake_handler import MAX_OVER_LIMIT, HandshakeHandler
 from roost.gateway.admission.jwt import JwtVerifier
 from roost.gateway.admission.tickets import TicketVerifier
 from roost.gateway.api import Application, Frame, Message, Peer
@@ -58,7 +58,7 @@ class Server:
         keyring: Keyring | None = None,
         require_ticket: bool = False,
         bearer: JwtVerifier | None = None,
-        places: ReserveEndpoints = nowhere,
+        reserve_endpoints: ReserveEndpoints = nowhere,
         sockets: list[socket.socket] | None = None,
     ) -> None:
         self.settings = settings
@@ -70,17 +70,17 @@ class Server:
         self._sockets = sockets
         self._poller = Poller()
         self._tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        self.links = ConnectionWriter(app, settings, self._tls or Plain(), self._poller, self.counters)
-        self._talk = FrameReader(self.links, settings)
-        self._booth = TicketVerifier(keyring, self.incarnation, clock, required=require_ticket)
-        self._door = HandshakeHandler(self.links, settings, self._booth, bearer, self._talk.receive)
-        self._talk.greet = self._door.on_readable
-        self._moves = EndpointPool(self.links, places)
-        self._orders = DirectiveHandler(self.links, self._door, self._moves, clock)
-        self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
+        self.writer = ConnectionWriter(app, settings, self._tls or Plain(), self._poller, self.counters)
+        self._reader = FrameReader(self.writer, settings)
+        self._tickets = TicketVerifier(keyring, self.incarnation, clock, required=require_ticket)
+        self._handshakes = HandshakeHandler(self.writer, settings, self._tickets, bearer, self._reader.receive)
+        self._reader.read_handshake = self._handshakes.on_readable
+        self._endpoints = EndpointPool(self.writer, reserve_endpoints)
+        self._directives = DirectiveHandler(self.writer, self._handshakes, self._endpoints, clock)
+        self.ticker = Ticker(clock, Deadlines(self.writer, self._handshakes, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters.pause)
-        self._broadcast = Broadcast(self.links)
+        self._broadcast = Broadcast(self.writer)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # The lifecycle.
@@ -88,36 +88,36 @@ class Server:
     async def start(self) -> None:
         """Listen and serve. Raises OSError when it cannot listen."""
         loop = self._loop = asyncio.get_running_loop()
-        self.links.start(loop)
+        self.writer.start(loop)
         self._app.start(self)
         settings = self.settings
         sockets = self._sockets or bind(
             settings.host, settings.port, settings.backlog, shared=settings.shared_port, quiet_acks=True
         )
         self._broadcast.start(loop)
-        self._poller.start(loop, self._talk.serve)
+        self._poller.start(loop, self._reader.serve)
         self.ticker.start(loop)
         self._listener.start(loop, sockets)
 
     async def drain(self) -> None:
         """Accept nobody, and send everybody away, spread over the drain window."""
-        await self._orders.stop()
-        self._door.is_shut = True
+        await self._directives.stop()
+        self._handshakes.accepting = False
         self._listener.stop()
-        await send_away(self.links, self._moves, self.settings.drain_s, self.clock)
+        await send_away(self.writer, self._endpoints, self.settings.drain_s, self.clock)
 
     async def stop(self) -> None:
         """Close everything at once; the application hears of every connection. Fine to call twice."""
         if self._loop is None:
             return
-        await self._orders.stop()
+        await self._directives.stop()
         self._listener.stop()
         for peer in self.peers():
             peer.close(GOING_AWAY)
-        for fd in range(len(self.links.slots)):
-            self.links.abort(fd)
-        while self.links.slots.used:
-            self.links.settle()
+        for fd in range(len(self.writer.slots)):
+            self.writer.abort(fd)
+        while self.writer.slots.used:
+            self.writer.settle()
         self.ticker.stop()
         self._poller.stop()
         self._loop = None
@@ -127,20 +127,20 @@ class Server:
 
     @property
     def connections(self) -> int:
-        return self.links.slots.used
+        return self.writer.slots.used
 
     def peer(self, fd: int, generation: int) -> Peer:
-        return Peer(self.links, fd, generation)
+        return Peer(self.writer, fd, generation)
 
     def peers(self) -> Iterator[Peer]:
-        slots = self.links.slots
+        slots = self.writer.slots
         for fd in range(len(slots)):
             if slots.state[fd] == OPEN:
-                yield Peer(self.links, fd, slots.generation[fd])
+                yield Peer(self.writer, fd, slots.generation[fd])
 
     def cells(self, width_bytes: int) -> Cells:
         cells = Cells(width_bytes)
-        self.links.on_trim.append(cells.trim)
+        self.writer.on_trim.append(cells.trim)
         return cells
 
     def encode(self, message: Message) -> Frame:
@@ -179,37 +179,37 @@ class Server:
     def room(self) -> int:
         """Connections that can be held now: its capacity, or as many as there is memory for."""
         each = CONNECTION_BYTES + (TLS_BYTES if self._tls else 0)
-        return min(self.capacity, self.links.slots.used + spare_bytes() // each)
+        return min(self.capacity, self.writer.slots.used + spare_bytes() // each)
 
-    def follow(self, directions: GatewayDirectives) -> None:
+    def follow(self, directives: GatewayDirectives) -> None:
         """Do what discovery asks."""
         if self._loop is not None:
-            self._orders.follow(directions)
+            self._directives.follow(directives)
 
     def vitals(self) -> ComponentStatus:
         """One snapshot for discovery (P31)."""
         return ComponentStatus(
             capacity=self.room(),
-            load=self.links.slots.used,
+            load=self.writer.slots.used,
             lag_ms=self.ticker.lag_ms,
-            redeemed=self._booth.take_redeemed(),
+            redeemed=self._tickets.take_redeemed(),
             counters={
                 "messages_in": self.counters.messages_in,
                 "messages_out": self.counters.messages_out,
                 "accepted": self.counters.accepted,
                 "moves": self.counters.moves,
             },
-            moving=self._orders.moving_count(),
+            moving=self._directives.moving_count(),
         )
 
     # What the poller and the listener call.
 
     def _on_accept(self, fd: int, address: str) -> None:
-        self._accepts.takes(0, self.links.wheel.now)
-        self._door.begin(fd, address, is_full=self.links.slots.used >= self.capacity)
+        self._accepts.takes(0, self.writer.wheel.now)
+        self._handshakes.begin(fd, address, is_full=self.writer.slots.used >= self.capacity)
 
     def _has_room(self) -> bool:
-        return self.links.slots.used < self.capacity + TURN_AWAY_COUNT
+        return self.writer.slots.used < self.capacity + MAX_OVER_LIMIT
 
     def _may_accept(self) -> bool:
-        return self._accepts.would_take(0, self.links.wheel.now)
+        return self._accepts.would_take(0, self.writer.wheel.now)

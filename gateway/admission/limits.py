@@ -31,25 +31,25 @@ class AddressCounts:
 
     def __getitem__(self, address: str) -> int:
         """Descriptors of this address."""
-        return self._counts[self._place(_hash(address))]
+        return self._counts[self._index(_hash(address))]
 
     def add(self, fd: int, address: str) -> None:
         """`fd` is now one of this address."""
         if fd >= len(self._key_of):
             self._key_of.frombytes(bytes(8 * (fd + _GROWTH - len(self._key_of))))
         self._key_of[fd] = key = _hash(address)
-        place = self._place(key)
-        if not self._keys[place]:
-            self._keys[place] = key
+        index = self._index(key)
+        if not self._keys[index]:
+            self._keys[index] = key
             self._entries += 1
-        self._counts[place] += 1
+        self._counts[index] += 1
         if self._entries * 2 > len(self._keys):
             self._rebuild()
 
     def remove(self, fd: int) -> None:
         """`fd` is no more. Fine for one that was never added."""
         if fd < len(self._key_of) and self._key_of[fd]:
-            self._counts[self._place(self._key_of[fd])] -= 1
+            self._counts[self._index(self._key_of[fd])] -= 1
             self._key_of[fd] = 0
 
     def trim(self, count: int) -> None:
@@ -57,12 +57,12 @@ class AddressCounts:
         del self._key_of[count:]
         self._rebuild()
 
-    def _place(self, key: int) -> int:
+    def _index(self, key: int) -> int:
         mask = len(self._keys) - 1
-        place = key & mask
-        while self._keys[place] and self._keys[place] != key:
-            place = place + 1 & mask
-        return place
+        index = key & mask
+        while self._keys[index] and self._keys[index] != key:
+            index = index + 1 & mask
+        return index
 
     def _rebuild(self) -> None:
         live = [(key, count) for key, count in zip(self._keys, self._counts, strict=True) if count]
@@ -72,8 +72,8 @@ class AddressCounts:
         self._keys, self._counts = array("Q", bytes(8 * size)), array("H", bytes(2 * size))
         self._entries = len(live)
         for key, count in live:
-            place = self._place(key)
-            self._keys[place], self._counts[place] = key, count
+            index = self._index(key)
+            self._keys[index], self._counts[index] = key, count
 
 
 def _hash(address: str) -> int:

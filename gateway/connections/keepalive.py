@@ -52,55 +52,57 @@ FAR = 0xFFFFFFFF
 """No deadline."""
 
 
-def ping_at(fd: int, heard: int, pinged: int, rhythm: KeepaliveConfig) -> int:
-    """The tick of the next ping of a connection last heard at `heard` and last pinged at `pinged` (0: never)."""
-    if not rhythm.ping:
+def ping_at(fd: int, last_read: int, pinged: int, config: KeepaliveConfig) -> int:
+    """The tick of the next ping of a connection last last_read at `last_read` and last pinged at `pinged` (0: never)."""
+    if not config.ping:
         return FAR
     if not pinged:
-        return heard + 1 + (fd - heard - 1) % rhythm.ping
-    half = rhythm.ping // 2
-    if 0 <= heard - pinged < half:
-        return pinged + rhythm.ping  # the usual case, a shorter way to the same tick
-    earliest = heard + half + 1
+        return last_read + 1 + (fd - last_read - 1) % config.ping
+    half = config.ping // 2
+    if 0 <= last_read - pinged < half:
+        return pinged + config.ping  # the usual case, a shorter way to the same tick
+    earliest = last_read + half + 1
     return earliest + (fd - earliest) % half
 
 
 def next_action(
-    fd: int, heard: int, active: int, pinged: int, held: bool, now: int, rhythm: KeepaliveConfig
+    fd: int, last_read: int, last_message: int, pinged: int, held: bool, now: int, config: KeepaliveConfig
 ) -> tuple[Verdict, int]:
     """What an open connection is due for at tick `now`, and the tick at which to ask again.
 
-    After a ping that is a whole period later: a connection that was heard in between is not pinged any sooner. Whether
-    it was heard is for `Asked` to find out.
+    After a ping that is a whole period later: a connection that was last_read in between is not pinged any sooner. Whether
+    it was last_read is for `Asked` to find out.
     """
-    idle_at = active + rhythm.idle if rhythm.idle and not held else FAR
+    idle_at = last_message + config.idle if config.idle and not held else FAR
     if now >= idle_at:
         return IDLE, FAR
-    next_ping = ping_at(fd, heard, pinged, rhythm)
+    next_ping = ping_at(fd, last_read, pinged, config)
     if now >= next_ping:
-        return PING, min(now + rhythm.ping, idle_at)
+        return PING, min(now + config.ping, idle_at)
     return NOTHING, min(next_ping, idle_at)
 
 
 def idle_responsive(
     due: Sequence[int],
     state: Sequence[int],
-    heard: Sequence[int],
-    active: Sequence[int],
+    last_read: Sequence[int],
+    last_message: Sequence[int],
     pinged: Sequence[int],
     now: int,
-    rhythm: KeepaliveConfig,
+    config: KeepaliveConfig,
 ) -> list[int]:
     """Those of `due` that do what nearly all do, nearly always: be open, answer each ping and say nothing else.
 
     `judge` would say of each: ping, and ask again a whole period later. Here that takes a tenth of the time.
     """
-    then, half = now - rhythm.ping, rhythm.ping // 2
-    busy = now + rhythm.ping - rhythm.idle if rhythm.idle else 0
-    if not rhythm.ping or then <= 0:
+    then, half = now - config.ping, config.ping // 2
+    busy = now + config.ping - config.idle if config.idle else 0
+    if not config.ping or then <= 0:
         return []
     return [
-        fd for fd in due if pinged[fd] == then <= heard[fd] < then + half and state[fd] == OPEN and active[fd] >= busy
+        fd
+        for fd in due
+        if pinged[fd] == then <= last_read[fd] < then + half and state[fd] == OPEN and last_message[fd] >= busy
     ]
 
 
@@ -125,8 +127,8 @@ class PendingPongs:
         """All of `fds` are pinged in tick `now`."""
         self._ticks.append((now, array("I", fds)))
 
-    def silent(self, now: int, heard: Sequence[int], pinged: Sequence[int]) -> list[int]:
-        """Those whose time for an answer ends with tick `now`, and who have not been heard since their ping.
+    def silent(self, now: int, last_read: Sequence[int], pinged: Sequence[int]) -> list[int]:
+        """Those whose time for an answer ends with tick `now`, and who have not been last_read since their ping.
 
         A descriptor that has a new tenant by now is none of them: its last ping was in another tick, or never.
         Neither is one that has no cells any more.
@@ -134,6 +136,6 @@ class PendingPongs:
         found: list[int] = []
         while self._ticks and self._ticks[0][0] + self._pong <= now:
             tick, fds = self._ticks.popleft()
-            count = len(heard)
-            found += [fd for fd in fds if fd < count and heard[fd] < tick == pinged[fd]]
+            count = len(last_read)
+            found += [fd for fd in fds if fd < count and last_read[fd] < tick == pinged[fd]]
         return found

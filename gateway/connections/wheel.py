@@ -72,11 +72,11 @@ class Wheel:
     def turn(self) -> list[int]:
         """Go one tick on; the descriptors whose deadline it is, each once. They have no deadline now."""
         self.now += 1
-        place = self.now % SIZE
-        bucket = self._buckets[place]
+        index = self.now % SIZE
+        bucket = self._buckets[index]
         if not bucket:
             return []
-        self._buckets[place] = array("I")
+        self._buckets[index] = array("I")
         due, now, count = self.due, self.now, len(self.due)
         fired = []
         for fd in bucket:

@@ -25,7 +25,7 @@ enum { MASKED = 0x80, MAX_SHORT_BYTES = 125, TWO_BYTES_FOLLOW = 126 };
 /* What one call of read_messages works on; all but the lists of findings is borrowed from its arguments. */
 typedef struct {
     Py_ssize_t size, limit;
-    PyObject *state, *heard, *active, *parsers, *now;
+    PyObject *state, *last_read, *last_message, *parsers, *now;
     PyObject *messages, *others;
     Py_ssize_t byte_count;
 } Batch;
@@ -116,7 +116,7 @@ static int take(Batch *batch, long fd, PyObject *number, const unsigned char *da
 {
     if (count == 6 && data[0] == PONG && data[1] == MASKED) {
         batch->byte_count += count;
-        return set_cell(batch->heard, fd, batch->now);
+        return set_cell(batch->last_read, fd, batch->now);
     }
     const Py_ssize_t length = single_bytes(data, count);
     if (length >= 0 && length <= batch->limit) {
@@ -124,7 +124,7 @@ static int take(Batch *batch, long fd, PyObject *number, const unsigned char *da
         if (message) {
             batch->byte_count += count;
             const int failed = append(batch->messages, number, message);
-            return failed || set_cell(batch->heard, fd, batch->now) ? -1 : set_cell(batch->active, fd, batch->now);
+            return failed || set_cell(batch->last_read, fd, batch->now) ? -1 : set_cell(batch->last_message, fd, batch->now);
         }
         if (PyErr_Occurred())
             return -1;
@@ -158,7 +158,7 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
     PyObject *ready;
     Batch batch = {0};
     if (!PyArg_ParseTuple(args, "O!nn(O!O!O!)O!O!", &PyList_Type, &ready, &batch.size, &batch.limit, &PyList_Type,
-                          &batch.state, &PyList_Type, &batch.heard, &PyList_Type, &batch.active, &PyDict_Type,
+                          &batch.state, &PyList_Type, &batch.last_read, &PyList_Type, &batch.last_message, &PyDict_Type,
                           &batch.parsers, &PyLong_Type, &batch.now))
         return NULL;
     if (batch.size <= 0 || batch.size > MAX_READ_BYTES)

@@ -25,7 +25,7 @@ from roost.gateway.websocket.frames import Parser, is_empty_pong, single
 log = logging.getLogger(__name__)
 
 Cells = tuple[list[int], list[int], list[int]]
-"""Of `ConnectionSlots`: state, heard, active."""
+"""Of `ConnectionSlots`: state, last_read, last_message."""
 
 Found = tuple[list[tuple[int, Message]], list[tuple[int, "bytes | int"]], int]
 """Messages, each with its descriptor. What else there was of a descriptor: the bytes that were read, none at the end of
@@ -64,11 +64,11 @@ def read_messages_by(
 ) -> Found:
     """Read up to `size` bytes once from each open connection that is ready and not in the middle of a message.
 
-    A read that is exactly one plain message of at most `limit` bytes comes out as that, and its connection was heard
-    and active in tick `now`; one that is exactly an empty pong, the answer to a ping of ours, counts as heard and does
+    A read that is exactly one plain message of at most `limit` bytes comes out as that, and its connection was last_read
+    and last_message in tick `now`; one that is exactly an empty pong, the answer to a ping of ours, counts as last_read and does
     not come out. Everything else comes out as it is.
     """
-    state, heard, active = cells
+    state, last_read, last_message = cells
     messages: list[tuple[int, Message]] = []
     others: list[tuple[int, bytes | int]] = []
     byte_count = 0
@@ -87,11 +87,11 @@ def read_messages_by(
             data = b""
         message = single(data, limit)
         if message is not None:
-            heard[fd] = active[fd] = now
+            last_read[fd] = last_message[fd] = now
             byte_count += len(data)
             messages.append((fd, message))
         elif is_empty_pong(data):
-            heard[fd] = now
+            last_read[fd] = now
             byte_count += len(data)
         else:
             others.append((fd, data))

@@ -21,8 +21,8 @@ SLICE_COUNT = 500
 class Broadcast:
     """Broadcasts under way, first come, first served."""
 
-    def __init__(self, links: ConnectionWriter) -> None:
-        self._links = links
+    def __init__(self, writer: ConnectionWriter) -> None:
+        self._writer = writer
         self._waiting: deque[tuple[Frame, Iterator[Peer]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -41,7 +41,7 @@ class Broadcast:
         assert self._loop is not None
         frame, peers = self._waiting[0]
         sent = 0
-        self._links.cork()
+        self._writer.cork()
         try:
             for peer in islice(peers, SLICE_COUNT):
                 peer.send_frame(frame)
@@ -50,7 +50,7 @@ class Broadcast:
             log.exception("a broadcast failed", extra={"action": "broadcast_failed"})
             sent = 0
         finally:
-            self._links.uncork()
+            self._writer.uncork()
         if sent < SLICE_COUNT:
             self._waiting.popleft()
         if self._waiting:

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-_A_TURN = 512
+_MAX_PER_TURN = 512
 """Ends worked off before others are served; each costs a few µs."""
 
 CloseEvent = tuple[int, int, int, str]
@@ -18,10 +18,10 @@ CloseEvent = tuple[int, int, int, str]
 
 
 class CloseQueue:
-    """Calls `tell` for what was told, `free` for descriptors."""
+    """Calls `notify` for what was told, `free` for descriptors."""
 
-    def __init__(self, tell: Callable[[int, int, int, str], None], free: Callable[[int], None]) -> None:
-        self._tell = tell
+    def __init__(self, notify: Callable[[int, int, int, str], None], free: Callable[[int], None]) -> None:
+        self._notify = notify
         self._free = free
         self._waiting: deque[CloseEvent | int] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -29,20 +29,20 @@ class CloseQueue:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def add(self, ending: CloseEvent | int) -> None:
+    def add(self, event: CloseEvent | int) -> None:
         """At the end of the queue: an application hears this, or this descriptor becomes free."""
         if not self._waiting and self._loop is not None:
             self._loop.call_soon(self.settle)
-        self._waiting.append(ending)
+        self._waiting.append(event)
 
     def settle(self) -> None:
         """Work off a turn's worth now."""
-        for _ in range(min(len(self._waiting), _A_TURN)):
-            ending = self._waiting[0]
-            if isinstance(ending, int):
-                self._free(ending)
+        for _ in range(min(len(self._waiting), _MAX_PER_TURN)):
+            event = self._waiting[0]
+            if isinstance(event, int):
+                self._free(event)
             else:
-                self._tell(*ending)
+                self._notify(*event)
             self._waiting.popleft()
         if self._waiting and self._loop is not None:
             self._loop.call_soon(self.settle)

@@ -50,7 +50,7 @@ LOST = 1006
 READ_PAUSE_BYTES = 64 * 1024
 """Who has this much unread from us is not listened to: its requests would only add to what it does not read."""
 
-GATHER_BYTES = 16 * 1024
+CORK_BYTES = 16 * 1024
 """A message as long as this, or after so much, waits for no other."""
 
 RAISED = (Exception, asyncio.CancelledError)
@@ -66,18 +66,18 @@ class ConnectionWriter:
         self.app = app
         self.slots = ConnectionSlots()
         self._state, self._generation = self.slots.state, self.slots.generation
-        self._flags, self._active = self.slots.flags, self.slots.last_message
+        self._flags, self._last_message = self.slots.flags, self.slots.last_message
         self.wheel = Wheel()
         self.poller = poller
         self.transport = transport
         self._write = transport.write
         self._write_frames = transport.write_frames
-        transport.on_stuck = self._stuck
+        transport.on_stuck = self._on_stuck
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
-        self._gathered: dict[int, bytes] | None = None
-        """Between `gather` and `release`, what waits to be written; of a connection that is GONE meanwhile, too."""
-        self._last: list[int] = []
+        self._corked: dict[int, bytes] | None = None
+        """Between `cork` and `uncork`, what waits to be written; of a connection that is GONE meanwhile, too."""
+        self._end_after_uncork: list[int] = []
         """Those to be ended when it is."""
         self.parsers: dict[int, Parser] = {}
         self.opening: tuple[int, Callable[[], Request]] | None = None
@@ -92,14 +92,14 @@ class ConnectionWriter:
         self._compress_from_bytes = settings.compress_from_bytes
         self._small_bytes = min(settings.compress_from_bytes, len(BINARY_HEADS))
         self._close_ticks = ticks(settings.close_s)
-        self._endings = CloseQueue(self._tell, self._free)
-        self.settle = self._endings.settle
+        self._close_queue = CloseQueue(self._notify_closed, self._free)
+        self.settle = self._close_queue.settle
         """Tell and free now what waits for it."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._endings.start(loop)
+        self._close_queue.start(loop)
 
     # What a Peer can do.
 
@@ -110,15 +110,15 @@ class ConnectionWriter:
         except IndexError:
             return False
         self.counters.messages_out += 1
-        self._active[fd] = self.wheel.now
+        self._last_message[fd] = self.wheel.now
         if type(message) is bytes and (size := len(message)) < self._small_bytes:
-            gathered = self._gathered
-            if gathered is not None and fd not in gathered and not (self.outboxes and fd in self.outboxes):
-                gathered[fd] = BINARY_HEADS[size] + message
+            corked = self._corked
+            if corked is not None and fd not in corked and not (self.outboxes and fd in self.outboxes):
+                corked[fd] = BINARY_HEADS[size] + message
                 return True
         bits = self._flags[fd] >> WINDOW_SHIFT
-        is_worth_it = bits and len(message) >= self._compress_from_bytes
-        return self.write_corked(fd, self._deflate(message, bits) if is_worth_it else encode(message))
+        compresses = bits and len(message) >= self._compress_from_bytes
+        return self.write_corked(fd, self._deflate(message, bits) if compresses else encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
@@ -129,7 +129,7 @@ class ConnectionWriter:
                 frame.deflated[bits] = self._deflate(frame.message, bits)
             data = frame.deflated[bits]
         self.counters.messages_out += 1
-        self._active[fd] = self.wheel.now
+        self._last_message[fd] = self.wheel.now
         return self.write_corked(fd, data)
 
     def _deflate(self, message: Message, bits: int) -> bytes:
@@ -158,32 +158,32 @@ class ConnectionWriter:
         if not self.slots.is_open(fd, generation):
             return 0
         outbox = self.outboxes.get(fd)
-        gathered = len(self._gathered.get(fd, b"")) if self._gathered else 0
-        return gathered + (outbox.byte_count if outbox else 0)
+        corked = len(self._corked.get(fd, b"")) if self._corked else 0
+        return corked + (outbox.byte_count if outbox else 0)
 
     # Bytes out.
 
     def cork(self) -> None:
-        """Until `release`, let small messages wait, so that many are written one after the other.
+        """Until `uncork`, let small messages wait, so that many are written one after the other.
 
         The kernel's way of a write is long and takes ours out of the processor's cache: many in a row take less time
         than as many by turns with our work. And several messages to one peer share a write.
         """
-        self._gathered = {}
+        self._corked = {}
 
     def uncork(self) -> None:
-        """Write what was gathered."""
-        gathered, self._gathered = self._gathered, None
-        last, self._last = self._last, []
+        """Write what was corked."""
+        corked, self._corked = self._corked, None
+        ending, self._end_after_uncork = self._end_after_uncork, []
         try:
-            if gathered:
-                self.write_each(gathered.items())
+            if corked:
+                self.write_each(corked.items())
         finally:
-            for fd in last:
+            for fd in ending:
                 self._end_when_sent(fd)
 
     def write_each(self, frames: Frames) -> None:
-        """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
+        """Like `write` for each of many that have no outbox; not between `cork` and `uncork`."""
         total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
         for fd, data, sent in unsent:
@@ -194,21 +194,21 @@ class ConnectionWriter:
                 self.too_slow(fd)
 
     def write_corked(self, fd: int, data: bytes) -> bool:
-        """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
-        gathered = self._gathered
-        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
+        """Send whole frames or an HTTP answer to an open connection, between `cork` and `uncork` a little later."""
+        corked = self._corked
+        if corked is None or len(data) > CORK_BYTES or fd in self.outboxes:
             return self.write(fd, data)
-        if fd in gathered:
-            if len(gathered[fd]) > GATHER_BYTES:
+        if fd in corked:
+            if len(corked[fd]) > CORK_BYTES:
                 return self.write(fd, data)
-            data = gathered[fd] + data
-        gathered[fd] = data
+            data = corked[fd] + data
+        corked[fd] = data
         return True
 
     def write(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
-        if self._gathered and fd in self._gathered:
-            data = self._gathered.pop(fd) + data
+        if self._corked and fd in self._corked:
+            data = self._corked.pop(fd) + data
         if fd in self.outboxes:
             return self._put(fd, self.outboxes[fd], data)
         try:
@@ -230,7 +230,7 @@ class ConnectionWriter:
         self._watch(fd, outbox)
         return outbox
 
-    def _stuck(self, fd: int) -> None:
+    def _on_stuck(self, fd: int) -> None:
         """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
         if fd not in self.outboxes and self._state[fd] != CLOSED:
             self._begin_outbox(fd, b"", 0)
@@ -245,8 +245,8 @@ class ConnectionWriter:
         return True
 
     def _watch(self, fd: int, outbox: Outbox) -> None:
-        is_heard = self.slots.state[fd] != OPEN or outbox.byte_count <= READ_PAUSE_BYTES
-        self.poller.watch(fd, read=is_heard, write=True)
+        reads = self.slots.state[fd] != OPEN or outbox.byte_count <= READ_PAUSE_BYTES
+        self.poller.watch(fd, read=reads, write=True)
 
     def on_writable(self, fd: int) -> None:
         """The kernel has room again for a peer that was slow."""
@@ -290,7 +290,7 @@ class ConnectionWriter:
 
     def start_close(self, fd: int, code: int, reason: str) -> None:
         """Close an open connection: send a close frame, and wait for the peer's."""
-        self._leave(fd, CLOSING, code, reason)
+        self._end_open(fd, CLOSING, code, reason)
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
         self._write_last(fd, frames.close_bytes(code, reason))
 
@@ -303,10 +303,10 @@ class ConnectionWriter:
     def reply_close(self, fd: int, code: int, reason: str) -> None:
         """The peer has sent a close frame: answer with the same code, unless ours went first, and end (7.1.1)."""
         if self.slots.state[fd] == OPEN:
-            self._leave(fd, CLOSING, code, reason)
+            self._end_open(fd, CLOSING, code, reason)
             self._write_last(fd, frames.close_bytes(code, reason))
-        if self._gathered is not None:
-            self._last.append(fd)
+        if self._corked is not None:
+            self._end_after_uncork.append(fd)
         else:
             self._end_when_sent(fd)
 
@@ -322,12 +322,12 @@ class ConnectionWriter:
         if outbox is None:
             self.write_corked(fd, data)
         else:
-            outbox.put(self._gathered.pop(fd, b"") + data if self._gathered else data, self.wheel.now)
+            outbox.put(self._corked.pop(fd, b"") + data if self._corked else data, self.wheel.now)
             self._watch(fd, outbox)
 
     def half_close(self, fd: int) -> None:
         """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
-        if self._gathered and fd in self._gathered and not self.write(fd, b""):
+        if self._corked and fd in self._corked and not self.write(fd, b""):
             return
         if fd in self.outboxes:
             self.slots.state[fd] = CLOSING
@@ -348,21 +348,21 @@ class ConnectionWriter:
         if state in (FREE, CLOSED):
             return
         if state == OPEN:
-            self._leave(fd, CLOSED, LOST, "")
+            self._end_open(fd, CLOSED, LOST, "")
         self.slots.state[fd] = CLOSED
         self.poller.remove(fd)
         self.wheel.remove(fd)
         self.outboxes.pop(fd, None)
         self.parsers.pop(fd, None)
-        self._endings.add(fd)
+        self._close_queue.add(fd)
 
-    def _leave(self, fd: int, state: int, code: int, reason: str) -> None:
+    def _end_open(self, fd: int, state: int, code: int, reason: str) -> None:
         assert self.slots.state[fd] == OPEN
         self.slots.state[fd] = state
         self.slots.last_message[fd] = self.wheel.now
         self.counters.open_now -= 1
         self.counters.closed[code] += 1
-        self._endings.add((fd, self.slots.generation[fd], code, reason))
+        self._close_queue.add((fd, self.slots.generation[fd], code, reason))
 
     def _free(self, fd: int) -> None:
         for forget in self.on_free:
@@ -386,7 +386,7 @@ class ConnectionWriter:
         if self._loop is not None:
             self._loop.call_later(SIZE * TICK_S, memory.give_back)
 
-    def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
+    def _notify_closed(self, fd: int, generation: int, code: int, reason: str) -> None:
         try:
             self.app.on_close(Peer(self, fd, generation), code, reason)
         except RAISED:

@@ -28,45 +28,45 @@ async def nowhere(count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
 
 
 class EndpointPool:
-    """Tells peers of `links` where to go, if their application can; what is left of a batch of places waits here."""
+    """Tells peers of `writer` where to go, if their application can; what is left of a batch of places waits here."""
 
-    def __init__(self, links: ConnectionWriter, places: ReserveEndpoints) -> None:
-        self._links, self._places = links, places
-        self._stock: list[wire.Endpoint] = []
-        self.can_tell = getattr(type(links.app), "on_move", Application.on_move) is not Application.on_move
+    def __init__(self, writer: ConnectionWriter, reserve: ReserveEndpoints) -> None:
+        self._writer, self._reserve = writer, reserve
+        self._endpoints: list[wire.Endpoint] = []
+        self.can_move = getattr(type(writer.app), "on_move", Application.on_move) is not Application.on_move
 
     @property
-    def place_count(self) -> int:
+    def available_count(self) -> int:
         """Places at hand."""
-        return len(self._stock)
+        return len(self._endpoints)
 
-    async def stock(self, count: int, *, is_leaving: bool) -> None:
+    async def reserve(self, count: int, *, is_leaving: bool) -> None:
         """Have `count` places at hand, as far as there are so many."""
-        while self.can_tell and len(self._stock) < count:
-            new = await self._places(min(count - len(self._stock), BATCH_COUNT), is_leaving=is_leaving)
+        while self.can_move and len(self._endpoints) < count:
+            new = await self._reserve(min(count - len(self._endpoints), BATCH_COUNT), is_leaving=is_leaving)
             if not new:
                 break
-            self._stock = new[::-1] + self._stock
+            self._endpoints = new[::-1] + self._endpoints
 
-    def drop_stock(self) -> None:
+    def clear(self) -> None:
         """Places that were not used are free again when their tickets expire."""
-        self._stock.clear()
+        self._endpoints.clear()
 
     def is_busy(self, peer: Peer) -> bool:
         """Whether part of a message is on its way, in either direction."""
-        return peer.fd in self._links.parsers or peer.fd in self._links.outboxes
+        return peer.fd in self._writer.parsers or peer.fd in self._writer.outboxes
 
-    def tell(self, peer: Peer, after_s: float = 0.0) -> bool:
+    def move(self, peer: Peer, after_s: float = 0.0) -> bool:
         """Give a peer that is not busy the next place; False when its application says not now."""
-        place = self._stock[-1]
-        is_told = False
+        endpoint = self._endpoints[-1]
+        is_moving = False
 
         def on_move(peer: Peer) -> None:
-            nonlocal is_told
-            is_told = self._links.app.on_move(peer, Endpoint(place.url, place.ticket, after_s))
+            nonlocal is_moving
+            is_moving = self._writer.app.on_move(peer, Endpoint(endpoint.url, endpoint.ticket, after_s))
 
-        self._links.call(peer.fd, on_move)
-        if is_told:
-            self._stock.pop()
-            self._links.counters.moves += 1
-        return is_told
+        self._writer.call(peer.fd, on_move)
+        if is_moving:
+            self._endpoints.pop()
+            self._writer.counters.moves += 1
+        return is_moving

@@ -61,7 +61,7 @@ class GatewayCollector(Collector):
 
     def _levels(self) -> Iterator[Metric]:
         server = self._server
-        links = server.links
+        writer = server.writer
         yield _gauge("connections", "Connections held, opening and closing ones included", server.connections)
         yield _gauge("open_connections", "Connections on which messages flow", server.counters.open_now)
         yield _gauge("capacity", "Connections that can be held", server.capacity)
@@ -69,10 +69,10 @@ class GatewayCollector(Collector):
         yield _gauge(
             "loop_lag_seconds", "Longest delay of the event loop in the last second", server.ticker.lag_ms / 1e3
         )
-        waiting = sum(outbox.byte_count for outbox in links.outboxes.values())
+        waiting = sum(outbox.byte_count for outbox in writer.outboxes.values())
         yield _gauge("outbox_bytes", "Bytes waiting for slow clients", waiting)
-        yield _gauge("outboxes", "Clients that have bytes waiting", len(links.outboxes))
-        yield _gauge("parsers", "Frames and fragmented messages in flight", len(links.parsers))
+        yield _gauge("outboxes", "Clients that have bytes waiting", len(writer.outboxes))
+        yield _gauge("parsers", "Frames and fragmented messages in flight", len(writer.parsers))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -253,14 +253,14 @@ class Parser:
                 self._head += piece
             at += len(piece)
             self._wsproto.receive_data(piece)
-            if self._head and not self._head_missing() and (limit := self._enter_frame()):
+            if self._head and not self._head_missing() and (limit := self._begin_frame()):
                 yield self._refuse(limit)
                 return
-            yield from self._come_out()
+            yield from self._events()
 
     def _refuse(self, limit: Close) -> Event:
         """What wsproto has against a frame's header comes first, so that the answer does not depend on the split."""
-        faults = [event for event in self._come_out() if event[0] == _VIOLATION]
+        faults = [event for event in self._events() if event[0] == _VIOLATION]
         self.over = True
         return faults[0] if faults else (_VIOLATION, limit)
 
@@ -272,7 +272,7 @@ class Parser:
         extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
         return 2 + extended + (4 if head[1] & 0x80 else 0) - len(head)
 
-    def _enter_frame(self) -> Close | None:
+    def _begin_frame(self) -> Close | None:
         """A header is whole: note how much payload follows. The violation, when it goes over a limit."""
         head, short = self._head, self._head[1] & 0x7F
         length = short if short < 126 else int.from_bytes(head[2 : 4 if short == 126 else 10], "big")
@@ -285,13 +285,13 @@ class Parser:
             self._is_deflated = bool(head[0] & 0x40)
         self._fragments += 1
         self._message_bytes += length
-        if self._message_bytes > self._room():
+        if self._message_bytes > self._allowed_bytes():
             return self._too_big()
         if self._fragments > self._max_fragments:
             return Close(1008, f"too many fragments: at most {self._max_fragments} in a message")
         return None
 
-    def _room(self) -> int:
+    def _allowed_bytes(self) -> int:
         """Payload bytes that the frames of the message in flight may have so far.
 
         A compressed message that is within the limit may be longer than that on the wire: what cannot be compressed
@@ -305,7 +305,7 @@ class Parser:
     def _too_big(self) -> Close:
         return Close(1009, f"message too big: at most {self._max_bytes} bytes")
 
-    def _come_out(self) -> Iterator[Event]:
+    def _events(self) -> Iterator[Event]:
         for event in self._wsproto.events():
             if isinstance(event, (TextMessage, BytesMessage)):
                 self._message.append(event.data)

@@ -115,13 +115,13 @@ class GatewayFixture:
         for server in self._servers:
             await server.stop()
             assert server.connections == server.counters.open_now == 0
-            assert not server.links.outboxes
-            assert not server.links.parsers
+            assert not server.writer.outboxes
+            assert not server.writer.parsers
 
     async def serve(self, app: Application | None = None, *, clock: TickClock | None = None, **settings: Any) -> Server:
         more: dict[str, Any] = {
             name: settings.pop(name)
-            for name in ("keyring", "require_ticket", "incarnation", "bearer", "places")
+            for name in ("keyring", "require_ticket", "incarnation", "bearer", "reserve_endpoints")
             if name in settings
         }
         if clock is not None:

@@ -23,24 +23,24 @@ class Lone:
 
     def __init__(self, app: Application, settings: Settings, transport: Transport | None = None) -> None:
         self.counters = Counters()
-        self.links = ConnectionWriter(app, settings, transport or Plain(), Poller(), self.counters)
-        self._talk = FrameReader(self.links, settings)
-        booth = TicketVerifier(None, "lone", SYSTEM_CLOCK, required=False)
-        self._door = HandshakeHandler(self.links, settings, booth, None, self._talk.receive)
-        self._talk.greet = self._door.on_readable
+        self.writer = ConnectionWriter(app, settings, transport or Plain(), Poller(), self.counters)
+        self._reader = FrameReader(self.writer, settings)
+        tickets = TicketVerifier(None, "lone", SYSTEM_CLOCK, required=False)
+        self._handshakes = HandshakeHandler(self.writer, settings, tickets, None, self._reader.receive)
+        self._reader.read_handshake = self._handshakes.on_readable
 
     def connect(self) -> tuple[int, socket.socket]:
         """A new connection: its descriptor in the gateway, and the client's socket, which the caller closes."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         fd = ours.detach()
-        self._door.begin(fd, "192.0.2.1", is_full=False)
+        self._handshakes.begin(fd, "192.0.2.1", is_full=False)
         return fd, theirs
 
     def read(self, fd: int) -> None:
         """Serve what the client has written; the socket's buffer takes what it is answered."""
-        self._talk.serve([(fd, READ)])
-        self.links.settle()
+        self._reader.serve([(fd, READ)])
+        self.writer.settle()
 
     def throw(self, pieces: list[bytes]) -> bytes:
         """One client that writes these pieces, each read on its own, and goes away: what it was sent.
@@ -48,7 +48,7 @@ class Lone:
         Nothing of its connection may remain.
         """
         fd, theirs = self.connect()
-        state = self.links.slots.state
+        state = self.writer.slots.state
         theirs.setblocking(False)
         heard = b""
         with theirs:
@@ -60,12 +60,12 @@ class Lone:
                     break
         if state[fd] != FREE:
             self.read(fd)  # the end of the stream, or what was left unread
-            self.links.abort(fd)
-            self.links.settle()
+            self.writer.abort(fd)
+            self.writer.settle()
         assert state[fd] == FREE
-        assert (self.links.slots.used, self.counters.open_now) == (0, 0)
-        assert not self.links.outboxes
-        assert not self.links.parsers
+        assert (self.writer.slots.used, self.counters.open_now) == (0, 0)
+        assert not self.writer.outboxes
+        assert not self.writer.parsers
         assert not self.counters.application_errors
         return heard
 

@@ -78,7 +78,7 @@ async def test_a_message_that_never_ends_is_cut_off_in_time(house: GatewayFixtur
         await until(lambda seen=before: server.counters.bytes_in >= seen)  # type: ignore[misc]
         await pass_time(server, clock, 1.25)
     await until(lambda: app.closes() == [POLICY.number])
-    assert not server.links.parsers or server.counters.open_now == 0
+    assert not server.writer.parsers or server.counters.open_now == 0
 
 
 async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cut_off(house: GatewayFixture) -> None:
@@ -105,10 +105,10 @@ async def test_a_client_that_never_reads_costs_only_its_outbox(house: GatewayFix
                     await client.write(frame(2, bytes(30_000)))
         except (TimeoutError, ConnectionError):
             pass  # it is not listened to any more: its own sending stalls
-        held = sum(outbox.byte_count for outbox in server.links.outboxes.values())
+        held = sum(outbox.byte_count for outbox in server.writer.outboxes.values())
         assert held <= 200_000
     client.reset()
-    await until(lambda: not server.links.outboxes)
+    await until(lambda: not server.writer.outboxes)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -20,13 +20,13 @@ ECHO = ("--app", "roost.gateway.examples.echo:Echo", "--no-discovery")
 def test_a_child_that_keeps_dying_waits_longer_each_time_and_a_steady_one_does_not() -> None:
     child, now_s, pauses = ProcessSlot(), 0.0, []
     for _ in range(10):
-        child.born_s = now_s
+        child.started_s = now_s
         child.died(now_s + 0.1)
         pauses.append(round(child.due_s - now_s - 0.1, 6))
         now_s = child.due_s
     assert pauses[:3] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S]
     assert pauses[-1] == LONGEST_PAUSE_S
-    child.born_s = now_s
+    child.started_s = now_s
     child.died(now_s + STEADY_S)
     assert child.due_s - now_s - STEADY_S == FIRST_PAUSE_S
 

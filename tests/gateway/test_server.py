@@ -133,11 +133,11 @@ async def test_a_reset_in_mid_frame_is_a_loss_and_leaves_nothing(house: GatewayF
     server = await house.serve(app)
     client = await house.open(server)
     await client.write(frame(1, b"half a frame")[:-4])
-    await until(lambda: len(server.links.parsers) == 1)
+    await until(lambda: len(server.writer.parsers) == 1)
     client.reset()
     await until(lambda: app.closes() == [1006])
     await until(lambda: server.connections == 0)
-    assert not server.links.parsers
+    assert not server.writer.parsers
 
 
 async def test_half_a_close_is_a_loss(house: GatewayFixture) -> None:
