@@ -1,4 +1,4 @@
-"""What happens when a connection's deadline comes: the shell around `roost.gateway.connections.keepalive`."""
+"""Actions for connections whose deadline has come; `roost.gateway.connections.keepalive` makes the decisions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from roost.wire.codes import IDLE, NO_PONG, POLICY
 log = logging.getLogger(__name__)
 
 TIDY_S = 10.0
-"""How often to look whether memory can be given back."""
+"""Interval at which the gateway checks whether it can return memory to the system."""
 _PING = ping_bytes()
 _SOON = ticks(1.0)
 _TIDY = ticks(TIDY_S)
 
 
 class Deadlines:
-    """Advance the wheel of `writer` and act on what falls due."""
+    """Advances the timing wheel of `writer` and handles the connections that are due."""
 
     def __init__(self, writer: ConnectionWriter, handshakes: HandshakeHandler, settings: Settings) -> None:
         self._writer = writer
@@ -37,15 +37,15 @@ class Deadlines:
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
 
     def turn(self) -> None:
-        """One tick."""
+        """Advance the wheel by one tick and handle all deadlines of that tick."""
         due = self._writer.wheel.turn()
         if due:
             due = self._ping_responsive(due)
         for fd in due:
             try:
                 self._due(fd)
-            except Exception:  # a bug of ours; the others' deadlines are kept
-                log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
+            except Exception:  # a bug in the gateway; it must not affect other connections
+                log.exception("internal error, connection aborted", extra={"action": "connection_failed", "fd": fd})
                 self._writer.abort(fd)
         writer, slots = self._writer, self._slots
         if writer.wheel.now % _TIDY == 0:
@@ -55,7 +55,7 @@ class Deadlines:
                 writer.start_close(fd, NO_PONG.number, NO_PONG.reason)
 
     def _ping_responsive(self, due: list[int]) -> list[int]:
-        """Ping those that only ever answer pings, together; the others of `due`."""
+        """Ping together all connections that only answer pings; return the remaining ones of `due`."""
         writer, slots = self._writer, self._slots
         now, pinged = writer.wheel.now, slots.pinged
         responsive = keepalive.idle_responsive(
@@ -96,9 +96,9 @@ class Deadlines:
             writer.write(fd, _PING)
 
     def _unusual(self, fd: int) -> None:
-        """A deadline of a connection that is not open, does not take what it is sent, or is in the middle of a message.
+        """Handle a deadline of a connection that is not open, has an outbox, or is in the middle of a message.
 
-        None of them is pinged: a ping would wait behind what the peer does not take, and a peer that sends is alive.
+        Such a connection is not pinged: a ping would wait behind the unsent bytes, and a peer that is sending is alive.
         """
         writer, now = self._writer, self._writer.wheel.now
         state, outbox = writer.slots.state[fd], writer.outboxes.get(fd)

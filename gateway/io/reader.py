@@ -1,4 +1,4 @@
-"""Connections from the peer's side: bytes in, messages to the application."""
+"""The read side of all connections: bytes from clients become messages to the application."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from roost.wire.codes import POLICY
 log = logging.getLogger(__name__)
 
 BURST_S = 2.0
-"""Seconds' worth of messages, or of pings, that a client may send at once."""
+"""Burst that the rate limits of messages and pings allow, in seconds' worth of the rate."""
 
 READ_BYTES = 16 * 1024
-"""Bytes of one read: what one turn gives a connection before the others have theirs; 400 messages of 32 bytes."""
+"""Largest read after a full first read: what one connection may use of a turn. 400 messages of 32 bytes."""
 
 _TEXT, _BINARY, _CLOSE, _PING, _VIOLATION = (
     int(kind) for kind in (Kind.TEXT, Kind.BINARY, Kind.CLOSE, Kind.PING, Kind.VIOLATION)
@@ -49,7 +49,7 @@ _DATA = (_TEXT, _BINARY)
 
 
 def _lone_count() -> int:
-    """The reference count of what a local variable alone refers to; interpreters differ."""
+    """Return the reference count of an object that only one local variable refers to; interpreters differ."""
     alone = object()
     return getrefcount(alone)
 
@@ -58,11 +58,11 @@ _LONE = _lone_count()
 
 
 class FrameReader:
-    """Reads connections whose handshake is done."""
+    """Reads from connections whose handshake is complete."""
 
     def __init__(self, writer: ConnectionWriter, settings: Settings) -> None:
         self.read_handshake: Callable[[int], None] = writer.abort
-        """Reads connections whose handshake is under way."""
+        """Called for readable connections whose handshake is in progress."""
         self._writer = writer
         slots = writer.slots
         self._state, self._flags, self._generation = slots.state, slots.flags, slots.generation
@@ -74,7 +74,7 @@ class FrameReader:
         self._on_message = writer.app.on_message
         self._max_message_bytes = settings.max_message_bytes
         self._quick_bytes = -1 if settings.max_messages_per_s else settings.max_message_bytes
-        """Messages up to this size need no other look than that of `read_messages`."""
+        """Messages up to this size need no check beyond that of `read_messages`; -1 where the rate of each is limited."""
         self._max_fragments = settings.max_fragments
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
@@ -85,7 +85,7 @@ class FrameReader:
                 writer.on_trim.append(rate.trim)
 
     def serve(self, ready: list[Ready]) -> None:
-        """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
+        """Read each of these descriptors once and handle the input; answers are written after the last one."""
         self._writer.cork()
         try:
             self._serve(ready)
@@ -98,7 +98,7 @@ class FrameReader:
             messages, others, byte_count = self._read_messages(
                 ready, self._first_read_bytes, self._quick_bytes, self._cells, writer.parsers, writer.wheel.now
             )
-        except Exception:  # no memory, or a bug of ours: nobody knows what was read of whom
+        except Exception:  # out of memory, or a bug in the gateway: it is unknown what was read from which connection
             self._abort_failed([fd for fd, _ in ready])
             return
         writer.counters.bytes_in += byte_count
@@ -107,12 +107,12 @@ class FrameReader:
             self._serve_other(fd, what)
 
     def _dispatch(self, messages: Iterable[tuple[int, Message]]) -> None:
-        """Give the application each message; a handle that it has not kept serves again."""
+        """Pass each message to the application; a Peer that the application did not keep is reused for the next message."""
         writer, on_message, states, generations = self._writer, self._on_message, self._state, self._generation
         peer: Any = None
         count = 0
         for fd, message in messages:
-            if states[fd] != OPEN:  # what another message has led to
+            if states[fd] != OPEN:  # closed by the callback of an earlier message
                 continue
             count += 1
             if getrefcount(peer) != _LONE:
@@ -125,14 +125,14 @@ class FrameReader:
         writer.counters.messages_in += count
 
     def _fail(self, fd: int) -> None:
-        """The application raised. Whatever comes of that, the others that were read with this one have their turn."""
+        """Close the connection whose callback raised; an error in doing so must not affect the rest of the batch."""
         try:
             self._writer.fail(fd)
         except Exception:
             self._abort_failed([fd])
 
     def _serve_other(self, fd: int, what: bytes | int) -> None:
-        """Act on bytes that are not just one message, or on the events of a descriptor that was not read."""
+        """Handle bytes that are not exactly one message, or the events of a descriptor that was not read."""
         try:
             if isinstance(what, bytes):
                 if self._state[fd] not in (FREE, CLOSED):
@@ -142,20 +142,23 @@ class FrameReader:
                 self._writer.on_writable(fd)
             if what & ~WRITE:
                 self.on_readable(fd)
-        except Exception:  # a bug of ours
+        except Exception:  # a bug in the gateway
             self._abort_failed([fd])
 
     def _abort_failed(self, fds: list[int]) -> None:
-        """Without an end, these would be reported again for ever. To be called while an exception is handled."""
-        log.exception("connection failed", extra={"action": "connection_failed", "fds": fds})
+        """Abort connections after an internal error; otherwise epoll would report them again for ever.
+
+        Must be called inside an exception handler.
+        """
+        log.exception("internal error, connection aborted", extra={"action": "connection_failed", "fds": fds})
         for fd in fds:
             try:
                 self._writer.abort(fd)
             except Exception:
-                log.exception("connection not dropped", extra={"action": "connection_failed", "fd": fd})
+                log.exception("connection could not be aborted", extra={"action": "connection_failed", "fd": fd})
 
     def on_readable(self, fd: int) -> None:
-        """Read once and act on it."""
+        """Read once from a connection that is readable, and handle the input."""
         state = self._state[fd]
         if state == HANDSHAKE:
             self.read_handshake(fd)
@@ -169,7 +172,7 @@ class FrameReader:
             self._on_bytes(fd, data)
 
     def _on_bytes(self, fd: int, data: bytes) -> None:
-        """Act on what a first read gave; nothing is the end."""
+        """Handle the result of a first read; empty bytes are the end of the stream."""
         writer = self._writer
         if len(data) == self._first_read_bytes:
             data = self._read_on(fd, data)
@@ -187,14 +190,14 @@ class FrameReader:
                 self.receive(fd, data)
 
     def _read_on(self, fd: int, data: bytes) -> bytes:
-        """There may be more behind a read that was full."""
+        """Read once more after a full read, since there may be more input."""
         try:
             return data + self._read(fd, READ_BYTES)
         except OSError:
             return data
 
     def receive(self, fd: int, data: bytes) -> None:
-        """Act on bytes that came from the peer."""
+        """Parse bytes from the peer and handle the frames in them."""
         parser = self._writer.parsers.get(fd)
         if parser is None:
             if self._state[fd] == OPEN:

@@ -265,4 +265,4 @@ async def test_a_broadcast_that_fails_takes_no_other_with_it(
     assert [await client.hear(), await client.hear()] == ["one", "two"]
     peer.send("three")
     assert await client.hear() == "three"
-    assert [record.getMessage() for record in caplog.records] == ["a broadcast failed"]
+    assert [record.getMessage() for record in caplog.records] == ["broadcast failed"]

@@ -260,7 +260,7 @@ async def test_a_bug_of_ours_costs_one_connection(
     assert await victim.read_all() == b""
     await bystander.say("hi")
     assert await bystander.hear() == "hi"
-    assert [record.getMessage() for record in caplog.records] == ["connection failed"]
+    assert [record.getMessage() for record in caplog.records] == ["internal error, connection aborted"]
 
 
 async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_its_answer(
