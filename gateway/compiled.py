@@ -1,8 +1,9 @@
 """Whether the gateway uses the C extensions of its hot paths, or the equivalent Python code.
 
-Two hot paths exist in both forms: `roost.gateway.io.batch` and `read_head` of `roost.gateway.websocket.handshake`.
-Property tests check that both forms behave alike. The Python code is used where no C compiler was found at installation,
-and where ``ROOST_NO_EXTENSIONS=1`` is set. Messages and connections then cost more processor time; nothing else changes.
+Two hot paths exist in both forms: `roost.gateway.io.batch`, and `read_head` of `roost.gateway.websocket.handshake`.
+Property tests check that both forms behave alike. The Python code is used where no C compiler was found at
+installation, and where ``ROOST_NO_EXTENSIONS=1`` is set. Messages and connections then cost more processor time;
+nothing else changes.
 """
 
 from __future__ import annotations

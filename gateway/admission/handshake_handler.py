@@ -225,7 +225,7 @@ class HandshakeHandler:
             return self._writer.app.admit(self._request(fd, opening))
         except RAISED:
             self._writer.counters.application_errors += 1
-            log.exception("the application failed", extra={"action": "application_failed"})
+            log.exception("application callback raised", extra={"action": "application_failed"})
             return Refusal(500, "the application failed")
 
     def _accept(self, fd: int, opening: Opening, rest: bytes) -> None:

@@ -69,9 +69,9 @@ def read_messages_by(
 ) -> Found:
     """Read up to `size` bytes once from each open connection that is ready and not in the middle of a message.
 
-    A read that is exactly one plain message of at most `limit` bytes comes out as that, and its connection was last_read
-    and last_message in tick `now`; one that is exactly an empty pong, the answer to a ping of ours, counts as last_read and does
-    not come out. Everything else comes out as it is.
+    A read that is exactly one uncompressed data frame of at most `limit` bytes is returned as a message and sets
+    `last_read` and `last_message` to `now`. A read that is exactly an empty pong, the answer to a ping of the gateway,
+    sets `last_read` only and is not returned. Everything else is returned as it is.
     """
     state, last_read, last_message = cells
     messages: list[tuple[int, Message]] = []

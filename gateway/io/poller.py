@@ -3,10 +3,10 @@
 Some facts about epoll
 ----------------------
 
-*Why not one reader per socket in the event loop?* Every event loop keeps objects for each descriptor that it watches: a
-handle, a callback, a transport with its buffers. The kernel's epoll set (about 200 bytes an entry, epoll(7)) needs only
-the descriptor's number. The gateway therefore has an epoll set of its own, and an idle connection needs no Python object
-in this process.
+*Why not one reader per socket in the event loop?* Every event loop keeps objects for each descriptor that it watches:
+a handle, a callback, a transport with its buffers. The kernel's epoll set (about 200 bytes an entry, epoll(7)) needs
+only the descriptor's number. The gateway therefore has an epoll set of its own, and an idle connection needs no Python
+object in this process.
 
 *An epoll descriptor can itself be watched.* It is readable while its list of ready descriptors is not empty. The
 event loop watches that one descriptor (`add_reader`) and calls `turn` when any client socket is ready. Broker

@@ -74,7 +74,7 @@ class FrameReader:
         self._on_message = writer.app.on_message
         self._max_message_bytes = settings.max_message_bytes
         self._quick_bytes = -1 if settings.max_messages_per_s else settings.max_message_bytes
-        """Messages up to this size need no check beyond that of `read_messages`; -1 where the rate of each is limited."""
+        """Messages up to this size need no check beyond that of `read_messages`; -1 where their rate is limited."""
         self._max_fragments = settings.max_fragments
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
@@ -107,7 +107,7 @@ class FrameReader:
             self._serve_other(fd, what)
 
     def _dispatch(self, messages: Iterable[tuple[int, Message]]) -> None:
-        """Pass each message to the application; a Peer that the application did not keep is reused for the next message."""
+        """Pass each message to the application; a Peer that the application did not keep is reused for the next one."""
         writer, on_message, states, generations = self._writer, self._on_message, self._state, self._generation
         peer: Any = None
         count = 0

@@ -1,13 +1,14 @@
-"""Connections from our side: bytes out, and how every connection ends.
+"""The write side of all connections: bytes out, and how every connection ends.
 
-An end has three steps, so that the last words arrive and the application is told at a safe moment.
+A connection ends in three steps, so that the close frame arrives and `on_close` is called at a safe moment.
 
-1. `close` sends a close frame, makes the handle stale, and waits for the peer's frame (CLOSING).
-2. `finish` shuts our side once all is sent, and throws away input until the peer closes too (LINGERING).
-3. `drop` takes the socket out of the poller and has the slot freed (GONE).
+1. `start_close` sends a close frame, makes the handle stale, and waits for the peer's close frame (CLOSING).
+2. `half_close` shuts down the sending side once everything is sent, and discards input until the peer closes its side
+   (HALF_CLOSED).
+3. `abort` removes the socket from the poller and schedules the slot to be freed (CLOSED).
 
-The peer, or a deadline, may take a connection from any state straight to the last step. What an application must
-hear and what must be freed goes through one queue (`roost.gateway.io.close_queue`).
+The peer, or a deadline, can move a connection from any state directly to the last step. Calls of `on_close` and slots
+to be freed go through one queue (`roost.gateway.io.close_queue`).
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ from roost.wire.codes import APPLICATION_ERROR, SLOW, Close
 log = logging.getLogger(__name__)
 
 LOST = 1006
-"""What an application is told when there was no close frame (RFC 6455 section 7.1.5)."""
+"""Close code that `on_close` gets when there was no close frame (RFC 6455 section 7.1.5)."""
 
 READ_PAUSE_BYTES = 64 * 1024
-"""Who has this much unread from us is not listened to: its requests would only add to what it does not read."""
+"""While more than this waits in a peer's outbox, the gateway does not read from it: answers would add to the outbox."""
 
 CORK_BYTES = 16 * 1024
-"""A message as long as this, or after so much, waits for no other."""
+"""Data longer than this, or after this much corked data of one connection, is written at once."""
 
 RAISED = (Exception, asyncio.CancelledError)
-"""What an application may raise at the cost of one connection; the latter by asking a task that was cancelled."""
+"""Exceptions of a callback that cost one connection. CancelledError comes from the result of a cancelled task."""
 
 
 class ConnectionWriter:
-    """The write side of all connections; also what a `Peer` acts on."""
+    """Writes to connections and closes them; implements `api.ConnectionOperations` for `Peer`."""
 
     def __init__(
         self, app: Application, settings: Settings, transport: Transport, poller: Poller, counters: Counters
@@ -76,16 +77,16 @@ class ConnectionWriter:
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
         self._corked: dict[int, bytes] | None = None
-        """Between `cork` and `uncork`, what waits to be written; of a connection that is GONE meanwhile, too."""
+        """Data held back between `cork` and `uncork`, by descriptor; also of connections that are CLOSED meanwhile."""
         self._end_after_uncork: list[int] = []
-        """Those to be ended when it is."""
+        """Connections to end after that data is written."""
         self.parsers: dict[int, Parser] = {}
         self.opening: tuple[int, Callable[[], Request]] | None = None
-        """The connection whose `on_open` runs, and what makes its request."""
+        """The connection whose `on_open` is running, and a function that makes its Request."""
         self.on_free: list[Callable[[int], None]] = []
-        """Told of every slot that becomes free."""
+        """Called with each descriptor whose slot is freed."""
         self.on_trim: list[Callable[[int], None]] = [self.wheel.trim]
-        """Told how many descriptors are left when a crowd has gone: none above is in use."""
+        """Called with the new number of slots when the table was cut; no descriptor from that number on is in use."""
         self._max_outbox_bytes = settings.max_outbox_bytes
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
         self._deflater = Deflater()
@@ -94,14 +95,14 @@ class ConnectionWriter:
         self._close_ticks = ticks(settings.close_s)
         self._close_queue = CloseQueue(self._notify_closed, self._free)
         self.settle = self._close_queue.settle
-        """Tell and free now what waits for it."""
+        """Process the close queue now: call `on_close`, free slots."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._close_queue.start(loop)
 
-    # What a Peer can do.
+    # Methods of Peer (`api.ConnectionOperations`).
 
     def send(self, fd: int, generation: int, message: Message) -> bool:
         try:
@@ -164,15 +165,15 @@ class ConnectionWriter:
     # Bytes out.
 
     def cork(self) -> None:
-        """Until `uncork`, let small messages wait, so that many are written one after the other.
+        """Hold small messages back until `uncork`, so that many are written in a row.
 
-        The kernel's way of a write is long and takes ours out of the processor's cache: many in a row take less time
-        than as many by turns with our work. And several messages to one peer share a write.
+        A write system call evicts the gateway's code and data from the processor's cache: many writes in a row take
+        less time than writes that alternate with other work. Several messages to one peer also share a write.
         """
         self._corked = {}
 
     def uncork(self) -> None:
-        """Write what was corked."""
+        """Write all data held back since `cork`."""
         corked, self._corked = self._corked, None
         ending, self._end_after_uncork = self._end_after_uncork, []
         try:
@@ -183,7 +184,7 @@ class ConnectionWriter:
                 self._end_when_sent(fd)
 
     def write_each(self, frames: Frames) -> None:
-        """Like `write` for each of many that have no outbox; not between `cork` and `uncork`."""
+        """Like `write` for many connections, none of which has an outbox. Not allowed between `cork` and `uncork`."""
         total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
         for fd, data, sent in unsent:
@@ -194,7 +195,10 @@ class ConnectionWriter:
                 self.too_slow(fd)
 
     def write_corked(self, fd: int, data: bytes) -> bool:
-        """Send whole frames or an HTTP answer to an open connection, between `cork` and `uncork` a little later."""
+        """Send whole frames or an HTTP answer; between `cork` and `uncork` the data is held back.
+
+        Returns False when the connection was closed because of it.
+        """
         corked = self._corked
         if corked is None or len(data) > CORK_BYTES or fd in self.outboxes:
             return self.write(fd, data)
@@ -206,7 +210,7 @@ class ConnectionWriter:
         return True
 
     def write(self, fd: int, data: bytes) -> bool:
-        """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
+        """Send whole frames or an HTTP answer, now or through the outbox; False when the connection was closed by it."""
         if self._corked and fd in self._corked:
             data = self._corked.pop(fd) + data
         if fd in self.outboxes:
@@ -231,7 +235,7 @@ class ConnectionWriter:
         return outbox
 
     def _on_stuck(self, fd: int) -> None:
-        """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
+        """Make an outbox with an empty piece, because the transport holds bytes that it could not send."""
         if fd not in self.outboxes and self._state[fd] != CLOSED:
             self._begin_outbox(fd, b"", 0)
 
@@ -249,7 +253,7 @@ class ConnectionWriter:
         self.poller.watch(fd, read=reads, write=True)
 
     def on_writable(self, fd: int) -> None:
-        """The kernel has room again for a peer that was slow."""
+        """Flush the outbox of a connection that is writable again."""
         outbox = self.outboxes.get(fd)
         if outbox is None:
             return
@@ -277,7 +281,7 @@ class ConnectionWriter:
         return taken
 
     def too_slow(self, fd: int) -> bool:
-        """The peer does not take what it asked for: it gets a code to come back with. Always False."""
+        """Close a peer that does not read, with code 4200 (reconnect at once). Always returns False."""
         if self.slots.state[fd] != OPEN:
             self.abort(fd)
             return False
@@ -289,19 +293,19 @@ class ConnectionWriter:
         return False
 
     def start_close(self, fd: int, code: int, reason: str) -> None:
-        """Close an open connection: send a close frame, and wait for the peer's."""
+        """Close an open connection: send a close frame, then wait for the peer's close frame."""
         self._end_open(fd, CLOSING, code, reason)
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
         self._write_last(fd, frames.close_bytes(code, reason))
 
     def fail_protocol(self, fd: int, close: Close) -> None:
-        """The peer broke the protocol: say what was wrong, and do not listen to it any more (section 7.1.7)."""
+        """Close a connection whose peer violated the protocol; its input is no longer read (RFC 6455 section 7.1.7)."""
         self.start_close(fd, close.number, close.reason)
         if self.slots.state[fd] == CLOSING:
             self.half_close(fd)
 
     def reply_close(self, fd: int, code: int, reason: str) -> None:
-        """The peer has sent a close frame: answer with the same code, unless ours went first, and end (7.1.1)."""
+        """Answer the peer's close frame with the same code, unless ours was sent first, and end (section 7.1.1)."""
         if self.slots.state[fd] == OPEN:
             self._end_open(fd, CLOSING, code, reason)
             self._write_last(fd, frames.close_bytes(code, reason))
@@ -317,7 +321,7 @@ class ConnectionWriter:
             self.abort(fd)
 
     def _write_last(self, fd: int, data: bytes) -> None:
-        """Write a close frame; it has a place even in a full outbox."""
+        """Write a close frame; it may exceed the limit of the outbox."""
         outbox = self.outboxes.get(fd)
         if outbox is None:
             self.write_corked(fd, data)
@@ -326,7 +330,7 @@ class ConnectionWriter:
             self._watch(fd, outbox)
 
     def half_close(self, fd: int) -> None:
-        """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
+        """Shut down the sending side once everything is sent, and wait for the peer to close its side."""
         if self._corked and fd in self._corked and not self.write(fd, b""):
             return
         if fd in self.outboxes:
@@ -343,7 +347,7 @@ class ConnectionWriter:
             self.abort(fd)
 
     def abort(self, fd: int) -> None:
-        """End now. An application that knows of the connection hears LOST."""
+        """End the connection at once. `on_close` gets LOST if the connection was open."""
         state = self.slots.state[fd]
         if state in (FREE, CLOSED):
             return
@@ -372,9 +376,9 @@ class ConnectionWriter:
             self.transport.close(fd)
 
     def tidy(self) -> None:
-        """Now and then: give memory back when a crowd has left.
+        """Return memory to the system after most connections have left; called periodically.
 
-        Dictionaries keep their largest size until they are cleared, and the wheel its entries for a turn.
+        Dictionaries keep their largest size until they are cleared, and the wheel keeps its entries for one revolution.
         """
         if not self.slots.trim():
             return
@@ -393,7 +397,7 @@ class ConnectionWriter:
             self._note_failure()
 
     def call(self, fd: int, callback: object, *args: object) -> None:
-        """Run a callback of the application for an open connection; one that raises costs that connection."""
+        """Run a callback of the application; if it raises, that connection is closed (4101)."""
         assert callable(callback)
         try:
             callback(Peer(self, fd, self.slots.generation[fd]), *args)
@@ -401,11 +405,11 @@ class ConnectionWriter:
             self.fail(fd)
 
     def fail(self, fd: int) -> None:
-        """The application raised while it dealt with this connection. To be called while that is handled."""
+        """Log the exception of a callback and close its connection (4101). Must be called in an exception handler."""
         self._note_failure()
         if self.slots.state[fd] == OPEN:
             self.start_close(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
 
     def _note_failure(self) -> None:
         self.counters.application_errors += 1
-        log.exception("the application failed", extra={"action": "application_failed"})
+        log.exception("application callback raised", extra={"action": "application_failed"})

@@ -228,7 +228,7 @@ async def test_an_application_that_raises_costs_one_connection_and_one_log_line(
     if where == "message":
         await client.say("go")
     assert (await client.closed())[0] == APPLICATION_ERROR.number
-    assert [record.getMessage() for record in caplog.records] == ["the application failed"]
+    assert [record.getMessage() for record in caplog.records] == ["application callback raised"]
     del app.on[where]
     await bystander.say("hi")
     assert await bystander.hear() == "hi"
