@@ -20,8 +20,8 @@ OPEN = 2
 CLOSING = 3
 """Our close frame is sent or waits in the outbox; the peer's has not arrived yet."""
 HALF_CLOSED = 4
-"""Everything is sent and our side is shut down. Input is discarded until the peer closes its side; closing earlier could
-send a reset that overtakes our last bytes (RFC 9112 section 9.6)."""
+"""Everything is sent and our side is shut down. Input is discarded until the peer closes its side: closing earlier
+could send a reset that overtakes our last bytes (RFC 9112 section 9.6)."""
 CLOSED = 5
 """Closed; the slot becomes free after `on_close` was called."""
 

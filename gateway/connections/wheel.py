@@ -1,12 +1,12 @@
 """One timing wheel for all deadlines of all connections (Varghese and Lauck, 1987, scheme 4).
 
-Time is divided into ticks, with one bucket for each of the next `SIZE` ticks. A connection has one deadline at a time:
-the earliest of all that concern it. Moving a deadline writes one cell and appends to one bucket; the entry left in the
+Time is divided into ticks, with one bucket for each of the next `SIZE` ticks. A connection has one deadline at a
+time: the earliest of all that concern it. Moving a deadline writes one cell and appends to one bucket; the entry left in the
 old bucket is skipped, because the cell now contains another tick. So the cost of a tick depends neither on traffic nor
 on the number of connections, only on the deadlines that are due in it.
 
-A deadline beyond the wheel's horizon is put at the horizon; the code that handles it finds that it is too early and sets
-it again. `roost.gateway.connections.keepalive` decides what a due deadline means.
+A deadline beyond the wheel's horizon is put at the horizon; the code that handles it finds that it is too early and
+sets it again. `roost.gateway.connections.keepalive` decides what a due deadline means.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 from array import array
 
 TICK_S = 0.25
-"""Resolution of deadlines. Pings of 15,000 connections come in groups of 150, about 1.5 ms of work. Waking up more often
-costs more than larger groups: 0.1 s takes a quarter more processor time for idle connections."""
+"""Resolution of deadlines. Pings of 15,000 connections come in groups of 150, about 1.5 ms of work. Waking up more
+often costs more than larger groups: 0.1 s takes a quarter more processor time for idle connections."""
 
 SIZE = 256
 """Buckets: 64 s ahead, more than the usual silence before a ping."""

@@ -197,7 +197,7 @@ class ConnectionWriter:
     def write_corked(self, fd: int, data: bytes) -> bool:
         """Send whole frames or an HTTP answer; between `cork` and `uncork` the data is held back.
 
-        Returns False when the connection was closed because of it.
+        Returns False when this closed the connection.
         """
         corked = self._corked
         if corked is None or len(data) > CORK_BYTES or fd in self.outboxes:
@@ -210,7 +210,7 @@ class ConnectionWriter:
         return True
 
     def write(self, fd: int, data: bytes) -> bool:
-        """Send whole frames or an HTTP answer, now or through the outbox; False when the connection was closed by it."""
+        """Send whole frames or an HTTP answer, now or through the outbox; False when this closed the connection."""
         if self._corked and fd in self._corked:
             data = self._corked.pop(fd) + data
         if fd in self.outboxes:
