@@ -1,4 +1,4 @@
-"""New connections: from the accepted socket to `on_open`, or to an HTTP answer that says why not."""
+"""Handles new connections: from the accepted socket to `on_open`, or to an HTTP answer with the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from roost.wire.client_address import Proxies
 log = logging.getLogger(__name__)
 
 MAX_OVER_LIMIT = 64
-"""Clients that are let as far as the handshake at one time only to be told why they cannot stay."""
+"""Clients over a limit that may do the handshake at one time, in order to get an HTTP answer with the reason."""
 
 
 class HandshakeHandler:
-    """Reads connections whose handshake is under way. `receive` gets the bytes that follow a handshake."""
+    """Performs opening handshakes. `receive` gets the bytes that follow a handshake in the same read."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class HandshakeHandler:
         self._bearer = bearer
         self._receive = receive
         self._heads: dict[int, bytes] = {}
-        """What has come of a request that is not whole yet."""
+        """Bytes of requests that are not complete yet, by descriptor."""
         self._handshake_ticks = ticks(settings.handshake_s)
         self._keepalive = KeepaliveConfig.of(settings)
         app = writer.app
@@ -62,17 +62,17 @@ class HandshakeHandler:
         self._proxies = Proxies(settings.trusted_proxies)
         self._origins = OriginPolicy(settings.allow_origins)
         self._proxied_addresses: dict[int, str] = {}
-        """Client addresses that a PROXY protocol header named, while the handshake is under way."""
+        """Client addresses from PROXY protocol headers, during the handshake."""
         self._subjects: dict[int, str] = {}
-        """Who clients are by their bearer tokens, likewise."""
+        """Subjects of the clients' bearer tokens, during the handshake."""
         self._over_limit_count = 0
         writer.on_free.append(self._on_free)
         writer.on_trim.append(self._addresses.trim)
         self.accepting = True
-        """Nobody new is let in any more."""
+        """False while the gateway drains: new handshakes are refused with 503."""
 
     def begin(self, fd: int, address: str, *, is_full: bool) -> None:
-        """Begin with a socket that was just accepted."""
+        """Start the handshake of a socket that was just accepted."""
         writer = self._writer
         writer.counters.accepted += 1
         is_over_limit = not self._is_balancer(address) and not self._addresses.takes(fd, address)
@@ -88,18 +88,18 @@ class HandshakeHandler:
         writer.poller.add(fd)
 
     def _is_balancer(self, address: str) -> bool:
-        """Whether the client's address will come from a balancer, so that this one is only the balancer's."""
+        """Whether this is a load balancer's address, so that the client's address comes later from the balancer."""
         return self._settings.proxy_protocol or (bool(self._proxies) and self._proxies.trusts(address))
 
     def _address(self, fd: int, opening: Opening) -> str:
-        """The client's address, as far as it can be known."""
+        """Return the client's address, as reported by trusted balancers or else by the socket."""
         address = self._proxied_addresses.get(fd) or peer_address(fd)
         if not self._proxies:
             return address
         return self._proxies.client_of(address, opening.fields.get(b"x-forwarded-for", b"").decode("latin-1"))
 
     def _on_free(self, fd: int) -> None:
-        """A slot becomes free."""
+        """Drop the state of a descriptor whose slot is freed."""
         self._addresses.leaves(fd)
         if self._writer.slots.flags[fd] & (OVER_CAPACITY | OVER_ADDRESS_LIMIT):
             self._over_limit_count -= 1
@@ -108,7 +108,7 @@ class HandshakeHandler:
         self._subjects.pop(fd, None)
 
     def on_readable(self, fd: int) -> None:
-        """Read once and act on it."""
+        """Read once from a connection in its handshake, and handle the input."""
         try:
             data = self._writer.transport.read(fd, self._settings.max_header_bytes + 1024)
         except BlockingIOError:
@@ -124,7 +124,7 @@ class HandshakeHandler:
         self._on_bytes(fd, before + data, len(before))
 
     def too_late(self, fd: int) -> None:
-        """The handshake's deadline has come."""
+        """Refuse with 408, because the deadline of the handshake has passed; abort when no byte arrived."""
         if self._heads.pop(fd, None):
             self.refuse(fd, Refusal(408, "the request did not come in time"), "too_late")
         else:
@@ -174,7 +174,7 @@ class HandshakeHandler:
         self._accept(fd, opening, rest)
 
     def _check(self, fd: int, opening: Opening, ticket: str | None) -> tuple[Refusal, str] | None:
-        """Why a valid request is not to become a connection, in an answer and in a word for the metrics."""
+        """Return why a valid request is refused, as an answer and as a reason for the metrics; None to accept it."""
         flags = self._writer.slots.flags[fd]
         if flags & OVER_CAPACITY:
             return self._retry_later(503, "this gateway is full"), "full"
@@ -195,7 +195,7 @@ class HandshakeHandler:
         return (refusal, "application") if refusal is not None else None
 
     def _takes_forwarded(self, fd: int, opening: Opening) -> bool:
-        """Count a client whose address a balancer told."""
+        """Count a client behind a balancer for its address; return False when that address is at its limit."""
         if not self._settings.proxy_protocol and not self._proxies:
             return True
         if not self._is_balancer(peer_address(fd)):
@@ -203,7 +203,7 @@ class HandshakeHandler:
         return self._addresses.takes(fd, self._address(fd, opening))
 
     def _identify(self, fd: int, opening: Opening) -> Refusal | None:
-        """Check the bearer token, where one is needed, and keep its subject until the connection is open."""
+        """Check the bearer token if one is required, and keep its subject until the connection is open."""
         if self._bearer is None:
             return None
         found = self._bearer.check(opening.fields, opening.subprotocols)
@@ -251,7 +251,7 @@ class HandshakeHandler:
             self._receive(fd, rest)
 
     def refuse(self, fd: int, refusal: Refusal, why: str) -> None:
-        """Answer with a refusal and let the connection end."""
+        """Answer with a refusal and close the connection. `why` is the reason in the metrics."""
         self._writer.counters.refused[why] += 1
         self._writer.write(fd, refusal_bytes(refusal))
         self._finish(fd)

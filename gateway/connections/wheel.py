@@ -1,9 +1,9 @@
 """One timing wheel for all deadlines of all connections (Varghese and Lauck, 1987, scheme 4).
 
 Time is divided into ticks, with one bucket for each of the next `SIZE` ticks. A connection has one deadline at a
-time: the earliest of all that concern it. Moving a deadline writes one cell and appends to one bucket; the entry left in the
-old bucket is skipped, because the cell now contains another tick. So the cost of a tick depends neither on traffic nor
-on the number of connections, only on the deadlines that are due in it.
+time: the earliest of all that concern it. Moving a deadline writes one cell and appends to one bucket; the entry left
+in the old bucket is skipped, because the cell now contains another tick. So the cost of a tick depends neither on
+traffic nor on the number of connections, only on the deadlines that are due in it.
 
 A deadline beyond the wheel's horizon is put at the horizon; the code that handles it finds that it is too early and
 sets it again. `roost.gateway.connections.keepalive` decides what a due deadline means.

@@ -1,9 +1,10 @@
 /* C version of gateway/io/batch.py, which documents what both do and why. Both behave alike; a property test compares
    them.
 
-   The interpreter's lock (GIL) is held throughout. No call here blocks (MSG_DONTWAIT), and a whole batch takes a fraction
-   of the 5 ms for which any Python code may hold the lock. Releasing it around each call, as os.read and os.write do,
-   costs more than it gains: another thread that is computing would hold it for those 5 ms after every call. */
+   The interpreter's lock (GIL) is held throughout. No call here blocks (MSG_DONTWAIT), and a whole batch takes a
+   fraction of the 5 ms for which any Python code may hold the lock. Releasing it around each call, as os.read and
+   os.write do, costs more than it gains: another thread that is computing would hold it for those 5 ms after every
+   call. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -177,7 +178,7 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
     return found;
 }
 
-/* Send one (fd, frame); record it in `unsent` if the kernel did not take all of it. Return the bytes taken; -1: error. */
+/* Send one (fd, frame); record it in `unsent` if the kernel did not take all of it. Return the bytes taken, or -1. */
 static Py_ssize_t write_one(PyObject *pair, PyObject *unsent)
 {
     if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(pair, 1))) {

@@ -26,7 +26,7 @@ _TAIL = b"\x00\x00\xff\xff"
 """Removed by the sender from the end of each compressed message, appended by the receiver (RFC 7692 section 7.2)."""
 _BITS = re.compile(r'("?)(8|9|1[0-5])\1').fullmatch
 MAX_FINAL_BLOCKS = 256
-"""Most blocks with BFINAL set in one message. Normal senders set it at most once; each needs a new decompressor."""
+"""Limit of blocks with BFINAL set in one message. Normal senders set it at most once; each costs a decompressor."""
 _NO_BITS, _RSV1 = RsvBits(False, False, False), RsvBits(True, False, False)
 """The reserved header bits that the extension allows in a frame."""
 

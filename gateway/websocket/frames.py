@@ -1,14 +1,14 @@
 """Bytes to messages and messages to bytes (RFC 6455 section 5). Pure.
 
-Input is parsed in two stages. `plain` parses whole, unfragmented, masked frames, which are the ordinary traffic, directly
-from the bytes, without state or objects. It stops at the first byte of anything else; from there a `Parser` is used,
-which wraps wsproto and enforces limits. The parser is dropped as soon as it is `at_rest`, so that only a connection with
-a frame or a fragmented message in progress has one. Both accept and reject exactly the same input; a property test
-checks that.
+Input is parsed in two stages. `plain` parses whole, unfragmented, masked frames, which are the ordinary traffic,
+directly from the bytes, without state or objects. It stops at the first byte of anything else; from there a `Parser` is
+used, which wraps wsproto and enforces limits. The parser is dropped as soon as it is `at_rest`, so that only a
+connection with a frame or a fragmented message in progress has one. Both accept and reject exactly the same input; a
+property test checks that.
 
 `Parser` reads frame headers itself, for three reasons: wsproto has no size limit, returns payload before the length of
-the whole frame can be checked, and has no public way to tell whether it is between messages. So each header is passed to
-wsproto alone, and a length over the limit is rejected before any of its payload arrives (1009).
+the whole frame can be checked, and has no public way to tell whether it is between messages. So each header is passed
+to wsproto alone, and a length over the limit is rejected before any of its payload arrives (1009).
 
 The results are `Event` pairs. Nothing follows after CLOSE or VIOLATION.
 """
@@ -33,7 +33,7 @@ MAX_CONTROL_BYTES = 125
 
 
 class Kind(IntEnum):
-    """Kinds of events. Their payloads, in this order: str, bytes, (code, reason), bytes, bytes, the Close to answer with."""
+    """Kind of an event. The payloads, in order: str, bytes, (code, reason), bytes, bytes, the Close to answer with."""
 
     TEXT = 0x1
     BINARY = 0x2
@@ -53,7 +53,7 @@ _TEXT_HEADS, BINARY_HEADS = (tuple(bytes((first, size)) for size in range(126)) 
 
 
 def encode(message: str | bytes) -> bytes:
-    """Return the message as one unmasked frame, as a server sends it. Raises UnicodeEncodeError for a lone surrogate."""
+    """Return the message as one unmasked frame of a server. Raises UnicodeEncodeError for a lone surrogate."""
     if type(message) is str:
         payload = message.encode()
         size = len(payload)
@@ -102,7 +102,7 @@ def unmask(payload: bytes, key: bytes) -> bytes:
 
 
 REPEAT = [int.from_bytes(b"\x01\0\0\0" * -(-size // 4), "little") for size in range(MAX_CONTROL_BYTES + 1)]
-"""By payload size: the factor that repeats a masking key (little-endian) over the payload and up to three more bytes."""
+"""By payload size: the factor that repeats a masking key (little-endian) over the payload and up to 3 more bytes."""
 CUT = [(1 << 8 * size) - 1 for size in range(MAX_CONTROL_BYTES + 1)]
 
 TEXT, BINARY = ([first | (0x80 + size) << 8 for size in range(MAX_CONTROL_BYTES + 1)] for first in (0x81, 0x82))

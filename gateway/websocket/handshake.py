@@ -1,9 +1,9 @@
 """The opening handshake (RFC 6455 section 4.2): parses the request, and makes the answer or the refusal. Pure.
 
-`read_plain` parses the ordinary request of a browser or a library in a few µs. It is strict and returns None for anything
-unusual: repeated headers, a body, unusual characters. wsproto then parses the request, in 80 µs. A property test checks
-that both agree. This module also finds the end of the request, because wsproto loses the bytes that follow it, and
-composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
+`read_plain` parses the ordinary request of a browser or a library in a few µs. It is strict and returns None for
+anything unusual: repeated headers, a body, unusual characters. wsproto then parses the request, in 80 µs. A property
+test checks that both agree. This module also finds the end of the request, because wsproto loses the bytes that follow
+it, and composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
 """
 
 from __future__ import annotations
