@@ -1,8 +1,8 @@
 """Checks the JSON Web Token (RFC 7519) of an external identity provider in the opening handshake.
 
 The token is sent as ``Authorization: Bearer …``. Web pages cannot set headers on a WebSocket; they offer it as a
-subprotocol ``bearer.…`` beside the real one. It is never read from the URL, because URLs appear in logs. It must contain
-a subject (sub) and an expiry time (exp). Needs PyJWT.
+subprotocol ``bearer.…`` beside the real one. It is never read from the URL, because URLs appear in logs. It must
+contain a subject (sub) and an expiry time (exp). Needs PyJWT.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 class JwtVerifier:
     """Checks tokens signed with `key` (a shared secret, or a public key in PEM) by one of `algorithms`.
 
-    Raises Misuse when PyJWT or a library that an algorithm needs is missing, and for a key that does not fit the algorithm.
+    Raises Misuse when PyJWT or a library of an algorithm is missing, and for a key that does not fit the algorithm.
     """
 
     def __init__(self, key: str, algorithms: Sequence[str], audience: str, clock: Clock) -> None:

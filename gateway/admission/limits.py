@@ -18,8 +18,8 @@ _GROWTH = 1024
 class AddressCounts:
     """Number of descriptors per address: a hash table in arrays, with open addressing and linear probing.
 
-    It stores 64-bit hashes instead of addresses. Python's string hash has a new random key in every process, so a client
-    cannot produce collisions on purpose. An entry whose count is 0 stays until the table is rebuilt.
+    It stores 64-bit hashes instead of addresses. Python's string hash has a new random key in every process, so a
+    client cannot produce collisions on purpose. An entry whose count is 0 stays until the table is rebuilt.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class TicketVerifier:
         self._fresh: list[bytes] = []
 
     def check(self, text: str | None) -> tuple[Refusal, str] | None:
-        """Return why a client with this ticket is refused, as an answer and as a reason for metrics; None to accept it."""
+        """Return why a client with this ticket is refused, as an answer and as a metrics reason; None to accept it."""
         if text is None:
             return _MISSING if self._required else None
         if self._keyring is None:

@@ -125,7 +125,9 @@ static int take(Batch *batch, long fd, PyObject *number, const unsigned char *da
         if (message) {
             batch->byte_count += count;
             const int failed = append(batch->messages, number, message);
-            return failed || set_cell(batch->last_read, fd, batch->now) ? -1 : set_cell(batch->last_message, fd, batch->now);
+            if (failed || set_cell(batch->last_read, fd, batch->now))
+                return -1;
+            return set_cell(batch->last_message, fd, batch->now);
         }
         if (PyErr_Occurred())
             return -1;

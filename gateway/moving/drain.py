@@ -1,11 +1,11 @@
-"""Sending everybody away before the end, spread over a window, so that no other gateway is met by all at once.
+"""Drains a gateway: moves or closes all clients, spread over a window so that other gateways are not overloaded.
 
-Each peer has its turn: where discovery has a place for it at another gateway, the application tells it where to go
-(`Application.on_move`), and the close frame (1012) follows after a while in which the client can open its new
-connection and leave by itself (make before break). A peer for which there is no place, or whose application cannot tell
-it, is closed when its turn comes, and asks discovery itself. One that is in the middle of something is left alone until
-it is through, or the window ends. Few peers are sent away at a leisurely rate, many as fast as the window demands; what
-is left of the window is for their closing handshakes.
+Each peer has its turn. If discovery reserved an endpoint for it at another gateway, the application tells the peer where
+to go (`Application.on_move`). The close frame (1012) follows later, so that the client can first open its new connection
+and leave by itself (make before break). A peer without an endpoint, or whose application cannot tell it, is closed at its
+turn and asks discovery itself. A peer in the middle of a message waits until the message is complete or the window ends.
+A small number of peers is drained at a fixed rate, a large number as fast as the window requires; the rest of the window
+is for closing handshakes.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from roost.wire.clock import Clock
 from roost.wire.codes import MOVED
 
 RATE_PER_S = 200
-"""Peers sent away in a second, unless the window is too short for that."""
+"""Peers per second, unless the window requires more."""
 
 STEP_S = 0.05
-"""Between two bunches of peers."""
+"""Interval between two groups of peers."""
 
 PACE_SHARE, GRACE_SHARE, BUSY_SHARE = 0.5, 0.25, 0.85
-"""Of the window: for everybody's turn, from a peer's turn to its close frame, and until the busy are closed, too."""
+"""Shares of the window: all turns are within the first; from a peer's turn to its close frame; after the last, busy peers
+are closed, too."""
 
 LATE_S = 0.5
-"""Half of what the process has between the end of the window and its own."""
+"""Time for closing handshakes after a window that ended early: half of what the process has left after the window."""
 
 PAUSE_STEPS = 10
-"""Where there is no place, others are asked for again after so many steps."""
+"""Steps before endpoints are requested again when there were none."""
 
 
 async def send_away(writer: ConnectionWriter, endpoints: EndpointPool, window_s: float, clock: Clock) -> None:
-    """Return when every connection is gone, or the window is over.
+    """Drain all connections; return when none is left or the window is over.
 
-    A process that was kept from running may find the window over before everybody had their turn. These peers get the
-    same close frame then, and `LATE_S` for their closing handshakes.
+    If the process was suspended, the window may be over before every peer had its turn. The remaining peers then get the
+    same close frame, and `LATE_S` for their closing handshakes.
     """
     begun_s = clock.monotonic()
     drain = _Drain(writer, endpoints, window_s)
@@ -57,7 +58,7 @@ async def send_away(writer: ConnectionWriter, endpoints: EndpointPool, window_s:
 
 
 class _Drain:
-    """One drain, step by step; a step that is skipped is made up for in the next."""
+    """One drain in steps; skipped steps are made up for in the next one."""
 
     def __init__(self, writer: ConnectionWriter, endpoints: EndpointPool, window_s: float) -> None:
         slots = writer.slots
@@ -68,15 +69,15 @@ class _Drain:
         self._grace_steps = int(window_s * GRACE_SHARE / STEP_S)
         self._last_step = int(window_s * BUSY_SHARE / STEP_S)
         self._turn_count = 0
-        """Peers that have had their turn."""
+        """Number of peers that have had their turn."""
         self._busy: list[Peer] = []
         self._moving: deque[tuple[int, Peer]] = deque()
-        """When they are closed, and who."""
+        """Peers that were told to move, with the step at which they are closed."""
         self._reserve_at_step = 0
-        """The step from which on places are asked for."""
+        """First step at which endpoints may be requested again."""
 
     async def run_step(self, step: int) -> None:
-        """Give those whose turn has come by now their place or their close frame."""
+        """Move or close the peers whose turn has come."""
         ready, self._busy = self._busy, []
         due = min(len(self._fds) * (step + 1) // self._turn_steps, len(self._fds))
         ready += [Peer(self._writer, self._fds[i], self._generations[i]) for i in range(self._turn_count, due)]
@@ -89,7 +90,7 @@ class _Drain:
             self._moving.popleft()[1].close(MOVED)
 
     def close_rest(self) -> bool:
-        """Close those who are still open; whether there were any."""
+        """Close all peers that are still open; return whether there were any."""
         rest = [
             peer
             for fd, generation in zip(self._fds, self._generations, strict=True)
@@ -100,7 +101,7 @@ class _Drain:
         return bool(rest)
 
     async def _reserve(self, step: int, count: int) -> None:
-        """Have places for so many, reserved with some for those who come next."""
+        """Have `count` endpoints reserved, and some more for the next peers."""
         endpoints = self._endpoints
         if count > endpoints.available_count and step >= self._reserve_at_step:
             ahead = min(len(self._fds) - self._turn_count, BATCH_COUNT)

@@ -1,4 +1,4 @@
-"""Telling peers to go to another gateway, each to a place that was reserved for it."""
+"""Reserves endpoints at other gateways and tells peers to move to them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from roost.gateway.io.writer import ConnectionWriter
 from roost.wire.messages import moving as wire
 
 BATCH_COUNT = wire.MAX_ENDPOINTS
-"""Places reserved at a time."""
+"""Largest number of endpoints reserved at a time."""
 
 
 class ReserveEndpoints(Protocol):
-    """Where places come from: discovery."""
+    """Reserves endpoints at other gateways (discovery)."""
 
     async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
-        """At most `count` places; none when there is no other gateway, or nobody answers. Never raises.
+        """Return at most `count` endpoints; none when there is no other gateway, or discovery does not answer. Never raises.
 
-        A gateway that is leaving takes what there is; otherwise only gateways with less than their share are named.
+        With `is_leaving`, any gateway with free capacity is used; otherwise only gateways with less than their share.
         """
 
 
 async def nowhere(count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
-    """For a gateway on its own."""
+    """Return no endpoint: for a gateway without discovery."""
     return []
 
 
 class EndpointPool:
-    """Tells peers of `writer` where to go, if their application can; what is left of a batch of places waits here."""
+    """Holds reserved endpoints and moves peers of `writer` to them, if the application implements `on_move`."""
 
     def __init__(self, writer: ConnectionWriter, reserve: ReserveEndpoints) -> None:
         self._writer, self._reserve = writer, reserve
@@ -37,11 +37,11 @@ class EndpointPool:
 
     @property
     def available_count(self) -> int:
-        """Places at hand."""
+        """Number of reserved endpoints."""
         return len(self._endpoints)
 
     async def reserve(self, count: int, *, is_leaving: bool) -> None:
-        """Have `count` places at hand, as far as there are so many."""
+        """Reserve endpoints until `count` are available, or no more can be had."""
         while self.can_move and len(self._endpoints) < count:
             new = await self._reserve(min(count - len(self._endpoints), BATCH_COUNT), is_leaving=is_leaving)
             if not new:
@@ -49,15 +49,15 @@ class EndpointPool:
             self._endpoints = new[::-1] + self._endpoints
 
     def clear(self) -> None:
-        """Places that were not used are free again when their tickets expire."""
+        """Drop unused endpoints; discovery frees them when their tickets expire."""
         self._endpoints.clear()
 
     def is_busy(self, peer: Peer) -> bool:
-        """Whether part of a message is on its way, in either direction."""
+        """Whether a message is partly received or partly sent."""
         return peer.fd in self._writer.parsers or peer.fd in self._writer.outboxes
 
     def move(self, peer: Peer, after_s: float = 0.0) -> bool:
-        """Give a peer that is not busy the next place; False when its application says not now."""
+        """Move a peer that is not busy to the next endpoint; return False when the application refuses for now."""
         endpoint = self._endpoints[-1]
         is_moving = False
 

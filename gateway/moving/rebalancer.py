@@ -1,9 +1,9 @@
-"""Giving clients away while others have less than their share of them: at discovery's word, a few at a time.
+"""Moves clients away, a few at a time, when discovery finds that other gateways have less than their share.
 
-Nobody is closed for that. A client is moved where to go, and stays if it does not: only applications that can tell their
-peers (`Application.on_move`) give any away. Who is moved goes round by descriptor, which is about the order of arrival:
-who has just been moved here is not the next to be moved on. While discovery asks for more without a pause, nobody is
-moved twice.
+No connection is closed for this. A client is told where to go and may ignore it; only applications with
+`Application.on_move` move clients. The order is by descriptor, starting after the last one, which is roughly the order
+of arrival: a client that was just moved here is not the next to be moved again. While discovery keeps asking, no client
+is told twice.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from roost.wire.clock import Clock
 log = logging.getLogger(__name__)
 
 STEP_S = 0.05
-"""Between two bunches of peers."""
+"""Interval between two groups of peers."""
 
 GRACE_S = 5.0
-"""Who has not left so long after it was moved stays."""
+"""A client that has not left this long after it was told is considered to stay."""
 
 LOOK_COUNT = 2000
-"""Descriptors looked at in one step, at most: a tenth of a millisecond."""
+"""Most descriptors checked in one step: a tenth of a millisecond."""
 
 
 class Rebalancer:
-    """Gives away clients of one gateway."""
+    """Moves clients of one gateway away."""
 
     def __init__(self, writer: ConnectionWriter, endpoints: EndpointPool, clock: Clock) -> None:
         self._writer, self._endpoints, self._clock = writer, endpoints, clock
         self._moving: deque[tuple[float, Peer]] = deque()
-        """Until when they count as moving, and who."""
+        """Clients that were told to move, with the time until which they count as moving."""
         self._cursor = 0
         self._remaining: int | None = None
-        """Descriptors that have not been looked at since discovery began to ask."""
+        """Descriptors that were not checked since discovery began to ask; None while it does not ask."""
         self._next: tuple[int, float] | None = None
-        """How many are to go next, and how many a second."""
+        """The next order: how many clients, and how many per second."""
         self._task: asyncio.Task[None] | None = None
 
     def moving_count(self) -> int:
-        """Peers that have been moved to go and are about to, and places that are kept for the next."""
+        """Return the number of clients that were told to move and have not left, and of endpoints reserved for more."""
         now = self._clock.monotonic()
         while self._moving and (self._moving[0][0] <= now or not self._moving[0][1].is_open):
             self._moving.popleft()
@@ -53,7 +53,7 @@ class Rebalancer:
         return reserved + sum(peer.is_open for _, peer in self._moving)
 
     def follow(self, count: int, per_s: float) -> None:
-        """Give `count` more away, at most `per_s` a second, in place of what was wanted next; 0 ends it."""
+        """Move `count` more clients, at most `per_s` a second; this replaces an order not yet begun. 0 ends rebalancing."""
         if not count or not self._endpoints.can_move:
             self._remaining = self._next = None
             return
@@ -67,7 +67,7 @@ class Rebalancer:
         return self._task is not None and not self._task.done()
 
     async def stop(self) -> None:
-        """Tell nobody any more."""
+        """Stop moving clients."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -87,12 +87,12 @@ class Rebalancer:
                 moved += self._move_some(due - moved)
                 await self._clock.sleep(max(STEP_S, 1 / per_s))
         except Exception:
-            log.exception("giving clients away failed", extra={"action": "giveaway_failed"})
+            log.exception("rebalancing failed", extra={"action": "giveaway_failed"})
         finally:
             self._endpoints.clear()
 
     def _move_some(self, count: int) -> int:
-        """Tell the next peers, if they are not busy; how many were told."""
+        """Tell the next peers that are not busy to move; return how many were told."""
         slots, moved = self._writer.slots, 0
         for _ in range(min(LOOK_COUNT, self._remaining or 0)):
             if moved >= count or not self._endpoints.available_count:
