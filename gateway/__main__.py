@@ -1,4 +1,4 @@
-"""``python -m gateway --app module:Class``: the bare framework as a process."""
+"""``python -m gateway --app module:Class``: runs the framework alone, as a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from roost.wire.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until a signal ends it; the exit status."""
+    """Run until a signal ends the process; return the exit status."""
     options = parse(arguments)
     set_up_logging(options.log_level, options.log_style)
     if options.processes == 1:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve(options: Options) -> int:
-    """Be one gateway process; the exit status."""
+    """Run one gateway process; return its exit status."""
     try:
         server, registrar = _server(options)
     except Misuse as problem:

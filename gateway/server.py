@@ -1,4 +1,4 @@
-"""A gateway: everything wired together, with the lifecycle of a part (`roost.wire.service`)."""
+"""The gateway server: connects all components, with the lifecycle of a Service (`roost.wire.service`)."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Holds connections for one application. Implements `api.Gateway` and `roost.wire.service.Part`.
+    """Holds connections for one application. Implements `api.Gateway` and `roost.wire.service.Service`.
 
-    With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one; with `bearer` everybody
-    needs a JSON Web Token. `places` are where clients can be sent when it leaves. `sockets` are
-    listening sockets made elsewhere; without them `start` makes them from the settings.
+    With a `keyring`, tickets are verified; with `require_ticket`, clients without a ticket are refused; with `bearer`,
+    every client needs a JSON Web Token. `reserve_endpoints` reserves endpoints at other gateways, to which clients are
+    moved when this one drains. `sockets` are existing listening sockets; without them `start` creates them from the
+    settings.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Server:
         self._broadcast = Broadcast(self.writer)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    # The lifecycle.
+    # Lifecycle (`roost.wire.service.Service`).
 
     async def start(self) -> None:
         """Listen and serve. Raises OSError when it cannot listen."""
@@ -100,14 +101,14 @@ class Server:
         self._listener.start(loop, sockets)
 
     async def drain(self) -> None:
-        """Accept nobody, and send everybody away, spread over the drain window."""
+        """Stop accepting, and move or close all clients, spread over the drain window."""
         await self._directives.stop()
         self._handshakes.accepting = False
         self._listener.stop()
         await send_away(self.writer, self._endpoints, self.settings.drain_s, self.clock)
 
     async def stop(self) -> None:
-        """Close everything at once; the application hears of every connection. Fine to call twice."""
+        """Close all connections at once; `on_close` is called for each. May be called twice."""
         if self._loop is None:
             return
         await self._directives.stop()
@@ -123,7 +124,7 @@ class Server:
         self._loop = None
         self._app.stop()
 
-    # What an application may ask (`api.Gateway`).
+    # Interface for applications (`api.Gateway`).
 
     @property
     def connections(self) -> int:
@@ -149,45 +150,45 @@ class Server:
     def broadcast(self, frame: Frame, peers: Iterable[Peer]) -> None:
         self._broadcast.add(frame, peers)
 
-    # What the process around it asks.
+    # Interface for the process.
 
     @property
     def port(self) -> int:
-        """The port it listens on, once started."""
+        """The port that the server listens on; valid after `start`."""
         return self._listener.port
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, ``host:port``."""
+        """The addresses that the server listens on, as ``host:port``."""
         return self._listener.addresses
 
     @property
     def url(self) -> str:
-        """What a client on this machine would connect to."""
+        """The URL for clients on this machine."""
         return f"{'wss' if self._tls else 'ws'}://{self.addresses[0]}"
 
     def reload(self) -> None:
-        """Read the TLS certificate again, where there is one. A bad one is logged, and the old one stays."""
+        """Read the TLS certificate again, if TLS is used. An invalid one is logged, and the old one stays in use."""
         if self._tls is None:
             return
         try:
             self._tls.reload()
             log.info("certificate reloaded", extra={"action": "certificate_reloaded"})
         except Misuse as problem:
-            log.error("certificate not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
+            log.error("certificate invalid, not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
 
     def room(self) -> int:
-        """Connections that can be held now: its capacity, or as many as there is memory for."""
+        """Return how many connections can be held now: the capacity, or less if memory is short."""
         each = CONNECTION_BYTES + (TLS_BYTES if self._tls else 0)
         return min(self.capacity, self.writer.slots.used + spare_bytes() // each)
 
     def follow(self, directives: GatewayDirectives) -> None:
-        """Do what discovery asks."""
+        """Carry out directives of discovery."""
         if self._loop is not None:
             self._directives.follow(directives)
 
     def vitals(self) -> ComponentStatus:
-        """One snapshot for discovery (P31)."""
+        """Return a snapshot of the status for discovery (P31)."""
         return ComponentStatus(
             capacity=self.room(),
             load=self.writer.slots.used,
@@ -202,7 +203,7 @@ class Server:
             moving=self._directives.moving_count(),
         )
 
-    # What the poller and the listener call.
+    # Callbacks of the listener.
 
     def _on_accept(self, fd: int, address: str) -> None:
         self._accepts.takes(0, self.writer.wheel.now)

@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class DirectiveHandler:
-    """Carries out directives. A gateway that was ordered to drain moves all clients away and accepts none until the order
-    is withdrawn.
+    """Carries out directives.
+
+    A gateway that was ordered to drain moves all clients away and accepts none until the order is withdrawn.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class DirectiveHandler:
         self._leaving: asyncio.Task[None] | None = None
 
     def moving_count(self) -> int:
-        """Return the number of clients that were told to move and have not left yet, and of endpoints reserved for more."""
+        """Return the number of clients told to move and not gone yet, and of endpoints reserved for more."""
         return self._rebalancer.moving_count()
 
     def follow(self, directives: GatewayDirectives) -> None:

@@ -1,11 +1,11 @@
 """Drains a gateway: moves or closes all clients, spread over a window so that other gateways are not overloaded.
 
-Each peer has its turn. If discovery reserved an endpoint for it at another gateway, the application tells the peer where
-to go (`Application.on_move`). The close frame (1012) follows later, so that the client can first open its new connection
-and leave by itself (make before break). A peer without an endpoint, or whose application cannot tell it, is closed at its
-turn and asks discovery itself. A peer in the middle of a message waits until the message is complete or the window ends.
-A small number of peers is drained at a fixed rate, a large number as fast as the window requires; the rest of the window
-is for closing handshakes.
+Each peer has its turn. If discovery reserved an endpoint for it at another gateway, the application tells the peer
+where to go (`Application.on_move`). The close frame (1012) follows later, so that the client can first open its new
+connection and leave by itself (make before break). A peer without an endpoint, or whose application cannot tell it, is
+closed at its turn and asks discovery itself. A peer in the middle of a message waits until the message is complete or
+the window ends. A small number of peers is drained at a fixed rate, a large number as fast as the window requires; the
+rest of the window is for closing handshakes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ STEP_S = 0.05
 """Interval between two groups of peers."""
 
 PACE_SHARE, GRACE_SHARE, BUSY_SHARE = 0.5, 0.25, 0.85
-"""Shares of the window: all turns are within the first; from a peer's turn to its close frame; after the last, busy peers
-are closed, too."""
+"""Shares of the window.
+
+All turns are within the first one. The second lies between a peer's turn and its close frame. After the third, busy
+peers are closed, too.
+"""
 
 LATE_S = 0.5
-"""Time for closing handshakes after a window that ended early: half of what the process has left after the window."""
+"""Time for closing handshakes of peers closed last: half of what the process has left after the window."""
 
 PAUSE_STEPS = 10
 """Steps before endpoints are requested again when there were none."""
@@ -40,8 +43,8 @@ PAUSE_STEPS = 10
 async def send_away(writer: ConnectionWriter, endpoints: EndpointPool, window_s: float, clock: Clock) -> None:
     """Drain all connections; return when none is left or the window is over.
 
-    If the process was suspended, the window may be over before every peer had its turn. The remaining peers then get the
-    same close frame, and `LATE_S` for their closing handshakes.
+    If the process was suspended, the window may be over before every peer had its turn. The remaining peers then get
+    the same close frame, and `LATE_S` for their closing handshakes.
     """
     begun_s = clock.monotonic()
     drain = _Drain(writer, endpoints, window_s)

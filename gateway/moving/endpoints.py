@@ -16,7 +16,7 @@ class ReserveEndpoints(Protocol):
     """Reserves endpoints at other gateways (discovery)."""
 
     async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
-        """Return at most `count` endpoints; none when there is no other gateway, or discovery does not answer. Never raises.
+        """Return at most `count` endpoints; none when no other gateway exists or discovery fails. Never raises.
 
         With `is_leaving`, any gateway with free capacity is used; otherwise only gateways with less than their share.
         """

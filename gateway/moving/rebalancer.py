@@ -45,7 +45,7 @@ class Rebalancer:
         self._task: asyncio.Task[None] | None = None
 
     def moving_count(self) -> int:
-        """Return the number of clients that were told to move and have not left, and of endpoints reserved for more."""
+        """Return the number of clients told to move and not gone yet, and of endpoints reserved for more."""
         now = self._clock.monotonic()
         while self._moving and (self._moving[0][0] <= now or not self._moving[0][1].is_open):
             self._moving.popleft()
@@ -53,7 +53,7 @@ class Rebalancer:
         return reserved + sum(peer.is_open for _, peer in self._moving)
 
     def follow(self, count: int, per_s: float) -> None:
-        """Move `count` more clients, at most `per_s` a second; this replaces an order not yet begun. 0 ends rebalancing."""
+        """Move `count` more clients, at most `per_s` a second. Replaces an order not yet begun; 0 ends rebalancing."""
         if not count or not self._endpoints.can_move:
             self._remaining = self._next = None
             return

@@ -41,7 +41,7 @@ class Shortage:
 
 
 _CHECKS = (
-    ("net.core.somaxconn", "backlog", "the backlog is cut to it, and connections are dropped when many clients connect at once"),
+    ("net.core.somaxconn", "backlog", "the backlog is cut to it, and a burst of new connections is dropped"),
     ("fs.nr_open", "capacity", "no process can have more descriptors"),
     ("fs.file-max", "capacity", "the machine runs out of descriptors"),
     ("net.netfilter.nf_conntrack_max", "capacity", "the firewall's table fills up and drops new connections"),

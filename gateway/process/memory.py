@@ -1,12 +1,12 @@
 """Memory available for more connections, and returning free memory of the allocator to the system.
 
-Available is what the kernel reports as usable without swapping (MemAvailable in proc_meminfo(5)), or less where a control
-group limits this process: its limit minus its usage, not counting cached files, which the kernel can reclaim (memory.max,
-memory.current and inactive_file of memory.stat, "Control Group v2" in the kernel's documentation; version 1 likewise).
-Several gateways on one machine see the same memory; each reports less as it is used.
+Available is what the kernel reports as usable without swapping (MemAvailable in proc_meminfo(5)), or less where a
+control group limits this process: its limit minus its usage, not counting cached files, which the kernel can reclaim
+(memory.max, memory.current and inactive_file of memory.stat, "Control Group v2" in the kernel's documentation; version
+1 likewise). Several gateways on one machine see the same memory; each reports less as it is used.
 
-After many connections have left, the memory of their small arrays and strings is free, but glibc keeps it while any newer
-allocation lies above it on the heap: 30 bytes for each connection of the largest number there was at one time.
+After many connections have left, the memory of their small arrays and strings is free, but glibc keeps it while any
+newer allocation lies above it on the heap: 30 bytes for each connection of the largest number there was at one time.
 `malloc_trim(3)` returns whole free pages wherever they are.
 """
 

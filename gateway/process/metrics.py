@@ -28,7 +28,10 @@ _TOTALS = {
 
 
 class GatewayCollector(Collector):
-    """Collects the counters of one server. `python_blocks` and `tasks` show that idle connections own no object or task."""
+    """Collects the counters of one server.
+
+    `python_blocks` and `tasks` show that idle connections own no object and no task.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server

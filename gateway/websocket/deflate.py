@@ -34,8 +34,8 @@ _NO_BITS, _RSV1 = RsvBits(False, False, False), RsvBits(True, False, False)
 def agree(offers: Iterable[str]) -> tuple[int, str] | None:
     """Return window size and answer for the first offer that can be accepted; None when there is none.
 
-    An offer with a parameter that is unknown, repeated or out of range is declined (section 7.1). A window of 8 bits
-    is also declined: zlib does not support it. When an offer names the server's window, the answer must name it too, even
+    An offer with a parameter that is unknown, repeated or out of range is declined (section 7.1). A window of 8 bits is
+    also declined: zlib does not support it. When an offer names the server's window, the answer must name it too, even
     the largest (section 7.1.2.1).
     """
     for offer in offers:
