@@ -1,4 +1,4 @@
-"""Reading and writing in batches, in Python and compiled: both do the same, and refuse the same."""
+"""Batched reads and writes in Python and in C: both behave alike and refuse the same input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRITERS: dict[str, WriteFrames] = {"python": partial(write_frames_by, os.write),
 
 
 class Crowd:
-    """Socket pairs, and the cells of our ends."""
+    """Socket pairs, and the cells of the gateway's ends."""
 
     def __init__(self, stack: ExitStack, count: int) -> None:
         pairs = [socket.socketpair() for _ in range(count)]
@@ -75,7 +75,7 @@ def write(request: pytest.FixtureRequest) -> WriteFrames:
 
 
 def heard_of(stack: ExitStack, read: ReadMessages, data: bytes, limit: int = 2000) -> tuple[Any, tuple[int, int]]:
-    """What one connection's bytes are found to be, a message or what else, and its ticks."""
+    """Return what one connection's bytes are read as, a message or something else, and its ticks."""
     crowd = Crowd(stack, 1)
     crowd.theirs[0].send(data)
     messages, others, byte_count = crowd.hear(read, limit=limit)

@@ -1,4 +1,4 @@
-"""A gateway that leaves tells each client where to go, where it can, and closes it by and by."""
+"""A draining gateway tells each client a new endpoint, if there is one, and closes it later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.gateway.harness import GatewayFixture, Recorder, until
 
 
 class Guide(Recorder):
-    """Tells peers where to go, but for those that are busy."""
+    """Tells peers their new endpoint, except busy ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Guide(Recorder):
 
 
 class Elsewhere:
-    """Has so many places."""
+    """Reserves up to `count` endpoints in total."""
 
     def __init__(self, count: int, *, is_leaving: bool = True) -> None:
         self._is_leaving = is_leaving
@@ -172,7 +172,7 @@ async def test_a_process_that_was_kept_from_running_until_the_window_was_over_st
 
 
 class Starved(SystemClock):
-    """Whoever sleeps is woken an hour late, as far as this clock can tell."""
+    """A clock on which every sleep ends an hour late."""
 
     _late_s = 0.0
 

@@ -1,4 +1,4 @@
-"""Small messages that an application sends while a turn is worked off wait for its end, and nobody can tell."""
+"""Small messages that an application sends during a turn are held back until its end, without visible effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.gateway.harness import GatewayFixture, Recorder, TickClock, pass_time
 
 
 class Answering(Recorder):
-    """Does what a test says with each message."""
+    """Runs a function of the test for each message."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(h
     app = Answering(answer)
     server = await house.serve(app)
     speaker, leaver = await house.open(server), await house.open(server)
-    speaker.raw.send(text("goodbye"))  # both are ready before the gateway looks
+    speaker.raw.send(text("goodbye"))  # both are ready before the gateway polls
     leaver.raw.shutdown(socket.SHUT_WR)
     assert await leaver.read_all() == encode("goodbye")
     assert await speaker.hear() == "goodbye"
@@ -147,7 +147,7 @@ async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: Gatewa
 
 
 async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(house: GatewayFixture) -> None:
-    """A handle serves for the next message, of another peer, only when nobody has kept it."""
+    """A Peer object is reused for the next message, of another peer, only if nobody has kept it."""
     kept: dict[Message, Peer] = {}
 
     def keep_every_other(app: Recorder, peer: Peer, message: Message) -> None:
@@ -213,7 +213,7 @@ async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
 async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_come_back(
     house: GatewayFixture, way: str, limit: dict[str, Any]
 ) -> None:
-    """What the kernel took of a frame at the end of a turn is part of it: a close frame inside would be lost."""
+    """A frame of which the kernel took a part must be completed: a close frame inside it would be lost."""
     clock = TickClock()
     large = bytes(15_000)
 
@@ -240,7 +240,7 @@ async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_co
 
 
 async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: GatewayFixture) -> None:
-    """Over TLS a write may leave bytes inside the transport, which says so: of a peer that is gone, nobody waits."""
+    """Over TLS, bytes may stay inside the transport; for a closed connection that must not create an outbox."""
     server = await house.serve()
     client = await house.open(server)
     fd = next(server.peers()).fd

@@ -1,4 +1,4 @@
-"""What discovery asks of a gateway: give some away, leave, come back."""
+"""Directives of discovery: move some clients away, drain, accept again."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_the_pace_is_kept(house: GatewayFixture) -> None:
     await crowd(house, server, 5)
     server.follow(GatewayDirectives(give_away=5, per_s=0.001))
     await until(lambda: server.counters.moves == 1)
-    server.follow(GatewayDirectives(give_away=5, per_s=FAST))  # one thing at a time
+    server.follow(GatewayDirectives(give_away=5, per_s=FAST))  # waits until the first order is done
     await asyncio.sleep(0)
     assert (server.counters.moves, places.asked) == (1, [5])
 
@@ -106,7 +106,7 @@ async def test_told_to_leave_it_sends_all_away_and_lets_nobody_in_until_it_may_c
     app = Guide()
     server = await house.serve(app, reserve_endpoints=Elsewhere(100))
     clients = await crowd(house, server, 3)
-    for _ in range(2):  # replicas tell it more than once
+    for _ in range(2):  # several replicas send the order
         server.follow(GatewayDirectives(leave=True, window_s=1.0))
     assert len(await told(clients)) == 3
     assert [(await client.closed())[0] for client in clients] == [1012] * 3

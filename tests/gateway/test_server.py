@@ -1,4 +1,4 @@
-"""One gateway over real sockets: what clients and the application see of each other."""
+"""One gateway over real sockets, as seen by clients and by the application."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ async def test_a_bug_of_ours_costs_one_connection(
 async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_its_answer(
     house: GatewayFixture,
 ) -> None:
-    """A client that writes it in pieces and has not set TCP_NODELAY sends the next piece when this one has its ACK."""
+    """A client that writes in pieces without TCP_NODELAY sends the next piece only after an ACK of the previous one."""
     server = await house.serve()
     whole, cut = await house.connect(server), await house.connect(server)
     await whole.write(whole.upgrade_bytes())
@@ -347,7 +347,7 @@ async def test_descriptors_that_run_out_stop_accepting_and_nothing_else(
 
 @contextlib.contextmanager
 def no_more_descriptors() -> Iterator[None]:
-    """Whoever opens one more gets EMFILE."""
+    """Make every open of another descriptor fail with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
