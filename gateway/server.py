@@ -175,7 +175,7 @@ class Server:
             self._tls.reload()
             log.info("certificate reloaded", extra={"action": "certificate_reloaded"})
         except Misuse as problem:
-            log.error("certificate invalid, not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
+            log.error("certificate not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
 
     def room(self) -> int:
         """Return how many connections can be held now: the capacity, or less if memory is short."""

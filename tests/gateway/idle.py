@@ -15,8 +15,8 @@ from roost.gateway.server import Server
 from tests.gateway.harness import Client
 
 WARM_COUNT = 300
-"""Connections opened before the measurement, so that objects that are created only once already exist. These include the
-buckets of the wheel, which are full by then."""
+"""Connections opened before the measurement, so that objects that are created only once already exist. These include
+the buckets of the wheel, which are full by then."""
 CROWD_COUNT = 400
 
 

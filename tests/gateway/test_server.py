@@ -252,7 +252,7 @@ async def test_a_bug_of_ours_costs_one_connection(
 
     def fail(self: FrameReader, fd: int, data: bytes) -> None:
         if b"\xee" in data:
-            raise RuntimeError("a bug of ours")
+            raise RuntimeError("a bug in the gateway")
         receive(self, fd, data)
 
     monkeypatch.setattr(FrameReader, "receive", fail)
@@ -272,8 +272,8 @@ async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_
     await whole.write(whole.upgrade_bytes())
     await whole.read()
     await cut.write(cut.upgrade_bytes()[:20])
-    await until(lambda: len(server._door._heads) == 1)
-    fds = {"whole": next(server.peers()).fd, "cut": next(iter(server._door._heads))}
+    await until(lambda: len(server._handshakes._heads) == 1)
+    fds = {"whole": next(server.peers()).fd, "cut": next(iter(server._handshakes._heads))}
     found = {}
     for name, fd in fds.items():
         with socket.socket(fileno=os.dup(fd)) as theirs:
