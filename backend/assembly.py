@@ -220,7 +220,7 @@ def gateway_parts(
         keyring=site.keys,
         require_ticket=require_ticket,
         bearer=bearer,
-        places=known.reserve,
+        reserve_endpoints=known.reserve,
     )
     background = FunctionService(start=ingress.requests.start, stop=ingress.requests.stop)
     return [*_connections(broker, cache), locks, background, server, known], server

@@ -1,4 +1,4 @@
-"""A framework that holds very many WebSocket connections. It knows nothing of jobs."""
+"""A framework that holds very many WebSocket connections. It contains nothing about jobs."""
 
 if __name__ == "gateway":  # imported by the folder's own name, in a clone
     from roost.folders import hand_over

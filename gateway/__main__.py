@@ -1,4 +1,4 @@
-"""``python -m gateway --app module:Class``: the bare framework as a process."""
+"""``python -m gateway --app module:Class``: runs the framework alone, as a process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from roost.wire.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until a signal ends it; the exit status."""
+    """Run until a signal ends the process; return the exit status."""
     options = parse(arguments)
     set_up_logging(options.log_level, options.log_style)
     if options.processes == 1:
@@ -36,21 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_application(options.app)
     except Misuse as problem:
         return _fail(problem)
-    family = Supervisor(options.processes, lambda index: serve(of_process(options, index)), SYSTEM_CLOCK)
-    return family.run(end_s=options.settings.drain_s + END_MARGIN_S)
+    supervisor = Supervisor(options.processes, lambda index: serve(of_process(options, index)), SYSTEM_CLOCK)
+    return supervisor.run(end_s=options.settings.drain_s + END_MARGIN_S)
 
 
 def serve(options: Options) -> int:
-    """Be one gateway process; the exit status."""
+    """Run one gateway process; return its exit status."""
     try:
         server, registrar = _server(options)
     except Misuse as problem:
         return _fail(problem)
     kernel.warn(options.settings.backlog, server.capacity)
     REGISTRY.register(GatewayCollector(server))
-    stack, admin = _stack(server, registrar, options)
+    services, admin = _services(server, registrar, options)
     try:
-        run(stack, lambda: _announce(server, admin))
+        run(services, lambda: _announce(server, admin))
     except OSError as problem:
         return _fail(problem)
     return 0
@@ -68,7 +68,7 @@ def _server(options: Options) -> tuple[Server, Registrar | None]:
             lambda: server.vitals(),
             version=VERSION,
             labels=options.labels,
-            follow=lambda directions: server.follow(directions),
+            follow=lambda directives: server.follow(directives),
             secret=InternalSecret(options.secret),
         )
     server = Server(
@@ -78,22 +78,22 @@ def _server(options: Options) -> tuple[Server, Registrar | None]:
         keyring=keyring,
         require_ticket=options.access.require_ticket,
         bearer=options.access.bearer(SYSTEM_CLOCK),
-        places=registrar.reserve if registrar else nowhere,
+        reserve_endpoints=registrar.reserve if registrar else nowhere,
     )
     return server, registrar
 
 
-def _stack(server: Server, registrar: Registrar | None, options: Options) -> tuple[ServiceGroup, AdminHttp | None]:
-    parts: list[Service] = []
+def _services(server: Server, registrar: Registrar | None, options: Options) -> tuple[ServiceGroup, AdminHttp | None]:
+    members: list[Service] = []
     admin = None
     if options.admin_port is not None:
-        admin = AdminHttp(options.admin_host, options.admin_port, lambda: stack.ready)
-        parts.append(admin)
-    parts += [server, Hangup(server.reload)]
+        admin = AdminHttp(options.admin_host, options.admin_port, lambda: services.ready)
+        members.append(admin)
+    members += [server, Hangup(server.reload)]
     if registrar is not None:
-        parts.append(registrar)
-    stack = ServiceGroup(parts, drain_s=options.settings.drain_s + 1)
-    return stack, admin
+        members.append(registrar)
+    services = ServiceGroup(members, drain_s=options.settings.drain_s + 1)
+    return services, admin
 
 
 def _announce(server: Server, admin: AdminHttp | None) -> None:

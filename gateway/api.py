@@ -1,4 +1,4 @@
-"""What an application sees of the gateway: three callbacks, and a handle for each peer.
+"""The interface between the gateway and an application: callbacks, and a handle for each peer.
 
 ::
 
@@ -6,17 +6,15 @@
         def on_message(self, peer: Peer, message: str | bytes) -> None:
             peer.send(message)
 
-Callbacks are synchronous and run on the event loop: what takes long belongs in a task or a thread of
-the application's own. For one connection they come in order: `on_open` once, `on_message` any
-number of times, `on_close` once. None is called from inside a method of a peer, so an application may
-send and close while it walks its own data. A callback that raises costs its connection (close code 4101)
-and one log line, nothing else.
+Callbacks are synchronous and run on the event loop; long work belongs in a task or a thread of the application. For one
+connection they come in order: `on_open` once, `on_message` any number of times, `on_close` once. No callback is called
+from inside a method of a peer, so an application may send and close while it iterates over its own data. A callback
+that raises costs its connection (close code 4101) and one log line, nothing else.
 
-A peer is named by two integers: the number of its file descriptor, and a generation that tells it from
-whoever had that number before. They can be kept in arrays indexed by `Peer.fd`, so that an idle client
-costs the application no Python object either (`Gateway.cells` makes them), and
-`Gateway.peer` makes a handle of them again. Handles of one peer are equal and hash alike. A stale handle
-does nothing.
+A peer is named by two integers: its file descriptor, and a generation that distinguishes it from earlier connections
+with the same descriptor. They can be kept in arrays indexed by `Peer.fd` (`Gateway.cells` creates such arrays), so that
+an idle client needs no Python object in the application either; `Gateway.peer` makes a handle from them again. Handles
+of one peer are equal and have the same hash. A stale handle does nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ Message = str | bytes
 
 
 class Frame:
-    """A message encoded once, to be sent to any number of peers. Made by `Gateway.encode`."""
+    """A message that is encoded once and sent to any number of peers. Created by `Gateway.encode`."""
 
     __slots__ = ("data", "deflated", "message")
 
@@ -43,14 +41,14 @@ class Frame:
         self.message = message
         self.data = data
         self.deflated: dict[int, bytes] = {}
-        """The same compressed, by window size, as far as a receiver wanted it."""
+        """The compressed frame by window size, made when a receiver needs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A client's opening handshake, as far as applications care. Header names are in lower case, repeated ones joined.
+    """A client's opening handshake request. Header names are in lower case; repeated headers are joined.
 
-    `subject` says who the client is, where the gateway checked a token that names it (JWT); else it is empty.
+    `subject` is the client's identity from a verified token (JWT), or empty.
     """
 
     target: str
@@ -61,17 +59,17 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
+        """The target without its query string."""
         return self.target.partition("?")[0]
 
     @property
     def ticket(self) -> str | None:
-        """The query's ``ticket``, where there is one."""
+        """The ``ticket`` parameter of the query, or None."""
         return ticket_of(self.target)
 
 
 def ticket_of(target: str) -> str | None:
-    """The ``ticket`` in a request target's query, where there is one; the last one wins."""
+    """Return the ``ticket`` parameter of a request target's query, or None; the last one wins."""
     if "ticket=" not in target:
         return None
     return parse_qs(target.partition("?")[2], keep_blank_values=True).get("ticket", [None])[-1]
@@ -79,7 +77,7 @@ def ticket_of(target: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer to a handshake that is not to become a connection: an HTTP status from 400 to 599."""
+    """An HTTP answer that refuses a handshake, with a status from 400 to 599."""
 
     status: int
     reason: str
@@ -89,7 +87,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Room for one client at another gateway: it connects to `url` with `ticket` in `after_s` seconds."""
+    """Capacity reserved for one client at another gateway: connect to `url` with `ticket` in `after_s` seconds."""
 
     url: str
     ticket: str
@@ -97,7 +95,7 @@ class Endpoint:
 
 
 class ConnectionOperations(Protocol):
-    """What a handle acts on; `generation` guards each call. Applications use `Peer` instead."""
+    """The operations behind `Peer`; `generation` guards each call. Applications use `Peer` instead."""
 
     def send(self, fd: int, generation: int, message: Message) -> bool: ...
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool: ...
@@ -109,62 +107,62 @@ class ConnectionOperations(Protocol):
 
 
 class Peer:
-    """One client's connection, for as long as it lasts; afterwards every method does nothing."""
+    """A handle of one client's connection; after the connection is closed every method does nothing."""
 
-    __slots__ = ("_links", "fd", "generation")
+    __slots__ = ("_operations", "fd", "generation")
 
-    def __init__(self, links: ConnectionOperations, fd: int, generation: int) -> None:
-        self._links = links
+    def __init__(self, operations: ConnectionOperations, fd: int, generation: int) -> None:
+        self._operations = operations
         self.fd = fd
         self.generation = generation
 
     def send(self, message: Message) -> bool:
-        """Send str as a text message, bytes as a binary one. False when the peer is gone or hopelessly slow.
+        """Send str as a text message, bytes as a binary one. False when the peer is gone or was closed as too slow.
 
-        True means that the bytes are with the kernel or wait in the peer's bounded outbox, not that they arrived.
+        True means that the bytes are in the kernel or in the peer's bounded outbox, not that they arrived.
         """
-        return self._links.send(self.fd, self.generation, message)
+        return self._operations.send(self.fd, self.generation, message)
 
     def send_frame(self, frame: Frame) -> bool:
-        """Send what `Gateway.encode` made; otherwise like `send`."""
-        return self._links.send_frame(self.fd, self.generation, frame)
+        """Send a frame made by `Gateway.encode`; otherwise like `send`."""
+        return self._operations.send_frame(self.fd, self.generation, frame)
 
     def close(self, close: Close = NORMAL) -> None:
-        """Close with a code of `roost.wire.codes`, after what was sent before. `on_close` follows in a later turn."""
-        self._links.close(self.fd, self.generation, close)
+        """Close with a code of `roost.wire.codes`, after earlier messages. `on_close` is called in a later turn."""
+        self._operations.close(self.fd, self.generation, close)
 
     def hold(self) -> None:
-        """Never close this peer as idle until as many `release` calls as `hold` calls have come."""
-        self._links.hold(self.fd, self.generation, 1)
+        """Exempt this peer from idle closing until `release` was called as often as `hold`."""
+        self._operations.hold(self.fd, self.generation, 1)
 
     def release(self) -> None:
-        """Take one `hold` back; idle time counts from here. Without a hold it does nothing."""
-        self._links.hold(self.fd, self.generation, -1)
+        """Undo one `hold`; idle time counts from here. Without a hold it does nothing."""
+        self._operations.hold(self.fd, self.generation, -1)
 
     @property
     def is_open(self) -> bool:
-        """Whether a message could still be sent."""
-        return self._links.is_open(self.fd, self.generation)
+        """Whether messages can still be sent."""
+        return self._operations.is_open(self.fd, self.generation)
 
     @property
     def request(self) -> Request | None:
-        """The opening handshake, while `on_open` runs; None afterwards, because nothing of it is kept."""
-        return self._links.request(self.fd, self.generation)
+        """The opening handshake request while `on_open` runs; None afterwards, because it is not kept."""
+        return self._operations.request(self.fd, self.generation)
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that the peer has not taken yet and that wait in its outbox; 0 when nothing waits.
+        """Bytes in the peer's outbox that it has not taken yet; 0 when nothing waits.
 
-        To feed a large result: send while this is small, and come back at the `on_drained` callback.
+        To send a large result: send while this is small, and continue in the `on_drained` callback.
         """
-        return self._links.unsent_bytes(self.fd, self.generation)
+        return self._operations.unsent_bytes(self.fd, self.generation)
 
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Peer)
             and self.fd == other.fd
             and self.generation == other.generation
-            and self._links is other._links
+            and self._operations is other._operations
         )
 
     def __hash__(self) -> int:
@@ -175,75 +173,75 @@ class Peer:
 
 
 class Gateway(Protocol):
-    """What an application may ask of the gateway that runs it."""
+    """The gateway as seen by the application that it runs."""
 
     @property
     def incarnation(self) -> str:
-        """This gateway's id, new with every start."""
+        """This gateway's instance id, new with every start."""
 
     @property
     def clock(self) -> Clock:
-        """The gateway's time."""
+        """The gateway's clock."""
 
     @property
     def connections(self) -> int:
-        """Connections held, open and opening."""
+        """Number of connections held, including those in their handshake or closing."""
 
     def peer(self, fd: int, generation: int) -> Peer:
-        """The handle of these two integers; stale unless they name an open connection."""
+        """Return the handle of these two integers; it is stale unless they name an open connection."""
 
     def peers(self) -> Iterator[Peer]:
-        """Every open peer."""
+        """Iterate over all open peers."""
 
     def cells(self, width_bytes: int) -> Cells:
-        """A column of `width_bytes` for each connection, zero at first (`roost.gateway.connections.columns`)."""
+        """Create a column of `width_bytes` per connection, zero at first (`roost.gateway.connections.columns`)."""
 
     def encode(self, message: Message) -> Frame:
-        """Encode once what many are to get."""
+        """Encode a message once, to send it to many peers."""
 
     def broadcast(self, frame: Frame, peers: Iterable[Peer]) -> None:
-        """Send to many peers in slices, so that others are served in between. Peers that leave meanwhile are skipped.
+        """Send to many peers in slices, so that other connections are served in between. Closed peers are skipped.
 
         Each peer gets frames of several broadcasts in the order of the calls.
         """
 
 
 class Application:
-    """What the gateway runs. Subclass it and override what matters; every method has a default that does nothing."""
+    """Base class of applications. Override what is needed; the default of every method does nothing."""
 
     subprotocols: tuple[str, ...] = ()
     """Subprotocols in order of preference; the first one that the client offers is chosen (RFC 6455 section 4.2.2)."""
 
     def start(self, gateway: Gateway) -> None:
-        """Before the first connection."""
+        """Called before the first connection."""
 
     def stop(self) -> None:
-        """After the last connection."""
+        """Called after the last connection."""
 
     def admit(self, request: Request) -> Refusal | None:
-        """Refuse a handshake that the gateway itself would accept; None lets it in."""
+        """Return a Refusal to reject a handshake that the gateway would accept; None accepts it."""
         return None
 
     def on_open(self, peer: Peer) -> None:
-        """The handshake is done; the peer can be sent to."""
+        """The handshake is complete; messages can be sent to the peer."""
 
     def on_message(self, peer: Peer, message: Message) -> None:
-        """A whole message has come."""
+        """A whole message has arrived."""
 
     def on_drained(self, peer: Peer) -> None:
-        """The peer has taken all that waited in its outbox."""
+        """The peer's outbox is empty again."""
 
-    def on_move(self, peer: Peer, place: Endpoint) -> bool:
-        """It is this peer's turn to go to another gateway, where a place is kept for it: tell it, and answer True.
+    def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
+        """The peer should move to another gateway, where `endpoint` is reserved for it: tell the peer, and return True.
 
-        False means not now, because it is in the middle of something that would have to begin anew: it is asked about
-        again. Where the gateway ends, a peer that does not leave by itself is closed with code 1012 a while later. An
-        application without this callback has its peers closed at once when their turn comes.
+        Return False if the peer cannot move now, because an operation would have to start again; the gateway asks again
+        later. When the gateway drains, a peer that does not leave by itself is closed with code 1012 some time later.
+        If the application does not override this method, its peers are closed at once at their turn of the drain.
         """
         return False
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
-        """The connection is over: the peer's close code, or ours, or 1006 when it broke without one.
+        """The connection is closed; 1006 when it ended without a close frame, else the peer's code or the gateway's.
 
-        The handle is already stale; its fd and generation still name what the application kept.
+        The handle is already stale; its fd and generation still identify the data that the application kept.
         """

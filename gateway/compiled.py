@@ -1,9 +1,9 @@
-"""Whether what exists twice, in Python and in C, is used as compiled.
+"""Whether the gateway uses the C extensions of its hot paths, or the equivalent Python code.
 
-That is what every message and every connection passes: `roost.gateway.io.batch`, and `read_head` of
-`roost.gateway.websocket.handshake`. Both forms behave alike; property tests say so. Where no C compiler was at hand the
-compiled ones are missing, and ``ROOST_NO_EXTENSIONS=1`` leaves them alone: then messages and connections take more
-processor time, and nothing else is different.
+Two hot paths exist in both forms: `roost.gateway.io.batch`, and `read_head` of `roost.gateway.websocket.handshake`.
+Property tests check that both forms behave alike. The Python code is used where no C compiler was found at
+installation, and where ``ROOST_NO_EXTENSIONS=1`` is set. Messages and connections then cost more processor time;
+nothing else changes.
 """
 
 from __future__ import annotations

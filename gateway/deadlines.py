@@ -1,4 +1,4 @@
-"""What happens when a connection's deadline comes: the shell around `roost.gateway.connections.keepalive`."""
+"""Actions for connections whose deadline has come; `roost.gateway.connections.keepalive` makes the decisions."""
 
 from __future__ import annotations
 
@@ -18,103 +18,103 @@ from roost.wire.codes import IDLE, NO_PONG, POLICY
 log = logging.getLogger(__name__)
 
 TIDY_S = 10.0
-"""How often to look whether memory can be given back."""
+"""Interval at which the gateway checks whether it can return memory to the system."""
 _PING = ping_bytes()
 _SOON = ticks(1.0)
 _TIDY = ticks(TIDY_S)
 
 
 class Deadlines:
-    """Advance the wheel of `links` and act on what falls due."""
+    """Advances the timing wheel of `writer` and handles the connections that are due."""
 
-    def __init__(self, links: ConnectionWriter, door: HandshakeHandler, settings: Settings) -> None:
-        self._links = links
-        self._slots = links.slots
-        self._door = door
-        self._rhythm = KeepaliveConfig.of(settings)
+    def __init__(self, writer: ConnectionWriter, handshakes: HandshakeHandler, settings: Settings) -> None:
+        self._writer = writer
+        self._slots = writer.slots
+        self._handshakes = handshakes
+        self._keepalive = KeepaliveConfig.of(settings)
         self._message_ticks = ticks(settings.max_message_s)
-        self._asked = PendingPongs(self._rhythm.pong)
+        self._pending_pongs = PendingPongs(self._keepalive.pong)
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
 
     def turn(self) -> None:
-        """One tick."""
-        due = self._links.wheel.turn()
+        """Advance the wheel by one tick and handle all deadlines of that tick."""
+        due = self._writer.wheel.turn()
         if due:
-            due = self._ping_calm(due)
+            due = self._ping_responsive(due)
         for fd in due:
             try:
                 self._due(fd)
-            except Exception:  # a bug of ours; the others' deadlines are kept
-                log.exception("connection failed", extra={"action": "connection_failed", "fd": fd})
-                self._links.abort(fd)
-        links, slots = self._links, self._slots
-        if links.wheel.now % _TIDY == 0:
-            links.tidy()
-        for fd in self._asked.silent(links.wheel.now, slots.last_read, slots.pinged):
-            if slots.state[fd] == OPEN and fd not in links.outboxes:
-                links.start_close(fd, NO_PONG.number, NO_PONG.reason)
+            except Exception:  # a bug in the gateway; it must not affect other connections
+                log.exception("internal error, connection aborted", extra={"action": "connection_failed", "fd": fd})
+                self._writer.abort(fd)
+        writer, slots = self._writer, self._slots
+        if writer.wheel.now % _TIDY == 0:
+            writer.tidy()
+        for fd in self._pending_pongs.silent(writer.wheel.now, slots.last_read, slots.pinged):
+            if slots.state[fd] == OPEN and fd not in writer.outboxes:
+                writer.start_close(fd, NO_PONG.number, NO_PONG.reason)
 
-    def _ping_calm(self, due: list[int]) -> list[int]:
-        """Ping those that only ever answer pings, together; the others of `due`."""
-        links, slots = self._links, self._slots
-        now, pinged = links.wheel.now, slots.pinged
-        calm = keepalive.idle_responsive(
-            due, slots.state, slots.last_read, slots.last_message, pinged, now, self._rhythm
+    def _ping_responsive(self, due: list[int]) -> list[int]:
+        """Ping together all connections that only answer pings; return the remaining ones of `due`."""
+        writer, slots = self._writer, self._slots
+        now, pinged = writer.wheel.now, slots.pinged
+        responsive = keepalive.idle_responsive(
+            due, slots.state, slots.last_read, slots.last_message, pinged, now, self._keepalive
         )
-        if links.outboxes or links.parsers:
-            calm = [fd for fd in calm if fd not in links.outboxes and fd not in links.parsers]
-        if not calm:
+        if writer.outboxes or writer.parsers:
+            responsive = [fd for fd in responsive if fd not in writer.outboxes and fd not in writer.parsers]
+        if not responsive:
             return due
-        links.wheel.put_all(calm, self._rhythm.ping)
-        for fd in calm:
+        writer.wheel.put_all(responsive, self._keepalive.ping)
+        for fd in responsive:
             pinged[fd] = now
-        links.counters.pings += len(calm)
-        self._asked.note_all(calm, now)
-        links.write_each(zip(calm, repeat(_PING)))
-        if len(calm) == len(due):
+        writer.counters.pings += len(responsive)
+        self._pending_pongs.note_all(responsive, now)
+        writer.write_each(zip(responsive, repeat(_PING)))
+        if len(responsive) == len(due):
             return []
-        served = set(calm)
-        return [fd for fd in due if fd not in served]
+        handled = set(responsive)
+        return [fd for fd in due if fd not in handled]
 
     def _due(self, fd: int) -> None:
-        links, slots = self._links, self._slots
-        if slots.state[fd] != OPEN or fd in links.outboxes or fd in links.parsers:
+        writer, slots = self._writer, self._slots
+        if slots.state[fd] != OPEN or fd in writer.outboxes or fd in writer.parsers:
             self._unusual(fd)
             return
-        now, pinged = links.wheel.now, slots.pinged
+        now, pinged = writer.wheel.now, slots.pinged
         verdict, again = next_action(
-            fd, slots.last_read[fd], slots.last_message[fd], pinged[fd], slots.idle_holds[fd] > 0, now, self._rhythm
+            fd, slots.last_read[fd], slots.last_message[fd], pinged[fd], slots.idle_holds[fd] > 0, now, self._keepalive
         )
         if verdict is keepalive.IDLE:
-            links.start_close(fd, IDLE.number, IDLE.reason)
+            writer.start_close(fd, IDLE.number, IDLE.reason)
             return
-        links.wheel.put(fd, again)
+        writer.wheel.put(fd, again)
         if verdict is keepalive.PING:
             pinged[fd] = now
-            links.counters.pings += 1
-            self._asked.note(fd, now)
-            links.write(fd, _PING)
+            writer.counters.pings += 1
+            self._pending_pongs.note(fd, now)
+            writer.write(fd, _PING)
 
     def _unusual(self, fd: int) -> None:
-        """A deadline of a connection that is not open, does not take what it is sent, or is in the middle of a message.
+        """Handle a deadline of a connection that is not open, has an outbox, or is in the middle of a message.
 
-        None of them is pinged: a ping would wait behind what the peer does not take, and a peer that sends is alive.
+        Such a connection is not pinged: a ping would wait behind the unsent bytes, and a peer that is sending is alive.
         """
-        links, now = self._links, self._links.wheel.now
-        state, outbox = links.slots.state[fd], links.outboxes.get(fd)
+        writer, now = self._writer, self._writer.wheel.now
+        state, outbox = writer.slots.state[fd], writer.outboxes.get(fd)
         if state == HANDSHAKE:
-            self._door.too_late(fd)
+            self._handshakes.too_late(fd)
         elif state in (CLOSING, HALF_CLOSED):
-            links.abort(fd)
+            writer.abort(fd)
         elif state == OPEN and outbox is not None:
             too_old = outbox.oldest() + self._max_outbox_age
             if now >= too_old:
-                links.too_slow(fd)
+                writer.too_slow(fd)
             else:
-                links.wheel.put(fd, too_old)
+                writer.wheel.put(fd, too_old)
         elif state == OPEN:
-            too_long = links.parsers[fd].begun + self._message_ticks
+            too_long = writer.parsers[fd].begun + self._message_ticks
             if now >= too_long:
-                links.start_close(fd, POLICY.number, "the message did not come to an end in time")
+                writer.start_close(fd, POLICY.number, "the message did not come to an end in time")
             else:
-                links.wheel.put(fd, min(too_long, now + _SOON))
+                writer.wheel.put(fd, min(too_long, now + _SOON))

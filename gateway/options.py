@@ -1,4 +1,4 @@
-"""The command line of ``python -m gateway``: every setting as an option and as a ``ROOST_…`` variable."""
+"""Command line of ``python -m gateway``: every setting is an option and a ``ROOST_…`` variable."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Hold WebSocket connections for an application.
   python -m gateway --app roost.gateway.examples.echo:Echo --no-discovery
   python -m gateway --app my.module:MyApp --discovery http://127.0.0.1:8000 --public-url ws://gw1.example:9001
 
-The application is a class with the callbacks of roost.gateway.api.Application. SIGTERM and Ctrl-C send every client
-away with close code 1012, spread over the drain window, and end the process; a second signal ends it at once.
+The application is a class with the callbacks of roost.gateway.api.Application. SIGTERM and Ctrl-C close every
+client with code 1012, spread over the drain window, and end the process; a second signal ends it at once.
 Every option can be given as a variable too: --ping-after-s is ROOST_PING_AFTER_S.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the process is to do, beside the gateway's settings."""
+    """Options of the process, in addition to the gateway's settings."""
 
     app: str
     settings: Settings
@@ -51,7 +51,7 @@ class Options:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Read options and variables. Leaves with status 2 and a sentence when they do not make sense."""
+    """Parse options and variables. Exits with status 2 and an error message when they are invalid."""
     parser = argparse.ArgumentParser("python -m gateway", formatter_class=_Formatter, description=_ABOUT)
     try:
         _add_process(parser.add_argument_group("process"))
@@ -66,25 +66,23 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 def _add_process(process: Any) -> None:
     _add(process, "app", str, "", "the application, module:Class", metavar="MODULE:CLASS")
-    _add(process, "discovery", str, "", "base URLs of discovery's replicas, with commas between them", metavar="URL")
-    process.add_argument("--no-discovery", action="store_true", help="run alone, known to nobody")
-    _add(process, "public_url", str, "", "what clients are told to connect to (ws://HOST:PORT)", metavar="URL")
+    _add(process, "discovery", str, "", "base URLs of discovery's replicas, separated by commas", metavar="URL")
+    process.add_argument("--no-discovery", action="store_true", help="run without discovery")
+    _add(process, "public_url", str, "", "URL that clients are told to connect to (ws://HOST:PORT)", metavar="URL")
     process.add_argument(
         "--label",
         action="append",
         metavar="NAME=VALUE",
-        help="what clients may prefer, as zone=a; may be repeated",
+        help="label that clients can prefer, such as zone=a; may be repeated",
     )
     _add(process, "admin_host", str, "127.0.0.1", "address of /health, /ready and /metrics")
-    _add(
-        process, "admin_port", int, None, "port of /health, /ready and /metrics; 0 picks one; without it there are none"
-    )
-    _add(process, "keys", str, "", "signing keys of tickets, name:secret with commas between them, the newest first")
-    _add(process, "secret", str, "", "shared secret of the system's own HTTP")
+    _add(process, "admin_port", int, None, "port of /health, /ready and /metrics; 0 picks one; not served without it")
+    _add(process, "keys", str, "", "signing keys of tickets, name:secret, separated by commas, the newest first")
+    _add(process, "secret", str, "", "shared secret of HTTP between components")
     _add(
         process, "processes", int, 1, "processes; each has a port of its own, counted up, unless --shared-port is given"
     )
-    _add(process, "log_level", str, "INFO", "least serious log line shown")
+    _add(process, "log_level", str, "INFO", "lowest log level shown")
     _add(process, "log_style", str, "plain", "plain or json")
 
 
@@ -103,7 +101,8 @@ def _add(group: Any, name: str, kind: type, default: Any, text: str, metavar: st
     group.add_argument(
         "--" + name.replace("_", "-"),
         type=kind,
-        default=os.environ.get(variable(name)) or default,  # an empty variable is none, as for the roost command
+        default=os.environ.get(variable(name))
+        or default,  # an empty variable counts as not set, as for the roost command
         help=text.replace("%", "%%") + shown,
         metavar=metavar or kind.__name__.upper(),
     )
@@ -131,7 +130,7 @@ def _options(given: dict[str, Any]) -> Options:
 
 
 def of_process(options: Options, index: int) -> Options:
-    """The options of one of several processes: its ports are counted up, but for those that are 0 or shared."""
+    """Return the options of one of several processes: its ports are counted up, except those that are 0 or shared."""
     return replace(
         options,
         settings=settings_of(options.settings, index),
@@ -141,7 +140,7 @@ def of_process(options: Options, index: int) -> Options:
 
 
 def load_application(name: str) -> Application:
-    """Make the application ``module:Class``. Raises Misuse when there is none."""
+    """Create the application ``module:Class``. Raises Misuse when it cannot be loaded."""
     module, _, attribute = name.partition(":")
     try:
         factory = getattr(import_module(module), attribute)

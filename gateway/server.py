@@ -1,4 +1,4 @@
-"""A gateway: everything wired together, with the lifecycle of a part (`roost.wire.service`)."""
+"""The gateway server: connects all components, with the lifecycle of a Service (`roost.wire.service`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from roost.discovery.registrar import ComponentStatus, new_incarnation
-from roost.gateway.admission.handshake_handler import TURN_AWAY_COUNT, HandshakeHandler
+from roost.gateway.admission.handshake_handler import MAX_OVER_LIMIT, HandshakeHandler
 from roost.gateway.admission.jwt import JwtVerifier
 from roost.gateway.admission.tickets import TicketVerifier
 from roost.gateway.api import Application, Frame, Message, Peer
@@ -41,11 +41,12 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Holds connections for one application. Implements `api.Gateway` and `roost.wire.service.Part`.
+    """Holds connections for one application. Implements `api.Gateway` and `roost.wire.service.Service`.
 
-    With a `keyring`, tickets are checked, and with `require_ticket` nobody gets in without one; with `bearer` everybody
-    needs a JSON Web Token. `places` are where clients can be sent when it leaves. `sockets` are
-    listening sockets made elsewhere; without them `start` makes them from the settings.
+    With a `keyring`, tickets are verified; with `require_ticket`, clients without a ticket are refused; with `bearer`,
+    every client needs a JSON Web Token. `reserve_endpoints` reserves endpoints at other gateways, to which clients are
+    moved when this one drains. `sockets` are existing listening sockets; without them `start` creates them from the
+    settings.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Server:
         keyring: Keyring | None = None,
         require_ticket: bool = False,
         bearer: JwtVerifier | None = None,
-        places: ReserveEndpoints = nowhere,
+        reserve_endpoints: ReserveEndpoints = nowhere,
         sockets: list[socket.socket] | None = None,
     ) -> None:
         self.settings = settings
@@ -70,77 +71,77 @@ class Server:
         self._sockets = sockets
         self._poller = Poller()
         self._tls = Tls(settings.tls_cert, settings.tls_key) if settings.tls_cert else None
-        self.links = ConnectionWriter(app, settings, self._tls or Plain(), self._poller, self.counters)
-        self._talk = FrameReader(self.links, settings)
-        self._booth = TicketVerifier(keyring, self.incarnation, clock, required=require_ticket)
-        self._door = HandshakeHandler(self.links, settings, self._booth, bearer, self._talk.receive)
-        self._talk.greet = self._door.on_readable
-        self._moves = EndpointPool(self.links, places)
-        self._orders = DirectiveHandler(self.links, self._door, self._moves, clock)
-        self.ticker = Ticker(clock, Deadlines(self.links, self._door, settings).turn)
+        self.writer = ConnectionWriter(app, settings, self._tls or Plain(), self._poller, self.counters)
+        self._reader = FrameReader(self.writer, settings)
+        self._tickets = TicketVerifier(keyring, self.incarnation, clock, required=require_ticket)
+        self._handshakes = HandshakeHandler(self.writer, settings, self._tickets, bearer, self._reader.receive)
+        self._reader.read_handshake = self._handshakes.on_readable
+        self._endpoints = EndpointPool(self.writer, reserve_endpoints)
+        self._directives = DirectiveHandler(self.writer, self._handshakes, self._endpoints, clock)
+        self.ticker = Ticker(clock, Deadlines(self.writer, self._handshakes, settings).turn)
         self._accepts = Rate(settings.max_accepts_per_s, burst_s=1)
         self._listener = Listener(self._on_accept, self._has_room, self._may_accept, self.counters.pause)
-        self._broadcast = Broadcast(self.links)
+        self._broadcast = Broadcast(self.writer)
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    # The lifecycle.
+    # Lifecycle (`roost.wire.service.Service`).
 
     async def start(self) -> None:
         """Listen and serve. Raises OSError when it cannot listen."""
         loop = self._loop = asyncio.get_running_loop()
-        self.links.start(loop)
+        self.writer.start(loop)
         self._app.start(self)
         settings = self.settings
         sockets = self._sockets or bind(
             settings.host, settings.port, settings.backlog, shared=settings.shared_port, quiet_acks=True
         )
         self._broadcast.start(loop)
-        self._poller.start(loop, self._talk.serve)
+        self._poller.start(loop, self._reader.serve)
         self.ticker.start(loop)
         self._listener.start(loop, sockets)
 
     async def drain(self) -> None:
-        """Accept nobody, and send everybody away, spread over the drain window."""
-        await self._orders.stop()
-        self._door.is_shut = True
+        """Stop accepting, and move or close all clients, spread over the drain window."""
+        await self._directives.stop()
+        self._handshakes.accepting = False
         self._listener.stop()
-        await send_away(self.links, self._moves, self.settings.drain_s, self.clock)
+        await send_away(self.writer, self._endpoints, self.settings.drain_s, self.clock)
 
     async def stop(self) -> None:
-        """Close everything at once; the application hears of every connection. Fine to call twice."""
+        """Close all connections at once; `on_close` is called for each. May be called twice."""
         if self._loop is None:
             return
-        await self._orders.stop()
+        await self._directives.stop()
         self._listener.stop()
         for peer in self.peers():
             peer.close(GOING_AWAY)
-        for fd in range(len(self.links.slots)):
-            self.links.abort(fd)
-        while self.links.slots.used:
-            self.links.settle()
+        for fd in range(len(self.writer.slots)):
+            self.writer.abort(fd)
+        while self.writer.slots.used:
+            self.writer.settle()
         self.ticker.stop()
         self._poller.stop()
         self._loop = None
         self._app.stop()
 
-    # What an application may ask (`api.Gateway`).
+    # Interface for applications (`api.Gateway`).
 
     @property
     def connections(self) -> int:
-        return self.links.slots.used
+        return self.writer.slots.used
 
     def peer(self, fd: int, generation: int) -> Peer:
-        return Peer(self.links, fd, generation)
+        return Peer(self.writer, fd, generation)
 
     def peers(self) -> Iterator[Peer]:
-        slots = self.links.slots
+        slots = self.writer.slots
         for fd in range(len(slots)):
             if slots.state[fd] == OPEN:
-                yield Peer(self.links, fd, slots.generation[fd])
+                yield Peer(self.writer, fd, slots.generation[fd])
 
     def cells(self, width_bytes: int) -> Cells:
         cells = Cells(width_bytes)
-        self.links.on_trim.append(cells.trim)
+        self.writer.on_trim.append(cells.trim)
         return cells
 
     def encode(self, message: Message) -> Frame:
@@ -149,25 +150,25 @@ class Server:
     def broadcast(self, frame: Frame, peers: Iterable[Peer]) -> None:
         self._broadcast.add(frame, peers)
 
-    # What the process around it asks.
+    # Interface for the process.
 
     @property
     def port(self) -> int:
-        """The port it listens on, once started."""
+        """The port that the server listens on; valid after `start`."""
         return self._listener.port
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, ``host:port``."""
+        """The addresses that the server listens on, as ``host:port``."""
         return self._listener.addresses
 
     @property
     def url(self) -> str:
-        """What a client on this machine would connect to."""
+        """The URL for clients on this machine."""
         return f"{'wss' if self._tls else 'ws'}://{self.addresses[0]}"
 
     def reload(self) -> None:
-        """Read the TLS certificate again, where there is one. A bad one is logged, and the old one stays."""
+        """Read the TLS certificate again, if TLS is used. An invalid one is logged, and the old one stays in use."""
         if self._tls is None:
             return
         try:
@@ -177,39 +178,39 @@ class Server:
             log.error("certificate not reloaded", extra={"action": "certificate_bad", "reason": str(problem)})
 
     def room(self) -> int:
-        """Connections that can be held now: its capacity, or as many as there is memory for."""
+        """Return how many connections can be held now: the capacity, or less if memory is short."""
         each = CONNECTION_BYTES + (TLS_BYTES if self._tls else 0)
-        return min(self.capacity, self.links.slots.used + spare_bytes() // each)
+        return min(self.capacity, self.writer.slots.used + spare_bytes() // each)
 
-    def follow(self, directions: GatewayDirectives) -> None:
-        """Do what discovery asks."""
+    def follow(self, directives: GatewayDirectives) -> None:
+        """Carry out directives of discovery."""
         if self._loop is not None:
-            self._orders.follow(directions)
+            self._directives.follow(directives)
 
     def vitals(self) -> ComponentStatus:
-        """One snapshot for discovery (P31)."""
+        """Return a snapshot of the status for discovery (P31)."""
         return ComponentStatus(
             capacity=self.room(),
-            load=self.links.slots.used,
+            load=self.writer.slots.used,
             lag_ms=self.ticker.lag_ms,
-            redeemed=self._booth.take_redeemed(),
+            redeemed=self._tickets.take_redeemed(),
             counters={
                 "messages_in": self.counters.messages_in,
                 "messages_out": self.counters.messages_out,
                 "accepted": self.counters.accepted,
                 "moves": self.counters.moves,
             },
-            moving=self._orders.moving_count(),
+            moving=self._directives.moving_count(),
         )
 
-    # What the poller and the listener call.
+    # Callbacks of the listener.
 
     def _on_accept(self, fd: int, address: str) -> None:
-        self._accepts.takes(0, self.links.wheel.now)
-        self._door.begin(fd, address, is_full=self.links.slots.used >= self.capacity)
+        self._accepts.takes(0, self.writer.wheel.now)
+        self._handshakes.begin(fd, address, is_full=self.writer.slots.used >= self.capacity)
 
     def _has_room(self) -> bool:
-        return self.links.slots.used < self.capacity + TURN_AWAY_COUNT
+        return self.writer.slots.used < self.capacity + MAX_OVER_LIMIT
 
     def _may_accept(self) -> bool:
-        return self._accepts.would_take(0, self.links.wheel.now)
+        return self._accepts.would_take(0, self.writer.wheel.now)

@@ -84,12 +84,12 @@ class ClientProtocol(Application):
     def on_drained(self, peer: Peer) -> None:
         self.requests.drains.notify(peer)
 
-    def on_move(self, peer: Peer, place: Endpoint) -> bool:
+    def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
         """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
         client = self._clients[peer.fd]
         if client == NOBODY or self.requests.is_sending(client, peer):
             return False
-        return send(peer, protocol.Move(place.url, place.ticket, int(place.after_s * 1000)))
+        return send(peer, protocol.Move(endpoint.url, endpoint.ticket, int(endpoint.after_s * 1000)))
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         self.requests.gone(ClientConnection(peer, self._clients[peer.fd], self._epoch(peer)))

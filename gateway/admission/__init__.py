@@ -1,1 +1,1 @@
-"""Who may connect: limits, tickets, JSON Web Tokens, the PROXY protocol and the opening handshake."""
+"""Admission of new connections: limits, tickets, JSON Web Tokens, the PROXY protocol and the opening handshake."""

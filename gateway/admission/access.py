@@ -1,4 +1,4 @@
-"""What a client must show at a gateway's opening handshake: a ticket of discovery, a JSON Web Token, or nothing."""
+"""Credentials that clients need in the opening handshake: a ticket of discovery, a JSON Web Token, or none."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from roost.wire.errors import Misuse
 
 DEFAULT_ALGORITHMS = "HS256"
 MIN_KEY_CHARS = 16
-"""As many as of a key in ROOST_KEYS. An empty secret file often has a line break in it."""
+"""Same as for a key in ROOST_KEYS. Catches empty secret files, which often contain a line break."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Checked when made: raises Misuse for a setting that would have no effect."""
+    """Access settings. Creating one raises Misuse for a setting that would have no effect."""
 
-    require_ticket: bool = option(False, "nobody gets in without a ticket of discovery", SECURITY)
+    require_ticket: bool = option(False, "refuse clients without a ticket of discovery", SECURITY)
     jwt_key: str = option(
         "",
-        "everybody needs a JSON Web Token signed with this: a secret, which is better given as a variable, "
+        "require a JSON Web Token signed with this key: a secret, which is better given as a variable, "
         "or a PEM public key",
         SECURITY,
         is_secret=True,
@@ -29,7 +29,7 @@ class Access:
     jwt_algorithms: str = option(
         "", f"accepted signatures, with commas between them; {DEFAULT_ALGORITHMS} when none is named", SECURITY
     )
-    jwt_audience: str = option("", "what the token's aud must name", SECURITY)
+    jwt_audience: str = option("", "audience that the token's aud must contain", SECURITY)
 
     def __post_init__(self) -> None:
         for name in ("jwt_algorithms", "jwt_audience"):
@@ -39,7 +39,7 @@ class Access:
             raise Misuse(f"jwt_key has fewer than {MIN_KEY_CHARS} characters: anybody could guess it and sign tokens")
 
     def bearer(self, clock: Clock) -> JwtVerifier | None:
-        """What checks tokens; None when none is asked for. Raises Misuse for a key or algorithm that cannot be used."""
+        """Return the verifier, or None when no token is required. Raises Misuse for an unusable key or algorithm."""
         if not self.jwt_key:
             return None
         algorithms = self.jwt_algorithms or DEFAULT_ALGORITHMS
@@ -48,4 +48,4 @@ class Access:
 
 
 OPEN = Access()
-"""Nothing needs to be shown."""
+"""No credentials are required."""

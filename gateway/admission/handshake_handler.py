@@ -1,4 +1,4 @@
-"""New connections: from the accepted socket to `on_open`, or to an HTTP answer that says why not."""
+"""Handles new connections: from the accepted socket to `on_open`, or to an HTTP answer with the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -31,123 +31,123 @@ from roost.wire.client_address import Proxies
 
 log = logging.getLogger(__name__)
 
-TURN_AWAY_COUNT = 64
-"""Clients that are let as far as the handshake at one time only to be told why they cannot stay."""
+MAX_OVER_LIMIT = 64
+"""Clients over a limit that may do the handshake at one time, in order to get an HTTP answer with the reason."""
 
 
 class HandshakeHandler:
-    """Reads connections whose handshake is under way. `receive` gets the bytes that follow a handshake."""
+    """Performs opening handshakes. `receive` gets the bytes that follow a handshake in the same read."""
 
     def __init__(
         self,
-        links: ConnectionWriter,
+        writer: ConnectionWriter,
         settings: Settings,
-        booth: TicketVerifier,
+        tickets: TicketVerifier,
         bearer: JwtVerifier | None,
         receive: Callable[[int, bytes], None],
     ) -> None:
-        self._links = links
+        self._writer = writer
         self._settings = settings
-        self._booth = booth
+        self._tickets = tickets
         self._bearer = bearer
         self._receive = receive
         self._heads: dict[int, bytes] = {}
-        """What has come of a request that is not whole yet."""
+        """Bytes of requests that are not complete yet, by descriptor."""
         self._handshake_ticks = ticks(settings.handshake_s)
-        self._rhythm = KeepaliveConfig.of(settings)
-        app = links.app
+        self._keepalive = KeepaliveConfig.of(settings)
+        app = writer.app
         self._app_opens = getattr(type(app), "on_open", None) is not Application.on_open
         self._app_admits = getattr(type(app), "admit", None) is not Application.admit
         self._addresses = AddressLimiter(settings.max_per_address, count_loopback=settings.count_loopback)
         self._proxies = Proxies(settings.trusted_proxies)
         self._origins = OriginPolicy(settings.allow_origins)
-        self._named: dict[int, str] = {}
-        """Client addresses that a PROXY protocol header named, while the handshake is under way."""
+        self._proxied_addresses: dict[int, str] = {}
+        """Client addresses from PROXY protocol headers, during the handshake."""
         self._subjects: dict[int, str] = {}
-        """Who clients are by their bearer tokens, likewise."""
-        self._turned_away = 0
-        links.on_free.append(self._forget)
-        links.on_trim.append(self._addresses.trim)
-        self.is_shut = False
-        """Nobody new is let in any more."""
+        """Subjects of the clients' bearer tokens, during the handshake."""
+        self._over_limit_count = 0
+        writer.on_free.append(self._on_free)
+        writer.on_trim.append(self._addresses.trim)
+        self.accepting = True
+        """False while the gateway drains: new handshakes are refused with 503."""
 
     def begin(self, fd: int, address: str, *, is_full: bool) -> None:
-        """Begin with a socket that was just accepted."""
-        links = self._links
-        links.counters.accepted += 1
-        is_crowded = not self._is_named_later(address) and not self._addresses.takes(fd, address)
-        if is_crowded and self._turned_away >= TURN_AWAY_COUNT:
-            links.counters.refused["address"] += 1
-            links.transport.close(fd)
+        """Start the handshake of a socket that was just accepted."""
+        writer = self._writer
+        writer.counters.accepted += 1
+        is_over_limit = not self._is_balancer(address) and not self._addresses.takes(fd, address)
+        if is_over_limit and self._over_limit_count >= MAX_OVER_LIMIT:
+            writer.counters.refused["address"] += 1
+            writer.transport.close(fd)
             return
-        links.slots.allocate(fd, links.wheel.now)
-        if is_full or is_crowded:
-            links.slots.flags[fd] = OVER_ADDRESS_LIMIT if is_crowded else OVER_CAPACITY
-            self._turned_away += 1
-        links.wheel.put(fd, links.wheel.now + self._handshake_ticks)
-        links.poller.add(fd)
+        writer.slots.allocate(fd, writer.wheel.now)
+        if is_full or is_over_limit:
+            writer.slots.flags[fd] = OVER_ADDRESS_LIMIT if is_over_limit else OVER_CAPACITY
+            self._over_limit_count += 1
+        writer.wheel.put(fd, writer.wheel.now + self._handshake_ticks)
+        writer.poller.add(fd)
 
-    def _is_named_later(self, address: str) -> bool:
-        """Whether the client's address will come from a balancer, so that this one is only the balancer's."""
+    def _is_balancer(self, address: str) -> bool:
+        """Whether this is a load balancer's address, so that the client's address comes later from the balancer."""
         return self._settings.proxy_protocol or (bool(self._proxies) and self._proxies.trusts(address))
 
     def _address(self, fd: int, opening: Opening) -> str:
-        """The client's address, as far as it can be known."""
-        address = self._named.get(fd) or peer_address(fd)
+        """Return the client's address, as reported by trusted balancers or else by the socket."""
+        address = self._proxied_addresses.get(fd) or peer_address(fd)
         if not self._proxies:
             return address
         return self._proxies.client_of(address, opening.fields.get(b"x-forwarded-for", b"").decode("latin-1"))
 
-    def _forget(self, fd: int) -> None:
-        """A slot becomes free."""
+    def _on_free(self, fd: int) -> None:
+        """Drop the state of a descriptor whose slot is freed."""
         self._addresses.leaves(fd)
-        if self._links.slots.flags[fd] & (OVER_CAPACITY | OVER_ADDRESS_LIMIT):
-            self._turned_away -= 1
+        if self._writer.slots.flags[fd] & (OVER_CAPACITY | OVER_ADDRESS_LIMIT):
+            self._over_limit_count -= 1
         self._heads.pop(fd, None)
-        self._named.pop(fd, None)
+        self._proxied_addresses.pop(fd, None)
         self._subjects.pop(fd, None)
 
     def on_readable(self, fd: int) -> None:
-        """Read once and act on it."""
+        """Read once from a connection in its handshake, and handle the input."""
         try:
-            data = self._links.transport.read(fd, self._settings.max_header_bytes + 1024)
+            data = self._writer.transport.read(fd, self._settings.max_header_bytes + 1024)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         before = self._heads.pop(fd, b"")
         if not data:
-            self._links.abort(fd)
+            self._writer.abort(fd)
             return
-        self._links.counters.bytes_in += len(data)
-        self._links.slots.last_read[fd] = self._links.wheel.now
-        self._take(fd, before + data, len(before))
+        self._writer.counters.bytes_in += len(data)
+        self._writer.slots.last_read[fd] = self._writer.wheel.now
+        self._on_bytes(fd, before + data, len(before))
 
     def too_late(self, fd: int) -> None:
-        """The handshake's deadline has come."""
+        """Refuse with 408, because the deadline of the handshake has passed; abort when no byte arrived."""
         if self._heads.pop(fd, None):
             self.refuse(fd, Refusal(408, "the request did not come in time"), "too_late")
         else:
-            self._links.counters.refused["too_late"] += 1
-            self._links.abort(fd)
+            self._writer.counters.refused["too_late"] += 1
+            self._writer.abort(fd)
 
-    def _take(self, fd: int, data: bytes, seen: int) -> None:
-        if self._settings.proxy_protocol and fd not in self._named:
+    def _on_bytes(self, fd: int, data: bytes, seen: int) -> None:
+        if self._settings.proxy_protocol and fd not in self._proxied_addresses:
             try:
                 found = read_header(data)
             except BadProxyHeader:
-                self._links.counters.refused["proxy_header"] += 1
-                self._links.abort(fd)
+                self._writer.counters.refused["proxy_header"] += 1
+                self._writer.abort(fd)
                 return
             if found is None:
                 self._heads[fd] = data
                 acknowledge(fd)
                 return
-            self._named[fd], size = found
+            self._proxied_addresses[fd], size = found
             data, seen = data[size:], 0
-        self._take_request(fd, data, seen)
+        self._on_request_bytes(fd, data, seen)
 
-    def _take_request(self, fd: int, data: bytes, seen: int) -> None:
+    def _on_request_bytes(self, fd: int, data: bytes, seen: int) -> None:
         end = head_end(data, max(seen - 3, 0))
         limit = self._settings.max_header_bytes
         if end > limit or (end < 0 and len(data) > limit):
@@ -156,7 +156,7 @@ class HandshakeHandler:
             self._heads[fd] = data
             acknowledge(fd)
         elif is_health_check(data[:end]):
-            self._links.write(fd, HEALTH_ANSWER)
+            self._writer.write(fd, HEALTH_ANSWER)
             self._finish(fd)
         else:
             self._answer(fd, read_opening(data[:end]), data[end:])
@@ -170,22 +170,22 @@ class HandshakeHandler:
         if refused is not None:
             self.refuse(fd, *refused)
             return
-        self._booth.redeem(ticket)
+        self._tickets.redeem(ticket)
         self._accept(fd, opening, rest)
 
     def _check(self, fd: int, opening: Opening, ticket: str | None) -> tuple[Refusal, str] | None:
-        """Why a valid request is not to become a connection, in an answer and in a word for the metrics."""
-        flags = self._links.slots.flags[fd]
+        """Return why a valid request is refused, as an answer and as a reason for the metrics; None to accept it."""
+        flags = self._writer.slots.flags[fd]
         if flags & OVER_CAPACITY:
-            return self._busy(503, "this gateway is full"), "full"
-        if flags & OVER_ADDRESS_LIMIT or not self._takes_named(fd, opening):
-            return self._busy(429, "too many connections from this address"), "address"
-        if self.is_shut:
-            return self._busy(503, "this gateway is closing"), "draining"
+            return self._retry_later(503, "this gateway is full"), "full"
+        if flags & OVER_ADDRESS_LIMIT or not self._takes_forwarded(fd, opening):
+            return self._retry_later(429, "too many connections from this address"), "address"
+        if not self.accepting:
+            return self._retry_later(503, "this gateway is closing"), "draining"
         refusal = self._origins.check(opening.fields)
         if refusal is not None:
             return refusal, "origin"
-        refused = self._booth.check(ticket)
+        refused = self._tickets.check(ticket)
         if refused is not None:
             return refused
         refusal = self._identify(fd, opening)
@@ -194,16 +194,16 @@ class HandshakeHandler:
         refusal = self._ask_application(fd, opening)
         return (refusal, "application") if refusal is not None else None
 
-    def _takes_named(self, fd: int, opening: Opening) -> bool:
-        """Count a client whose address a balancer told."""
+    def _takes_forwarded(self, fd: int, opening: Opening) -> bool:
+        """Count a client behind a balancer for its address; return False when that address is at its limit."""
         if not self._settings.proxy_protocol and not self._proxies:
             return True
-        if not self._is_named_later(peer_address(fd)):
+        if not self._is_balancer(peer_address(fd)):
             return True
         return self._addresses.takes(fd, self._address(fd, opening))
 
     def _identify(self, fd: int, opening: Opening) -> Refusal | None:
-        """Check the bearer token, where one is needed, and keep its subject until the connection is open."""
+        """Check the bearer token if one is required, and keep its subject until the connection is open."""
         if self._bearer is None:
             return None
         found = self._bearer.check(opening.fields, opening.subprotocols)
@@ -215,47 +215,47 @@ class HandshakeHandler:
     def _request(self, fd: int, opening: Opening) -> Request:
         return opening.request(self._address(fd, opening), self._subjects.get(fd, ""))
 
-    def _busy(self, status: int, reason: str) -> Refusal:
+    def _retry_later(self, status: int, reason: str) -> Refusal:
         return Refusal(status, reason, retry_after_s=self._settings.retry_after_s)
 
     def _ask_application(self, fd: int, opening: Opening) -> Refusal | None:
         if not self._app_admits:
             return None
         try:
-            return self._links.app.admit(self._request(fd, opening))
+            return self._writer.app.admit(self._request(fd, opening))
         except RAISED:
-            self._links.counters.application_errors += 1
-            log.exception("the application failed", extra={"action": "application_failed"})
+            self._writer.counters.application_errors += 1
+            log.exception("application callback raised", extra={"action": "application_failed"})
             return Refusal(500, "the application failed")
 
     def _accept(self, fd: int, opening: Opening, rest: bytes) -> None:
-        links = self._links
-        slots = links.slots
-        subprotocol = choose_subprotocol(links.app.subprotocols, opening.subprotocols)
+        writer = self._writer
+        slots = writer.slots
+        subprotocol = choose_subprotocol(writer.app.subprotocols, opening.subprotocols)
         agreed = agree(opening.extensions) if self._settings.compression else None
         slots.flags[fd] = (agreed[0] if agreed else 0) << WINDOW_SHIFT
         slots.state[fd] = OPEN
-        now = slots.last_read[fd] = slots.last_message[fd] = links.wheel.now
-        links.wheel.put(fd, next_action(fd, now, now, 0, False, now, self._rhythm)[1])
-        links.counters.opened += 1
-        links.counters.open_now += 1
-        if not links.write_corked(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
+        now = slots.last_read[fd] = slots.last_message[fd] = writer.wheel.now
+        writer.wheel.put(fd, next_action(fd, now, now, 0, False, now, self._keepalive)[1])
+        writer.counters.opened += 1
+        writer.counters.open_now += 1
+        if not writer.write_corked(fd, accept_bytes(opening.key, subprotocol, agreed[1] if agreed else None)):
             return
         if self._app_opens:
-            links.opening = (fd, lambda: self._request(fd, opening))
-            links.call(fd, links.app.on_open)
-            links.opening = None
-        self._named.pop(fd, None)
+            writer.opening = (fd, lambda: self._request(fd, opening))
+            writer.call(fd, writer.app.on_open)
+            writer.opening = None
+        self._proxied_addresses.pop(fd, None)
         self._subjects.pop(fd, None)
         if rest:
             self._receive(fd, rest)
 
     def refuse(self, fd: int, refusal: Refusal, why: str) -> None:
-        """Answer with a refusal and let the connection end."""
-        self._links.counters.refused[why] += 1
-        self._links.write(fd, refusal_bytes(refusal))
+        """Answer with a refusal and close the connection. `why` is the reason in the metrics."""
+        self._writer.counters.refused[why] += 1
+        self._writer.write(fd, refusal_bytes(refusal))
         self._finish(fd)
 
     def _finish(self, fd: int) -> None:
-        if self._links.slots.state[fd] == HANDSHAKE:
-            self._links.half_close(fd)
+        if self._writer.slots.state[fd] == HANDSHAKE:
+            self._writer.half_close(fd)

@@ -1,8 +1,8 @@
-"""Who a client is by a JSON Web Token of somebody else's sign-in (RFC 7519), checked in the opening handshake.
+"""Checks the JSON Web Token (RFC 7519) of an external identity provider in the opening handshake.
 
-The token comes as ``Authorization: JwtVerifier …``; pages, which cannot set headers on a WebSocket, offer it as a
-subprotocol ``bearer.…`` beside the real one. It is never taken from the URL, where logs would keep it. It must name a
-subject and an end. Needs PyJWT.
+The token is sent as ``Authorization: Bearer …``. Web pages cannot set headers on a WebSocket; they offer it as a
+subprotocol ``bearer.…`` beside the real one. It is never read from the URL, because URLs appear in logs. It must
+contain a subject (sub) and an expiry time (exp). Needs PyJWT.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from roost.wire.clock import Clock
 from roost.wire.errors import Misuse
 
 LEEWAY_S = 30.0
-"""How far the clocks of whoever signs may be off."""
+"""Tolerated difference to the clock of the issuer, in seconds."""
 
 MAX_TOKEN_CHARS = 4096
 _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
@@ -24,7 +24,7 @@ _CHALLENGE = (("WWW-Authenticate", "Bearer"),)
 class JwtVerifier:
     """Checks tokens signed with `key` (a shared secret, or a public key in PEM) by one of `algorithms`.
 
-    Raises Misuse when PyJWT, or what an algorithm needs, is not there, and for a key that an algorithm cannot use.
+    Raises Misuse when PyJWT or a library of an algorithm is missing, and for a key that does not fit the algorithm.
     """
 
     def __init__(self, key: str, algorithms: Sequence[str], audience: str, clock: Clock) -> None:
@@ -39,18 +39,18 @@ class JwtVerifier:
         for name in algorithms:
             try:
                 known[name].prepare_key(key)
-            except Exception as problem:  # of PyJWT, cryptography or Python, as the algorithm has it
+            except Exception as problem:  # the type depends on the algorithm: from PyJWT, cryptography or Python
                 raise Misuse(f"the JWT key cannot be used with {name}: {problem}") from problem
         self._jwt: Any = jwt
         self._key, self._algorithms, self._audience = key, list(algorithms), audience or None
         self._clock = clock
 
     def check(self, fields: Mapping[bytes, bytes], subprotocols: Sequence[str]) -> str | Refusal:
-        """The subject of a good token, or why the client is refused."""
+        """Return the subject of a valid token, or the refusal for the client."""
         token = _token(fields, subprotocols)
         if token is None:
             return Refusal(401, "a bearer token is needed", headers=_CHALLENGE)
-        # The library would read the machine's clock; times are compared below, with the injected one.
+        # PyJWT would use the system clock; the times are checked below with the injected clock.
         options = {"require": ["sub", "exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
         try:
             claims = self._jwt.decode(token, self._key, self._algorithms, options, audience=self._audience)

@@ -1,6 +1,6 @@
-"""Who may connect: how many connections an address may have, and pages of which origins. Pure.
+"""Limits on who may connect: connections per client address, and origins of web pages. Pure.
 
-A connection at rest costs 8 bytes here for its address, and about 20 for each address that has connections.
+An idle connection costs 8 bytes here, and each address with connections about 20.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _GROWTH = 1024
 
 
 class AddressCounts:
-    """How many descriptors each address has: a hash table in arrays, open addressing, linear probing.
+    """Number of descriptors per address: a hash table in arrays, with open addressing and linear probing.
 
-    It keeps 64-bit hashes instead of addresses; Python's are keyed anew in every process, so nobody can aim at a
-    collision. An entry whose count is 0 stays until the table is rebuilt.
+    It stores 64-bit hashes instead of addresses. Python's string hash has a new random key in every process, so a
+    client cannot produce collisions on purpose. An entry whose count is 0 stays until the table is rebuilt.
     """
 
     def __init__(self) -> None:
@@ -27,42 +27,42 @@ class AddressCounts:
         self._counts = array("H", bytes(2 * _GROWTH))
         self._entries = 0
         self._key_of = array("Q")
-        """By descriptor; 0 is none."""
+        """The address's hash by descriptor; 0 is none."""
 
     def __getitem__(self, address: str) -> int:
-        """Descriptors of this address."""
-        return self._counts[self._place(_hash(address))]
+        """Return the number of descriptors of this address."""
+        return self._counts[self._index(_hash(address))]
 
     def add(self, fd: int, address: str) -> None:
-        """`fd` is now one of this address."""
+        """Count `fd` for this address."""
         if fd >= len(self._key_of):
             self._key_of.frombytes(bytes(8 * (fd + _GROWTH - len(self._key_of))))
         self._key_of[fd] = key = _hash(address)
-        place = self._place(key)
-        if not self._keys[place]:
-            self._keys[place] = key
+        index = self._index(key)
+        if not self._keys[index]:
+            self._keys[index] = key
             self._entries += 1
-        self._counts[place] += 1
+        self._counts[index] += 1
         if self._entries * 2 > len(self._keys):
             self._rebuild()
 
     def remove(self, fd: int) -> None:
-        """`fd` is no more. Fine for one that was never added."""
+        """Remove `fd`; does nothing if it was never added."""
         if fd < len(self._key_of) and self._key_of[fd]:
-            self._counts[self._place(self._key_of[fd])] -= 1
+            self._counts[self._index(self._key_of[fd])] -= 1
             self._key_of[fd] = 0
 
     def trim(self, count: int) -> None:
-        """No descriptor from `count` on is in use."""
+        """Free the memory of descriptors from `count` on, none of which is in use."""
         del self._key_of[count:]
         self._rebuild()
 
-    def _place(self, key: int) -> int:
+    def _index(self, key: int) -> int:
         mask = len(self._keys) - 1
-        place = key & mask
-        while self._keys[place] and self._keys[place] != key:
-            place = place + 1 & mask
-        return place
+        index = key & mask
+        while self._keys[index] and self._keys[index] != key:
+            index = index + 1 & mask
+        return index
 
     def _rebuild(self) -> None:
         live = [(key, count) for key, count in zip(self._keys, self._counts, strict=True) if count]
@@ -72,8 +72,8 @@ class AddressCounts:
         self._keys, self._counts = array("Q", bytes(8 * size)), array("H", bytes(2 * size))
         self._entries = len(live)
         for key, count in live:
-            place = self._place(key)
-            self._keys[place], self._counts[place] = key, count
+            index = self._index(key)
+            self._keys[index], self._counts[index] = key, count
 
 
 def _hash(address: str) -> int:
@@ -81,7 +81,7 @@ def _hash(address: str) -> int:
 
 
 class AddressLimiter:
-    """The limit of connections per address; loopback is exempt unless `count_loopback`. 0 is no limit."""
+    """Limits connections per address; 0 is no limit. Loopback addresses are exempt unless `count_loopback` is set."""
 
     def __init__(self, limit: int, *, count_loopback: bool) -> None:
         self._limit = min(limit, 0xFFFF)
@@ -89,11 +89,11 @@ class AddressLimiter:
         self._counts = AddressCounts()
 
     def is_counted(self, address: str) -> bool:
-        """Whether the limit is about this address at all."""
+        """Whether the limit applies to this address."""
         return bool(self._limit and address) and (self._count_loopback or not is_loopback(address))
 
     def takes(self, fd: int, address: str) -> bool:
-        """Count `fd` for its address; False when that has too many already."""
+        """Count `fd` for its address; return False when the address is at its limit."""
         if not self.is_counted(address):
             return True
         if self._counts[address] >= self._limit:
@@ -102,22 +102,22 @@ class AddressLimiter:
         return True
 
     def leaves(self, fd: int) -> None:
-        """`fd` was closed."""
+        """Stop counting `fd`, because it was closed."""
         self._counts.remove(fd)
 
     def trim(self, count: int) -> None:
-        """No descriptor from `count` on is in use."""
+        """Free the memory of descriptors from `count` on, none of which is in use."""
         self._counts.trim(count)
 
 
 class OriginPolicy:
-    """The browser pages that may connect (`roost.wire.origins`). Raises Misuse for what is no origin."""
+    """Checks the origins of web pages that may connect (`roost.wire.origins`). Raises Misuse for an invalid origin."""
 
     def __init__(self, allowed: str) -> None:
         self._allowed = AllowedOrigins(allowed)
 
     def check(self, fields: Mapping[bytes, bytes]) -> Refusal | None:
-        """Why a request with these header fields is refused."""
+        """Return the refusal for a request with these header fields; None when its origin is allowed."""
         origin = fields.get(b"origin")
         if origin is None or self._allowed.admits(origin.decode("latin-1")):
             return None

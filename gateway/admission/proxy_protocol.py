@@ -1,4 +1,4 @@
-"""The PROXY protocol, version 2: a balancer in front says, in a few bytes before the first, who the client is."""
+"""The PROXY protocol, version 2: a header in which a load balancer sends the client's address before any other data."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import ipaddress
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_BYTES = 16 + 536
-"""Header with addresses and room for what some balancers append; longer ones are refused."""
+"""Largest accepted header: addresses, and space for the fields that some balancers append (TLV)."""
 
 
 class BadProxyHeader(Exception):
-    """The bytes are no PROXY protocol header: no balancer sent them, or one that is set up otherwise."""
+    """The bytes are not a PROXY protocol v2 header: the peer is not a balancer, or is configured differently."""
 
 
 def read_header(data: bytes) -> tuple[str, int] | None:
-    """The client's address (empty when the balancer speaks for itself) and the header's length.
+    """Return the client's address (empty for the balancer's own connections) and the header's length in bytes.
 
     None when more bytes are needed. Raises BadProxyHeader.
     """

@@ -1,4 +1,4 @@
-"""Tickets at the door: what discovery signed, good for one entry into this incarnation of this gateway."""
+"""Verifies tickets in the opening handshake. Discovery signs a ticket for one connection to one gateway instance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MISSING = Refusal(403, "a ticket is needed: ask discovery for one"), "ticket_mi
 
 
 class TicketVerifier:
-    """Checks and redeems tickets; with `required`, nobody gets in without one.
+    """Checks and redeems tickets; with `required`, clients without a ticket are refused.
 
-    A ticket that is shown is always checked, and one that was redeemed is not good a second time.
+    If a client sends a ticket, it is always checked. A redeemed ticket is not accepted a second time.
     """
 
     def __init__(self, keyring: Keyring | None, gateway: str, clock: Clock, *, required: bool) -> None:
@@ -22,11 +22,11 @@ class TicketVerifier:
         self._clock = clock
         self._required = required
         self._spent: dict[bytes, int] = {}
-        """Serials of redeemed tickets and when they expire, oldest first."""
+        """Serials of redeemed tickets and their expiry times, oldest first."""
         self._fresh: list[bytes] = []
 
     def check(self, text: str | None) -> tuple[Refusal, str] | None:
-        """Why a client with this ticket may not enter, in an answer and in a word for metrics; None when it may."""
+        """Return why a client with this ticket is refused, as an answer and as a metrics reason; None to accept it."""
         if text is None:
             return _MISSING if self._required else None
         if self._keyring is None:
@@ -40,7 +40,7 @@ class TicketVerifier:
         return None
 
     def redeem(self, text: str | None) -> None:
-        """Note that the client whose ticket passed `check` has entered."""
+        """Mark a ticket that passed `check` as used."""
         if text is None or self._keyring is None:
             return
         now = self._clock.wall()
@@ -50,7 +50,7 @@ class TicketVerifier:
         self._fresh.append(ticket.serial)
 
     def take_redeemed(self) -> list[bytes]:
-        """The serials redeemed since the last call."""
+        """Return the serials redeemed since the last call."""
         fresh, self._fresh = self._fresh, []
         return fresh
 

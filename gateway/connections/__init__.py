@@ -1,1 +1,1 @@
-"""The state of connections: slots, columns, counters, deadlines and keepalive. No socket is touched here."""
+"""State of connections: slots, columns, counters, the timing wheel and keepalive. This package does no socket I/O."""

@@ -1,16 +1,17 @@
-"""A few bytes for each connection, in one block of memory indexed by file descriptor.
+"""A fixed number of bytes for each connection, in one block of memory indexed by file descriptor.
 
-For applications that keep something small about every client: a Python object each would cost more than
-the connection itself. `Gateway.cells` makes them.
+For applications that keep a small state per client: one Python object for each would cost more than the connection
+itself. `Gateway.cells` creates them.
 """
 
 from __future__ import annotations
 
 
 class Cells:
-    """`width_bytes` bytes for each file descriptor, zero until set; grows with the highest one used.
+    """`width_bytes` bytes for each file descriptor, zero until set; grows with the highest descriptor used.
 
-    `start` of an application asks for them with `Gateway.cells`; those are cut again when most connections have left.
+    Applications create them in `start` with `Gateway.cells`; the gateway then shrinks them when most connections have
+    left.
     """
 
     def __init__(self, width_bytes: int) -> None:
@@ -33,10 +34,10 @@ class Cells:
         self._memory[start : start + self._width] = value
 
     def __delitem__(self, fd: int) -> None:
-        """Zero the cell again."""
+        """Set the cell to zero."""
         if fd * self._width < len(self._memory):
             self[fd] = self._zero
 
     def trim(self, count: int) -> None:
-        """Only the first `count` descriptors have cells; the others' are zero."""
+        """Keep only the cells of the first `count` descriptors; the others read as zero."""
         del self._memory[count * self._width :]

@@ -1,4 +1,4 @@
-"""What happened so far, as plain integers: counting costs an addition, and only a scrape makes objects of it."""
+"""Event counters as plain integers: counting is one addition; metric objects are made only for a scrape."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counters:
-    """Totals since the start, but for `open_now`."""
+    """Totals since the start, except `open_now`, which is the current number."""
 
     accepted: int = 0
     opened: int = 0
@@ -24,8 +24,8 @@ class Counters:
     accept_pauses: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     closed: Counter[int] = field(default_factory=Counter)
-    """By the close code that the application was told."""
+    """Closed connections by the close code that `on_close` got."""
 
     def pause(self) -> None:
-        """Accepting paused."""
+        """Count that accepting was paused."""
         self.accept_pauses += 1

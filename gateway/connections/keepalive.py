@@ -1,13 +1,13 @@
-"""What is due for a connection, decided from its cells alone: pure, so that a test can walk every case.
+"""Decides what is due for a connection, from its cells alone. Pure, so that tests can check every case.
 
-Being alive and being busy are different things. Any byte from the peer shows that it lives; after `ping` ticks of
-silence it is asked, and silence through `pong` more ticks ends it. Only messages show that it is busy; a client
-without any for `idle` ticks, and not held by the application, is sent home with a code of its own.
+Liveness and activity are measured separately. Any byte from the peer shows that it is alive: after `ping` ticks without
+input it is pinged, and after `pong` more ticks without input it is closed. Only messages count as activity: a client
+without messages for `idle` ticks that the application does not hold is closed with a code of its own (4300).
 
-Pings must not burst, not even when ten thousand clients connect in one second or all answer one broadcast.
-So each descriptor has a phase. The first ping comes at the connection's phase within the first `ping` ticks. Later ones
-come after half of `ping` to all of it, at the descriptor's phase in half a period: a silent connection is pinged
-exactly once every `ping` ticks, at its own moment; a busy one never.
+Pings must not come in bursts, even when ten thousand clients connect in one second or all answer one broadcast. So
+each descriptor has a phase. The first ping is sent at the connection's phase within the first `ping` ticks. Later ones
+are sent after half of `ping` to all of it, at the descriptor's phase in half a period: a silent connection is pinged
+exactly once every `ping` ticks, at its own phase; a connection with regular input never.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from roost.gateway.settings import Settings
 
 
 class Verdict(Enum):
-    """What to do with a connection whose deadline has come."""
+    """Action for a connection whose deadline has come."""
 
     NOTHING = "nothing"
     PING = "ping"
@@ -33,7 +33,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeepaliveConfig:
-    """The settings in ticks; `ping` is even, so that a silent connection keeps its phase. 0 is never."""
+    """Keepalive settings in ticks; 0 is never. `ping` is even, so that a silent connection keeps its phase."""
 
     ping: int
     pong: int
@@ -46,69 +46,71 @@ class KeepaliveConfig:
 
 
 NOTHING, PING, IDLE = Verdict.NOTHING, Verdict.PING, Verdict.IDLE
-"""Looked up once: an enum's attributes are slow, and this is asked thousands of times a second."""
+"""Module-level aliases, because access to enum members is slow and these are used thousands of times a second."""
 
 FAR = 0xFFFFFFFF
 """No deadline."""
 
 
-def ping_at(fd: int, heard: int, pinged: int, rhythm: KeepaliveConfig) -> int:
-    """The tick of the next ping of a connection last heard at `heard` and last pinged at `pinged` (0: never)."""
-    if not rhythm.ping:
+def ping_at(fd: int, last_read: int, pinged: int, config: KeepaliveConfig) -> int:
+    """Return the tick of the next ping. `last_read` and `pinged` are ticks; `pinged` is 0 before the first ping."""
+    if not config.ping:
         return FAR
     if not pinged:
-        return heard + 1 + (fd - heard - 1) % rhythm.ping
-    half = rhythm.ping // 2
-    if 0 <= heard - pinged < half:
-        return pinged + rhythm.ping  # the usual case, a shorter way to the same tick
-    earliest = heard + half + 1
+        return last_read + 1 + (fd - last_read - 1) % config.ping
+    half = config.ping // 2
+    if 0 <= last_read - pinged < half:
+        return pinged + config.ping  # the common case; the same result in fewer steps
+    earliest = last_read + half + 1
     return earliest + (fd - earliest) % half
 
 
 def next_action(
-    fd: int, heard: int, active: int, pinged: int, held: bool, now: int, rhythm: KeepaliveConfig
+    fd: int, last_read: int, last_message: int, pinged: int, held: bool, now: int, config: KeepaliveConfig
 ) -> tuple[Verdict, int]:
-    """What an open connection is due for at tick `now`, and the tick at which to ask again.
+    """Return what to do with an open connection at tick `now`, and the tick of its next deadline.
 
-    After a ping that is a whole period later: a connection that was heard in between is not pinged any sooner. Whether
-    it was heard is for `Asked` to find out.
+    After a ping the next deadline is one period later: input in between does not bring the next ping forward.
+    `PendingPongs` checks whether there was input.
     """
-    idle_at = active + rhythm.idle if rhythm.idle and not held else FAR
+    idle_at = last_message + config.idle if config.idle and not held else FAR
     if now >= idle_at:
         return IDLE, FAR
-    next_ping = ping_at(fd, heard, pinged, rhythm)
+    next_ping = ping_at(fd, last_read, pinged, config)
     if now >= next_ping:
-        return PING, min(now + rhythm.ping, idle_at)
+        return PING, min(now + config.ping, idle_at)
     return NOTHING, min(next_ping, idle_at)
 
 
 def idle_responsive(
     due: Sequence[int],
     state: Sequence[int],
-    heard: Sequence[int],
-    active: Sequence[int],
+    last_read: Sequence[int],
+    last_message: Sequence[int],
     pinged: Sequence[int],
     now: int,
-    rhythm: KeepaliveConfig,
+    config: KeepaliveConfig,
 ) -> list[int]:
-    """Those of `due` that do what nearly all do, nearly always: be open, answer each ping and say nothing else.
+    """Return those of `due` that are open, answered their last ping and send nothing else, as most connections do.
 
-    `judge` would say of each: ping, and ask again a whole period later. Here that takes a tenth of the time.
+    For each of them `next_action` would return PING and a deadline one period later. This takes a tenth of the time.
     """
-    then, half = now - rhythm.ping, rhythm.ping // 2
-    busy = now + rhythm.ping - rhythm.idle if rhythm.idle else 0
-    if not rhythm.ping or then <= 0:
+    then, half = now - config.ping, config.ping // 2
+    busy = now + config.ping - config.idle if config.idle else 0
+    if not config.ping or then <= 0:
         return []
     return [
-        fd for fd in due if pinged[fd] == then <= heard[fd] < then + half and state[fd] == OPEN and active[fd] >= busy
+        fd
+        for fd in due
+        if pinged[fd] == then <= last_read[fd] < then + half and state[fd] == OPEN and last_message[fd] >= busy
     ]
 
 
 class PendingPongs:
-    """Who was pinged in which tick, for as long as an answer may take: 4 bytes for each.
+    """The connections that were pinged in each tick, until their time for an answer is over: 4 bytes for each.
 
-    All who were pinged in one tick are looked at together, in a bare loop, rather than each on the wheel again: nearly
-    all of them have answered.
+    All connections pinged in one tick are checked together in one loop instead of one wheel entry for each: nearly all
+    of them have answered.
     """
 
     def __init__(self, pong: int) -> None:
@@ -116,24 +118,24 @@ class PendingPongs:
         self._ticks: deque[tuple[int, array[int]]] = deque()
 
     def note(self, fd: int, now: int) -> None:
-        """`fd` is pinged in tick `now`."""
+        """Record that `fd` was pinged in tick `now`."""
         if not self._ticks or self._ticks[-1][0] != now:
             self._ticks.append((now, array("I")))
         self._ticks[-1][1].append(fd)
 
     def note_all(self, fds: Sequence[int], now: int) -> None:
-        """All of `fds` are pinged in tick `now`."""
+        """Record that all of `fds` were pinged in tick `now`."""
         self._ticks.append((now, array("I", fds)))
 
-    def silent(self, now: int, heard: Sequence[int], pinged: Sequence[int]) -> list[int]:
-        """Those whose time for an answer ends with tick `now`, and who have not been heard since their ping.
+    def silent(self, now: int, last_read: Sequence[int], pinged: Sequence[int]) -> list[int]:
+        """Return the connections whose time for an answer ends with tick `now` and that sent nothing since their ping.
 
-        A descriptor that has a new tenant by now is none of them: its last ping was in another tick, or never.
-        Neither is one that has no cells any more.
+        A descriptor that was reused since is not among them: its last ping was in another tick, or never. Neither is
+        one beyond the end of the table.
         """
         found: list[int] = []
         while self._ticks and self._ticks[0][0] + self._pong <= now:
             tick, fds = self._ticks.popleft()
-            count = len(heard)
-            found += [fd for fd in fds if fd < count and heard[fd] < tick == pinged[fd]]
+            count = len(last_read)
+            found += [fd for fd in fds if fd < count and last_read[fd] < tick == pinged[fd]]
         return found

@@ -1,4 +1,4 @@
-"""How fast a peer may send messages. Pure."""
+"""Rate limits per descriptor. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GROWTH = 1024
 class Rate:
     """At most `per_s` events a second for each descriptor, `burst_s` seconds' worth of them at once; 0 is no limit.
 
-    The generic cell rate algorithm (ITU-T I.371): one number for each descriptor, the tick at which its bucket will be
+    The generic cell rate algorithm (ITU-T I.371) with one number for each descriptor: the tick at which its bucket is
     empty again.
     """
 
@@ -23,7 +23,7 @@ class Rate:
         self._empty_at = array("d")
 
     def takes(self, fd: int, now: int) -> bool:
-        """Count an event at tick `now`; False when it is one too many."""
+        """Count an event at tick `now`; return False when it exceeds the limit."""
         if not self._step:
             return True
         if fd >= len(self._empty_at):
@@ -35,14 +35,14 @@ class Rate:
         return True
 
     def would_take(self, fd: int, now: int) -> bool:
-        """Whether `takes` would say yes."""
+        """Whether `takes` would return True; nothing is counted."""
         return not self._step or fd >= len(self._empty_at) or self._empty_at[fd] <= now + self._depth
 
     def forget(self, fd: int) -> None:
-        """`fd` belongs to somebody new."""
+        """Reset `fd`, because its connection is closed."""
         if fd < len(self._empty_at):
             self._empty_at[fd] = 0.0
 
     def trim(self, count: int) -> None:
-        """No descriptor from `count` on is in use."""
+        """Free the memory of descriptors from `count` on, none of which is in use."""
         del self._empty_at[count:]

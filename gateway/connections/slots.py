@@ -1,8 +1,8 @@
-"""The connection table: arrays indexed by file descriptor, so that a connection costs cells, not objects.
+"""The connection table: arrays indexed by file descriptor, so that a connection costs array cells, not objects.
 
-The kernel hands out the lowest free descriptor, so the arrays are dense. A descriptor's number comes back at once
-for the next connection, therefore each slot counts its tenants: a handle names (fd, generation), and whoever
-holds the generation of a tenant that has left is recognised as stale.
+The kernel assigns the lowest free descriptor, so the arrays are dense. It reuses a closed descriptor's number at once;
+therefore each slot has a generation, which is incremented for every new connection. A handle consists of (fd,
+generation), and a handle with an old generation is recognised as stale.
 
 Times are ticks of the timing wheel (`roost.gateway.connections.wheel`), never 0 for something that has happened.
 """
@@ -14,38 +14,38 @@ from array import array
 FREE = 0
 """No connection here."""
 HANDSHAKE = 1
-"""Accepted; its opening handshake is under way."""
+"""Accepted; the opening handshake is in progress."""
 OPEN = 2
-"""Messages flow."""
+"""The handshake is complete; messages can be sent and received."""
 CLOSING = 3
-"""Our close frame is sent or waits in the outbox; the peer's is awaited."""
+"""Our close frame is sent or waits in the outbox; the peer's has not arrived yet."""
 HALF_CLOSED = 4
-"""Everything is said and our side is shut; input is thrown away until the peer closes, so that no reset
-overtakes our last words (RFC 9112 section 9.6)."""
+"""Everything is sent and our side is shut down. Input is discarded until the peer closes its side: closing earlier
+could send a reset that overtakes our last bytes (RFC 9112 section 9.6)."""
 CLOSED = 5
-"""Dead; its slot is free as soon as the application has been told."""
+"""Closed; the slot becomes free after `on_close` was called."""
 
 STATES = (FREE, HANDSHAKE, OPEN, CLOSING, HALF_CLOSED, CLOSED)
 
 FINISH = 1
-"""Flag: shut our side as soon as the outbox is empty."""
+"""Flag: shut down our side as soon as the outbox is empty."""
 OVER_CAPACITY = 2
-"""Flag: accepted beyond the capacity, only to be told so."""
+"""Flag: accepted beyond the capacity, only to be refused with an HTTP answer."""
 OVER_ADDRESS_LIMIT = 4
-"""Flag: accepted beyond what its address may have, only to be told so."""
+"""Flag: accepted beyond the limit of its address, only to be refused with an HTTP answer."""
 
 WINDOW_SHIFT = 4
-"""The upper half of the flags: window size of agreed compression (9 to 15), 0 without it."""
+"""The upper half of the flags is the window size of the agreed compression (9 to 15 bits), 0 without compression."""
 
 MAX_HOLDS = 0xFFFF
 _GROWTH = 1024
 
 
 class ConnectionSlots:
-    """All state of a connection at rest: 39 bytes of cells.
+    """The entire state of an idle connection: 39 bytes of cells.
 
-    What every message looks at or writes is in lists, which are read in half the time of arrays and written in a third:
-    4 % of what an echo costs. Their cells are references, to integers that many slots share.
+    Columns that every message uses are lists: reading a list takes half the time of an array and writing a third, which
+    is 4 % of an echo's cost. The cells of a list are references to integers that many slots share.
     """
 
     def __init__(self) -> None:
@@ -57,18 +57,18 @@ class ConnectionSlots:
         self.idle_holds = array("H")
         self.pinged = array("I")
         self.used = 0
-        """Slots that are not free."""
+        """Number of slots that are not free."""
         self._new_generation = 0
-        """What a new cell begins with: no less than any that was ever cut off."""
+        """Initial generation of new cells: at least the highest generation ever cut off, so old handles stay stale."""
 
     def __len__(self) -> int:
         return len(self.state)
 
     def allocate(self, fd: int, tick: int) -> int:
-        """Give `fd` to a new connection in state GREETING; its generation."""
+        """Assign slot `fd` to a new connection in state HANDSHAKE; return its generation."""
         if fd >= len(self.state):
             self._grow(fd + 1)
-        assert self.state[fd] == FREE, "a descriptor came back before its slot was freed"
+        assert self.state[fd] == FREE, "a descriptor was reused before its slot was freed"
         self.state[fd] = HANDSHAKE
         self.flags[fd] = self.idle_holds[fd] = self.pinged[fd] = 0
         self.last_read[fd] = self.last_message[fd] = tick
@@ -77,16 +77,16 @@ class ConnectionSlots:
         return generation
 
     def free(self, fd: int) -> None:
-        """The connection is over; handles of it are stale from here on."""
+        """Free the slot; handles of the connection are stale from now on."""
         assert self.state[fd] != FREE, "freed twice"
         self.state[fd] = FREE
         self.used -= 1
 
     def trim(self) -> bool:
-        """Give memory back when a crowd has left; True when there are fewer slots now.
+        """Shrink the table after most connections have left; return True when it was shrunk.
 
-        Each time at least half of the slots go, and three quarters must be free, so that they do not come back with the
-        next few connections. It looks through the slots, up to 0.5 ms: not for every connection that leaves.
+        It shrinks by at least half, and only if three quarters are free, so that it does not grow again with the next
+        few connections. The scan takes up to 0.5 ms, so it must not be called for every connection that closes.
         """
         size = len(self.state)
         if size <= _GROWTH or self.used * 4 > size:
@@ -109,14 +109,14 @@ class ConnectionSlots:
         return True
 
     def is_open(self, fd: int, generation: int) -> bool:
-        """Whether these two name a connection that messages can be sent to."""
+        """Whether these two integers name a connection to which messages can be sent."""
         try:
             return self.generation[fd] == generation and self.state[fd] == OPEN and fd >= 0
         except IndexError:
             return False
 
     def hold(self, fd: int, change: int) -> None:
-        """Add `change` to the holds, within 0 and MAX_HOLDS; at MAX_HOLDS they are never taken back."""
+        """Add `change` to the idle holds, within 0 and MAX_HOLDS; a count that reached MAX_HOLDS stays there."""
         if self.idle_holds[fd] < MAX_HOLDS:
             self.idle_holds[fd] = min(max(self.idle_holds[fd] + change, 0), MAX_HOLDS)
 

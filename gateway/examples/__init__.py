@@ -1,1 +1,1 @@
-"""Applications to learn from; the tests run them."""
+"""Example applications; the tests run them."""

@@ -1,4 +1,4 @@
-"""Every message goes to everybody who is connected: encoded once, sent in slices."""
+"""Sends every message to all connected clients: encoded once, sent in slices."""
 
 from roost.gateway.api import Application, Gateway, Message, Peer
 

@@ -1,6 +1,6 @@
-"""Chat rooms: the path names the room, ``?name=`` the guest.
+"""Chat rooms: the path selects the room, ``?name=`` sets the guest's name.
 
-A guest at rest owns no object but its handle in the room; who has left is told to the others.
+An idle guest owns no object but its handle in the room. When a guest leaves, the others are told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Chat(Application):
         self._gateway = gateway
 
     def admit(self, request: Request) -> Refusal | None:
-        """Refuse guests without a name, and those for whom a room has no place."""
+        """Refuse guests without a valid name, and guests of a full room."""
         if not 1 <= len(_name(request)) <= MAX_NAME_CHARS:
             return Refusal(400, f"say who you are: ?name=… of at most {MAX_NAME_CHARS} characters")
         if len(self._rooms.get(request.path, ())) >= MAX_GUESTS:

@@ -1,4 +1,4 @@
-"""The smallest application: every message goes back to whoever sent it."""
+"""The smallest application: sends every message back to its sender."""
 
 from roost.gateway.api import Application, Message, Peer
 

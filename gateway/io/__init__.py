@@ -1,1 +1,1 @@
-"""Bytes in and out of sockets: the poller, transports, reading and writing in batches, and closing."""
+"""Socket input and output: the poller, transports, batched reads and writes, and how connections are closed."""

@@ -1,9 +1,10 @@
-/* The compiled twin of gateway/io/batch.py, which says what both do and why. One behaves as the other: a property test
-   compares them.
+/* C version of gateway/io/batch.py, which documents what both do and why. Both behave alike; a property test compares
+   them.
 
-   The interpreter's lock is held throughout. No call here waits (MSG_DONTWAIT), a whole batch takes a fraction of the
-   5 ms for which any Python code may hold it, and to release it around each call, as os.read and os.write do, costs
-   more than it gives: where another thread computes, it would take the lock for those 5 ms at every call. */
+   The interpreter's lock (GIL) is held throughout. No call here blocks (MSG_DONTWAIT), and a whole batch takes a
+   fraction of the 5 ms for which any Python code may hold the lock. Releasing it around each call, as os.read and
+   os.write do, costs more than it gains: another thread that is computing would hold it for those 5 ms after every
+   call. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -16,21 +17,21 @@
 #include <sys/socket.h>
 
 #define MAX_READ_BYTES 4096
-#define OPEN 2 /* roost.gateway.connections.slots.OPEN; compared when the module is loaded */
+#define OPEN 2 /* roost.gateway.connections.slots.OPEN; checked when the module is imported */
 
 /* The first two bytes of a frame (RFC 6455 section 5.2). */
 enum { TEXT = 0x81, BINARY = 0x82, PONG = 0x8A };
 enum { MASKED = 0x80, MAX_SHORT_BYTES = 125, TWO_BYTES_FOLLOW = 126 };
 
-/* What one call of read_messages works on; all but the lists of findings is borrowed from its arguments. */
+/* State of one call of read_messages. References are borrowed from its arguments, except `messages` and `others`. */
 typedef struct {
     Py_ssize_t size, limit;
-    PyObject *state, *heard, *active, *parsers, *now;
+    PyObject *state, *last_read, *last_message, *parsers, *now;
     PyObject *messages, *others;
     Py_ssize_t byte_count;
 } Batch;
 
-/* Take the masking key off a payload; the key stands before it. */
+/* Unmask a payload with the masking key that precedes it. */
 static void unmask(unsigned char *to, const unsigned char *payload, Py_ssize_t length)
 {
     const unsigned char *key = payload - 4;
@@ -47,7 +48,7 @@ static void unmask(unsigned char *to, const unsigned char *payload, Py_ssize_t l
         to[at] = payload[at] ^ key[at % 4];
 }
 
-/* Length of the payload, when these bytes are exactly one whole, plain data frame; otherwise -1. */
+/* Return the length of the payload if these bytes are exactly one uncompressed data frame; otherwise -1. */
 static Py_ssize_t single_bytes(const unsigned char *frame, Py_ssize_t count)
 {
     if (count < 6 || (frame[0] != TEXT && frame[0] != BINARY))
@@ -60,7 +61,7 @@ static Py_ssize_t single_bytes(const unsigned char *frame, Py_ssize_t count)
     return length == (frame[2] << 8 | frame[3]) ? length : -1;
 }
 
-/* The message of such a frame. NULL without an error set: the text is not UTF-8. */
+/* Return the message of such a frame. NULL without an exception set: the text is not UTF-8. */
 static PyObject *message_of(const unsigned char *frame, Py_ssize_t count, Py_ssize_t length)
 {
     const unsigned char *payload = frame + count - length;
@@ -78,7 +79,7 @@ static PyObject *message_of(const unsigned char *frame, Py_ssize_t count, Py_ssi
     return message;
 }
 
-/* Append (fd, what); takes the reference to `what`, which may be NULL with an error set. */
+/* Append (fd, what); steals the reference to `what`, which may be NULL with an exception set. */
 static int append(PyObject *list, PyObject *fd, PyObject *what)
 {
     PyObject *pair = what ? PyTuple_Pack(2, fd, what) : NULL;
@@ -88,7 +89,7 @@ static int append(PyObject *list, PyObject *fd, PyObject *what)
     return failed;
 }
 
-/* The cell of a descriptor; NULL where there is none. */
+/* Return the cell of a descriptor (borrowed); NULL when it is out of range. */
 static PyObject *cell(PyObject *cells, long fd)
 {
     return fd >= 0 && fd < PyList_GET_SIZE(cells) ? PyList_GET_ITEM(cells, fd) : NULL;
@@ -99,7 +100,7 @@ static int set_cell(PyObject *cells, long fd, PyObject *value)
     return PyList_SetItem(cells, fd, Py_NewRef(value));
 }
 
-/* 1: connection `fd` is open and between two messages. */
+/* Return 1 if connection `fd` is open and has no partial message, 0 if not, -1 with an exception set. */
 static int is_at_rest(const Batch *batch, long fd, PyObject *number)
 {
     PyObject *state = cell(batch->state, fd);
@@ -111,12 +112,12 @@ static int is_at_rest(const Batch *batch, long fd, PyObject *number)
     return has_parser < 0 ? -1 : !has_parser;
 }
 
-/* Act on what a read gave. */
+/* Handle the bytes of one read. */
 static int take(Batch *batch, long fd, PyObject *number, const unsigned char *data, Py_ssize_t count)
 {
     if (count == 6 && data[0] == PONG && data[1] == MASKED) {
         batch->byte_count += count;
-        return set_cell(batch->heard, fd, batch->now);
+        return set_cell(batch->last_read, fd, batch->now);
     }
     const Py_ssize_t length = single_bytes(data, count);
     if (length >= 0 && length <= batch->limit) {
@@ -124,7 +125,9 @@ static int take(Batch *batch, long fd, PyObject *number, const unsigned char *da
         if (message) {
             batch->byte_count += count;
             const int failed = append(batch->messages, number, message);
-            return failed || set_cell(batch->heard, fd, batch->now) ? -1 : set_cell(batch->active, fd, batch->now);
+            if (failed || set_cell(batch->last_read, fd, batch->now))
+                return -1;
+            return set_cell(batch->last_message, fd, batch->now);
         }
         if (PyErr_Occurred())
             return -1;
@@ -158,7 +161,7 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
     PyObject *ready;
     Batch batch = {0};
     if (!PyArg_ParseTuple(args, "O!nn(O!O!O!)O!O!", &PyList_Type, &ready, &batch.size, &batch.limit, &PyList_Type,
-                          &batch.state, &PyList_Type, &batch.heard, &PyList_Type, &batch.active, &PyDict_Type,
+                          &batch.state, &PyList_Type, &batch.last_read, &PyList_Type, &batch.last_message, &PyDict_Type,
                           &batch.parsers, &PyLong_Type, &batch.now))
         return NULL;
     if (batch.size <= 0 || batch.size > MAX_READ_BYTES)
@@ -167,7 +170,7 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
     batch.others = PyList_New(0);
     int failed = !batch.messages || !batch.others;
     for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(ready); at++) {
-        PyObject *entry = Py_NewRef(PyList_GET_ITEM(ready, at)); /* what is allocated may run a collection */
+        PyObject *entry = Py_NewRef(PyList_GET_ITEM(ready, at)); /* an allocation may run the garbage collector */
         failed = read_one(&batch, entry);
         Py_DECREF(entry);
     }
@@ -177,7 +180,7 @@ static PyObject *read_messages(PyObject *module, PyObject *args)
     return found;
 }
 
-/* Send one (fd, frame), and note in `unsent` when the kernel did not take all. How many bytes it took; -1 is an error. */
+/* Send one (fd, frame); record it in `unsent` if the kernel did not take all of it. Return the bytes taken, or -1. */
 static Py_ssize_t write_one(PyObject *pair, PyObject *unsent)
 {
     if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(pair, 1))) {
@@ -235,7 +238,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0, NULL}};
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "roost.gateway.io._batch",
-    .m_doc = "Many small reads, and many small writes, in one call.",
+    .m_doc = "Many small reads, or many small writes, in one call.",
     .m_methods = methods,
     .m_slots = slots,
 };

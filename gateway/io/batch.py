@@ -1,11 +1,11 @@
-"""Many small reads, and many small writes, in one call: what a turn of the poller does for all who are ready.
+"""Many small reads, or many small writes, in one call, for all connections that are ready in a turn of the poller.
 
-The two loops that every message passes are functions here, each of them twice: in Python, for any transport, and
-compiled (`_batch.c`), for plain TCP. The compiled ones have no step that is a trip through the interpreter, and keep
-its lock for the whole of a batch.
+The two loops on the path of every message are functions in this module. Each exists twice: in Python for any transport,
+and in C (`_batch.c`) for plain TCP. The C versions run no Python code inside the loop and hold the interpreter's lock
+(GIL) for the whole batch.
 
-What is read and answered in one turn is done in three sweeps: read all, then let the application have all, then write
-all. The kernel's ways are long, and each of them pushes ours out of the processor's cache.
+A turn has three phases: read from all connections, call the application for all messages, write all answers. Each
+system call evicts the process's own code and data from the processor's cache, so alternating between the two is slower.
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ from roost.gateway.websocket.frames import Parser, is_empty_pong, single
 log = logging.getLogger(__name__)
 
 Cells = tuple[list[int], list[int], list[int]]
-"""Of `ConnectionSlots`: state, heard, active."""
+"""The columns `state`, `last_read` and `last_message` of `ConnectionSlots`."""
 
 Found = tuple[list[tuple[int, Message]], list[tuple[int, "bytes | int"]], int]
-"""Messages, each with its descriptor. What else there was of a descriptor: the bytes that were read, none at the end of
-its stream or when it broke; or its events, where nothing was read. How many bytes the messages and pongs were."""
+"""The result of a batch of reads, in three parts.
+
+1. Messages, each with its descriptor.
+2. Everything else, by descriptor: the bytes that were read (empty when the stream ended or failed), or the epoll events
+   of a descriptor that was not read.
+3. How many bytes the messages and pongs had."""
 
 Frames = Iterable[tuple[int, bytes]]
-"""Descriptors, each with whole frames."""
+"""Descriptors, each with the whole frames to write to it."""
 
 
 class ReadMessages(Protocol):
-    """`read_messages_by` for one transport."""
+    """`read_messages_by`, bound to the read function of one transport."""
 
     def __call__(
         self, ready: list[Ready], size: int, limit: int, cells: Cells, parsers: dict[int, Parser], now: int, /
@@ -44,11 +48,12 @@ class ReadMessages(Protocol):
 
 
 Written = tuple[int, list[tuple[int, bytes, int]]]
-"""How many bytes were taken. Those of which something was not: descriptor, frames, and how much of them was."""
+"""How many bytes the kernel took; and for each incomplete write the descriptor, the frames, and how many bytes of them
+were written."""
 
 
 class WriteFrames(Protocol):
-    """`write_frames_by` for one transport."""
+    """`write_frames_by`, bound to the write function of one transport."""
 
     def __call__(self, frames: Frames, /) -> Written: ...
 
@@ -64,11 +69,11 @@ def read_messages_by(
 ) -> Found:
     """Read up to `size` bytes once from each open connection that is ready and not in the middle of a message.
 
-    A read that is exactly one plain message of at most `limit` bytes comes out as that, and its connection was heard
-    and active in tick `now`; one that is exactly an empty pong, the answer to a ping of ours, counts as heard and does
-    not come out. Everything else comes out as it is.
+    A read that is exactly one uncompressed data frame of at most `limit` bytes is returned as a message and sets
+    `last_read` and `last_message` to `now`. A read that is exactly an empty pong, the answer to a ping of the gateway,
+    sets `last_read` only and is not returned. Everything else is returned as it is.
     """
-    state, heard, active = cells
+    state, last_read, last_message = cells
     messages: list[tuple[int, Message]] = []
     others: list[tuple[int, bytes | int]] = []
     byte_count = 0
@@ -82,16 +87,16 @@ def read_messages_by(
             continue
         except OSError:
             data = b""
-        except Exception:  # a bug of ours ends one connection
-            log.exception("reading failed", extra={"action": "connection_failed", "fd": fd})
+        except Exception:  # a bug in the gateway costs this connection only
+            log.exception("internal error while reading", extra={"action": "connection_failed", "fd": fd})
             data = b""
         message = single(data, limit)
         if message is not None:
-            heard[fd] = active[fd] = now
+            last_read[fd] = last_message[fd] = now
             byte_count += len(data)
             messages.append((fd, message))
         elif is_empty_pong(data):
-            heard[fd] = now
+            last_read[fd] = now
             byte_count += len(data)
         else:
             others.append((fd, data))
@@ -99,9 +104,10 @@ def read_messages_by(
 
 
 def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> Written:
-    """Write each once.
+    """Call `write` once for each pair; an OSError counts as nothing written.
 
-    A descriptor comes once: what it did not take is for the caller to keep, and nothing may follow it before.
+    A descriptor may occur only once in `frames`. The caller keeps what was not written, and must send nothing else to
+    that descriptor before it.
     """
     total, unsent = 0, []
     for fd, data in frames:
@@ -118,7 +124,7 @@ def write_frames_by(write: Callable[[int, bytes], int], frames: Frames) -> Writt
 read_messages: ReadMessages = partial(read_messages_by, os.read)
 write_frames: WriteFrames = partial(write_frames_by, os.write)
 MAX_READ_BYTES = 4096
-"""The most that the compiled one reads of a connection."""
+"""Largest read of the C version, in bytes."""
 
 if is_compiled:
     from roost.gateway.io import _batch

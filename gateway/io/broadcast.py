@@ -1,4 +1,4 @@
-"""One frame to many peers, in slices, so that everybody else is served in between."""
+"""Sends one frame to many peers in slices, so that other connections are served in between."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roost.wire.errors import Misuse
 log = logging.getLogger(__name__)
 
 SLICE_COUNT = 500
-"""Peers served in one turn: 2 to 3 ms, most of them system calls."""
+"""Peers in one slice: 2 to 3 ms, most of it in system calls."""
 
 
 class Broadcast:
-    """Broadcasts under way, first come, first served."""
+    """Queue of broadcasts in progress; they are sent in the order in which they were added."""
 
-    def __init__(self, links: ConnectionWriter) -> None:
-        self._links = links
+    def __init__(self, writer: ConnectionWriter) -> None:
+        self._writer = writer
         self._waiting: deque[tuple[Frame, Iterator[Peer]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -30,7 +30,7 @@ class Broadcast:
         self._loop = loop
 
     def add(self, frame: Frame, peers: Iterable[Peer]) -> None:
-        """Send `frame` to `peers`, beginning in the next turn. Raises Misuse before `start`."""
+        """Send `frame` to `peers`, starting in the next turn of the event loop. Raises Misuse before `start`."""
         if self._loop is None:
             raise Misuse("the gateway has not started")
         if not self._waiting:
@@ -41,16 +41,16 @@ class Broadcast:
         assert self._loop is not None
         frame, peers = self._waiting[0]
         sent = 0
-        self._links.cork()
+        self._writer.cork()
         try:
             for peer in islice(peers, SLICE_COUNT):
                 peer.send_frame(frame)
                 sent += 1
-        except Exception:  # something among them is no peer: the broadcasts after this one are not its hostages
-            log.exception("a broadcast failed", extra={"action": "broadcast_failed"})
+        except Exception:  # an element is not a Peer; continue with the other broadcasts
+            log.exception("broadcast failed", extra={"action": "broadcast_failed"})
             sent = 0
         finally:
-            self._links.uncork()
+            self._writer.uncork()
         if sent < SLICE_COUNT:
             self._waiting.popleft()
         if self._waiting:

@@ -1,7 +1,7 @@
-"""What a slow peer has not taken yet: whole frames in order, bounded by bytes and by age. Pure.
+"""Frames that wait for a slow peer, in order. The caller limits their total size and age. Pure.
 
-Only a peer whose socket buffer is full has one. The first piece may be the rest of a frame that the kernel took in
-part; it must be finished before anything else may follow, even a close frame.
+Only a connection whose socket buffer is full has an outbox. Its first piece may be a frame of which the kernel took a
+part; the rest must be written before anything else, including a close frame.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ class Outbox:
     __slots__ = ("_pieces", "_sent", "byte_count")
 
     def __init__(self, piece: bytes, sent: int, tick: int) -> None:
-        """Begin with a frame of which the first `sent` bytes are gone."""
+        """Start with a frame whose first `sent` bytes were already written."""
         self._pieces: deque[tuple[bytes, int]] = deque(((piece, tick),))
         self._sent = sent
         self.byte_count = len(piece) - sent
 
     def put(self, piece: bytes, tick: int) -> None:
-        """Add a whole frame."""
+        """Append whole frames that were queued at `tick`."""
         self._pieces.append((piece, tick))
         self.byte_count += len(piece)
 
     def oldest(self) -> int:
-        """The tick at which the oldest piece was put in. Not to be asked of an empty outbox."""
+        """Return the tick at which the oldest piece was queued. The outbox must not be empty."""
         return self._pieces[0][1]
 
     def flush(self, write: Callable[[memoryview], int]) -> bool:
-        """Give pieces to `write` until it takes less than a whole one; True when all are gone.
+        """Pass pieces to `write` until it takes less than a whole one; return True when the outbox is empty.
 
-        `write` returns how many bytes it took, -1 when there is no room; its errors pass through. An empty piece is
-        given to it, too: it stands for bytes that a transport has taken but could not send.
+        `write` returns how many bytes it took, or -1 when the socket buffer is full; its exceptions are passed on.
+        It is also called with an empty piece, which stands for bytes that the transport buffers but could not send.
         """
         while self._pieces:
             piece = self._pieces[0][0]
@@ -50,6 +50,6 @@ class Outbox:
         return True
 
     def drop_unstarted(self) -> None:
-        """Throw away every frame of which nothing was sent."""
+        """Discard every frame of which no byte was written."""
         while len(self._pieces) > (1 if self._sent else 0):
             self.byte_count -= len(self._pieces.pop()[0])

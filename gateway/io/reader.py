@@ -1,4 +1,4 @@
-"""Connections from the peer's side: bytes in, messages to the application."""
+"""The read side of all connections: bytes from clients become messages to the application."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from roost.wire.codes import POLICY
 log = logging.getLogger(__name__)
 
 BURST_S = 2.0
-"""Seconds' worth of messages, or of pings, that a client may send at once."""
+"""Burst that the rate limits of messages and pings allow, in seconds' worth of the rate."""
 
 READ_BYTES = 16 * 1024
-"""Bytes of one read: what one turn gives a connection before the others have theirs; 400 messages of 32 bytes."""
+"""Largest read after a full first read: what one connection may use of a turn. 400 messages of 32 bytes."""
 
 _TEXT, _BINARY, _CLOSE, _PING, _VIOLATION = (
     int(kind) for kind in (Kind.TEXT, Kind.BINARY, Kind.CLOSE, Kind.PING, Kind.VIOLATION)
@@ -49,7 +49,7 @@ _DATA = (_TEXT, _BINARY)
 
 
 def _lone_count() -> int:
-    """The reference count of what a local variable alone refers to; interpreters differ."""
+    """Return the reference count of an object that only one local variable refers to; interpreters differ."""
     alone = object()
     return getrefcount(alone)
 
@@ -58,107 +58,110 @@ _LONE = _lone_count()
 
 
 class FrameReader:
-    """Reads connections whose handshake is done."""
+    """Reads from connections whose handshake is complete."""
 
-    def __init__(self, links: ConnectionWriter, settings: Settings) -> None:
-        self.greet: Callable[[int], None] = links.abort
-        """Reads connections whose handshake is under way."""
-        self._links = links
-        slots = links.slots
+    def __init__(self, writer: ConnectionWriter, settings: Settings) -> None:
+        self.read_handshake: Callable[[int], None] = writer.abort
+        """Called for readable connections whose handshake is in progress."""
+        self._writer = writer
+        slots = writer.slots
         self._state, self._flags, self._generation = slots.state, slots.flags, slots.generation
-        self._heard = slots.last_read
+        self._last_read = slots.last_read
         self._cells = slots.state, slots.last_read, slots.last_message
-        self._read_messages = links.transport.read_messages
-        self._read = links.transport.read
-        self._first_read_bytes = links.transport.first_read_bytes
-        self._on_message = links.app.on_message
+        self._read_messages = writer.transport.read_messages
+        self._read = writer.transport.read
+        self._first_read_bytes = writer.transport.first_read_bytes
+        self._on_message = writer.app.on_message
         self._max_message_bytes = settings.max_message_bytes
         self._quick_bytes = -1 if settings.max_messages_per_s else settings.max_message_bytes
-        """Messages up to this size need no other look than that of `read_messages`."""
+        """Messages up to this size need no check beyond that of `read_messages`; -1 where their rate is limited."""
         self._max_fragments = settings.max_fragments
         self._message_ticks = ticks(settings.max_message_s)
         self._messages = Rate(settings.max_messages_per_s, BURST_S)
         self._pings = Rate(settings.max_pings_per_s, BURST_S)
         for rate in (self._messages, self._pings):
             if rate.per_s:
-                links.on_free.append(rate.forget)
-                links.on_trim.append(rate.trim)
+                writer.on_free.append(rate.forget)
+                writer.on_trim.append(rate.trim)
 
     def serve(self, ready: list[Ready]) -> None:
-        """Read each of these descriptors once and act on it; answers are sent when all have had their turn."""
-        self._links.cork()
+        """Read each of these descriptors once and handle the input; answers are written after the last one."""
+        self._writer.cork()
         try:
             self._serve(ready)
         finally:
-            self._links.uncork()
+            self._writer.uncork()
 
     def _serve(self, ready: list[Ready]) -> None:
-        links = self._links
+        writer = self._writer
         try:
             messages, others, byte_count = self._read_messages(
-                ready, self._first_read_bytes, self._quick_bytes, self._cells, links.parsers, links.wheel.now
+                ready, self._first_read_bytes, self._quick_bytes, self._cells, writer.parsers, writer.wheel.now
             )
-        except Exception:  # no memory, or a bug of ours: nobody knows what was read of whom
-            self._give_up([fd for fd, _ in ready])
+        except Exception:  # out of memory, or a bug in the gateway: it is unknown what was read from which connection
+            self._abort_failed([fd for fd, _ in ready])
             return
-        links.counters.bytes_in += byte_count
-        self._tell(messages)
+        writer.counters.bytes_in += byte_count
+        self._dispatch(messages)
         for fd, what in others:
             self._serve_other(fd, what)
 
-    def _tell(self, messages: Iterable[tuple[int, Message]]) -> None:
-        """Give the application each message; a handle that it has not kept serves again."""
-        links, on_message, states, generations = self._links, self._on_message, self._state, self._generation
+    def _dispatch(self, messages: Iterable[tuple[int, Message]]) -> None:
+        """Pass each message to the application; a Peer that the application did not keep is reused for the next one."""
+        writer, on_message, states, generations = self._writer, self._on_message, self._state, self._generation
         peer: Any = None
         count = 0
         for fd, message in messages:
-            if states[fd] != OPEN:  # what another message has led to
+            if states[fd] != OPEN:  # closed by the callback of an earlier message
                 continue
             count += 1
             if getrefcount(peer) != _LONE:
-                peer = Peer(links, 0, 0)
+                peer = Peer(writer, 0, 0)
             peer.fd, peer.generation = fd, generations[fd]
             try:
                 on_message(peer, message)
             except RAISED:
                 self._fail(fd)
-        links.counters.messages_in += count
+        writer.counters.messages_in += count
 
     def _fail(self, fd: int) -> None:
-        """The application raised. Whatever comes of that, the others that were read with this one have their turn."""
+        """Close the connection whose callback raised; an error in doing so must not affect the rest of the batch."""
         try:
-            self._links.fail(fd)
+            self._writer.fail(fd)
         except Exception:
-            self._give_up([fd])
+            self._abort_failed([fd])
 
     def _serve_other(self, fd: int, what: bytes | int) -> None:
-        """Act on bytes that are not just one message, or on the events of a descriptor that was not read."""
+        """Handle bytes that are not exactly one message, or the events of a descriptor that was not read."""
         try:
             if isinstance(what, bytes):
                 if self._state[fd] not in (FREE, CLOSED):
-                    self._hear(fd, what)
+                    self._on_bytes(fd, what)
                 return
             if what & WRITE:
-                self._links.on_writable(fd)
+                self._writer.on_writable(fd)
             if what & ~WRITE:
                 self.on_readable(fd)
-        except Exception:  # a bug of ours
-            self._give_up([fd])
+        except Exception:  # a bug in the gateway
+            self._abort_failed([fd])
 
-    def _give_up(self, fds: list[int]) -> None:
-        """Without an end, these would be reported again for ever. To be called while an exception is handled."""
-        log.exception("connection failed", extra={"action": "connection_failed", "fds": fds})
+    def _abort_failed(self, fds: list[int]) -> None:
+        """Abort connections after an internal error; otherwise epoll would report them again for ever.
+
+        Must be called inside an exception handler.
+        """
+        log.exception("internal error, connection aborted", extra={"action": "connection_failed", "fds": fds})
         for fd in fds:
             try:
-                self._links.abort(fd)
+                self._writer.abort(fd)
             except Exception:
-                log.exception("connection not dropped", extra={"action": "connection_failed", "fd": fd})
+                log.exception("connection could not be aborted", extra={"action": "connection_failed", "fd": fd})
 
     def on_readable(self, fd: int) -> None:
-        """Read once and act on it."""
+        """Read once from a connection that is readable, and handle the input."""
         state = self._state[fd]
         if state == HANDSHAKE:
-            self.greet(fd)
+            self.read_handshake(fd)
         elif state not in (FREE, CLOSED):
             try:
                 data = self._read(fd, self._first_read_bytes)
@@ -166,36 +169,36 @@ class FrameReader:
                 return
             except OSError:
                 data = b""
-            self._hear(fd, data)
+            self._on_bytes(fd, data)
 
-    def _hear(self, fd: int, data: bytes) -> None:
-        """Act on what a first read gave; nothing is the end."""
-        links = self._links
+    def _on_bytes(self, fd: int, data: bytes) -> None:
+        """Handle the result of a first read; empty bytes are the end of the stream."""
+        writer = self._writer
         if len(data) == self._first_read_bytes:
             data = self._read_on(fd, data)
         if not data:
-            links.abort(fd)
+            writer.abort(fd)
             return
-        links.counters.bytes_in += len(data)
+        writer.counters.bytes_in += len(data)
         if self._state[fd] != HALF_CLOSED:
-            self._heard[fd] = links.wheel.now
-            if fd in links.parsers:
+            self._last_read[fd] = writer.wheel.now
+            if fd in writer.parsers:
                 self.receive(fd, data)
             elif (closed := plain_close(data)) is not None:
-                links.reply_close(fd, *closed)
+                writer.reply_close(fd, *closed)
             elif not is_empty_pong(data):
                 self.receive(fd, data)
 
     def _read_on(self, fd: int, data: bytes) -> bytes:
-        """There may be more behind a read that was full."""
+        """Read once more after a full read, since there may be more input."""
         try:
             return data + self._read(fd, READ_BYTES)
         except OSError:
             return data
 
     def receive(self, fd: int, data: bytes) -> None:
-        """Act on bytes that came from the peer."""
-        parser = self._links.parsers.get(fd)
+        """Parse bytes from the peer and handle the frames in them."""
+        parser = self._writer.parsers.get(fd)
         if parser is None:
             if self._state[fd] == OPEN:
                 message = single(data, self._max_message_bytes)
@@ -212,17 +215,17 @@ class FrameReader:
             parser = self._borrow(fd, deflated=deflated)
         self._deliver(fd, parser.feed(data))
         if parser.at_rest:
-            self._links.parsers.pop(fd, None)
+            self._writer.parsers.pop(fd, None)
 
     def _borrow(self, fd: int, *, deflated: bool) -> Parser:
-        links = self._links
-        parser = Parser(self._max_message_bytes, self._max_fragments, links.wheel.now, deflated=deflated)
-        links.parsers[fd] = parser
-        links.wheel.advance(fd, links.wheel.now + self._message_ticks)
+        writer = self._writer
+        parser = Parser(self._max_message_bytes, self._max_fragments, writer.wheel.now, deflated=deflated)
+        writer.parsers[fd] = parser
+        writer.wheel.advance(fd, writer.wheel.now + self._message_ticks)
         return parser
 
     def _deliver(self, fd: int, events: Iterable[Event]) -> None:
-        links, state = self._links, self._links.slots.state
+        writer, state = self._writer, self._writer.slots.state
         for kind, payload in events:
             if state[fd] == OPEN:
                 if kind in _DATA:
@@ -230,37 +233,37 @@ class FrameReader:
                 elif kind == _PING:
                     self._ping(fd, payload)
                 elif kind == _CLOSE:
-                    links.reply_close(fd, *payload)
+                    writer.reply_close(fd, *payload)
                 elif kind == _VIOLATION:
-                    links.fail_protocol(fd, payload)
+                    writer.fail_protocol(fd, payload)
             elif state[fd] == CLOSING and kind == _CLOSE:
-                links.reply_close(fd, *payload)
+                writer.reply_close(fd, *payload)
             elif state[fd] == CLOSING and kind == _VIOLATION:
-                links.half_close(fd)
+                writer.half_close(fd)
             if state[fd] in (HALF_CLOSED, CLOSED):
                 return
 
     def _message(self, fd: int, message: Message) -> None:
-        links = self._links
-        now = links.wheel.now
+        writer = self._writer
+        now = writer.wheel.now
         if self._messages.per_s and not self._messages.takes(fd, now):
-            links.start_close(fd, POLICY.number, "too many messages a second")
+            writer.start_close(fd, POLICY.number, "too many messages a second")
             return
-        links.counters.messages_in += 1
-        links.slots.last_message[fd] = now
-        if fd in links.parsers:
-            links.parsers[fd].begun = now
+        writer.counters.messages_in += 1
+        writer.slots.last_message[fd] = now
+        if fd in writer.parsers:
+            writer.parsers[fd].begun = now
         self._call(fd, message)
 
     def _call(self, fd: int, message: Message) -> None:
-        links = self._links
+        writer = self._writer
         try:
-            self._on_message(Peer(links, fd, self._generation[fd]), message)
+            self._on_message(Peer(writer, fd, self._generation[fd]), message)
         except RAISED:
-            links.fail(fd)
+            writer.fail(fd)
 
     def _ping(self, fd: int, payload: bytes) -> None:
-        if self._pings.takes(fd, self._links.wheel.now):
-            self._links.write(fd, pong_bytes(payload))
+        if self._pings.takes(fd, self._writer.wheel.now):
+            self._writer.write(fd, pong_bytes(payload))
         else:
-            self._links.start_close(fd, POLICY.number, "too many pings a second")
+            self._writer.start_close(fd, POLICY.number, "too many pings a second")

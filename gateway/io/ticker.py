@@ -1,4 +1,4 @@
-"""Drives the timing wheel, and measures how late the event loop is."""
+"""Advances the timing wheel and measures the delay of the event loop."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from roost.gateway.connections.wheel import TICK_S
 from roost.wire.clock import Clock
 
 MAX_STEP = round(1 / TICK_S)
-"""Ticks that the wheel goes on at once. A longer gap means that this process stood still, and what peers sent
-meanwhile lies unread: the wheel's time stands still for the rest of the gap, or the living would be taken for dead."""
+"""Most ticks that the wheel advances at once. A longer gap means that the process was suspended, and that input from
+peers is still unread. The wheel skips the rest of the gap; otherwise live connections would be closed as dead."""
 
 _LAG_WINDOW = round(1 / TICK_S)
 _ROUNDING_S = 0.001
-"""uvloop cuts timers to whole milliseconds; one that wakes too early would wake again and again."""
+"""uvloop truncates timers to whole milliseconds; a timer that fires too early would fire repeatedly."""
 
 
 class Ticker:
@@ -31,7 +31,7 @@ class Ticker:
 
     @property
     def lag_ms(self) -> float:
-        """How late the worst tick of the last second was."""
+        """Longest delay of a tick in the last second, in milliseconds."""
         return max(self._lags) * 1000
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,7 +51,7 @@ class Ticker:
         self._handle = self._loop.call_later(pause_s + _ROUNDING_S, self._wake)
 
     def tick(self) -> None:
-        """Turn the wheel as far as the clock has come."""
+        """Advance the wheel to the current time of the clock."""
         late_s = self._clock.monotonic() - self._next
         if late_s < 0:
             return

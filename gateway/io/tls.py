@@ -1,10 +1,10 @@
-"""TLS at the gateway itself (ssl.MemoryBIO in the same poller): no transport, no task, about 16 KB for a connection.
+"""TLS in the gateway itself, without an asyncio transport or task: about 16 KB for a connection.
 
-The socket's bytes go through an `ssl.SSLObject` between two memory buffers. To the rest of the gateway it is a
-`Transport` like plain TCP; the TLS handshake happens inside the first reads and is held to the same deadline as
-the opening handshake. One thing is different: bytes that were taken and encrypted may not fit into the socket. They
-wait here, `on_stuck` is called, and whoever watches the descriptor calls `write` again (with nothing, if need be)
-when there is room.
+The socket's bytes pass through an `ssl.SSLObject` between two memory buffers (ssl.MemoryBIO). For the rest of the
+gateway this is a `Transport` like plain TCP. The TLS handshake happens inside the first reads and has the same deadline
+as the opening handshake. One thing is different: encrypted bytes may not fit into the socket's buffer. They are kept
+here and `on_stuck` is called; the caller then calls `write` again, with empty data if necessary, when the socket is
+writable.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from roost.gateway.io.transport import Plain
 from roost.wire.errors import Misuse
 
 RECORD_BYTES = 16 * 1024
-"""What fits into one TLS record (RFC 8446 section 5.1)."""
+"""Most plaintext bytes in one TLS record (RFC 8446 section 5.1)."""
 
 
 class _Session:
@@ -33,10 +33,10 @@ class _Session:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._is_up = False
         self.waiting = b""
-        """Encrypted bytes that the socket has not taken yet."""
+        """Encrypted bytes that were not written to the socket yet."""
 
     def decrypt(self, data: bytes) -> bytes | None:
-        """What these bytes from the peer say; None when it takes more of them. Raises ssl.SSLError."""
+        """Return the plaintext of these bytes; None when more are needed. Raises ssl.SSLError."""
         self._incoming.write(data)
         pieces = []
         try:
@@ -52,22 +52,22 @@ class _Session:
         return b"".join(pieces)
 
     def encrypt(self, data: bytes | memoryview) -> int:
-        """Add up to one record of `data` to what waits; how many bytes it took."""
+        """Encrypt up to one record of `data` into `waiting`; return how many bytes were taken. Raises ssl.SSLError."""
         taken = self._tls.write(data[:RECORD_BYTES])
         self.collect()
         return taken
 
     def say_end(self) -> None:
-        """Add a close_notify to what waits."""
+        """Append a close_notify alert to `waiting`."""
         try:
             self._tls.unwrap()
         except (ssl.SSLError, ValueError):
-            pass  # the peer's close_notify is not there yet, or its handshake never ended
+            pass  # the peer's close_notify has not arrived, or the handshake never completed
         finally:
             self.collect()
 
     def collect(self) -> None:
-        """Move what the library has produced to what waits."""
+        """Move the output of the TLS library to `waiting`."""
         self.waiting += self._outgoing.read()
 
 
@@ -87,7 +87,7 @@ class Tls:
         self.reload()
 
     def reload(self) -> None:
-        """Read certificate and key again, for connections that come from now on; on Misuse the old ones stay."""
+        """Read certificate and key again, for new connections. Raises Misuse, and then the old ones stay in use."""
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*self._files)
             self._context.load_cert_chain(*self._files)
@@ -104,7 +104,7 @@ class Tls:
         try:
             plain = session.decrypt(data)
         except ssl.SSLError as problem:
-            self._flush(fd, session)  # the alert that says why
+            self._flush(fd, session)  # sends the TLS alert
             raise OSError(errno.EPROTO, str(problem)) from problem
         if session.waiting and not self._flush(fd, session):
             self.on_stuck(fd)
@@ -115,7 +115,7 @@ class Tls:
     def write(self, fd: int, data: bytes | memoryview) -> int:
         session = self._sessions.get(fd)
         if session is None:
-            raise OSError(errno.ENOTCONN, "nothing can be said before the TLS handshake")
+            raise OSError(errno.ENOTCONN, "cannot write before the TLS handshake")
         if not self._flush(fd, session):
             raise BlockingIOError
         taken = 0
@@ -143,12 +143,12 @@ class Tls:
                 session.say_end()
                 self._flush(fd, session)
         except OSError:
-            pass  # the peer is gone already
+            pass  # the peer is already gone
         finally:
             os.close(fd)
 
     def _flush(self, fd: int, session: _Session) -> bool:
-        """Hand what waits to the socket; True when nothing waits any more. Raises OSError."""
+        """Write `waiting` to the socket; return True when all of it was written. Raises OSError."""
         while session.waiting:
             try:
                 sent = os.write(fd, session.waiting)

@@ -1,4 +1,4 @@
-"""How bytes get in and out of a client's socket: by descriptor, without an object for each connection."""
+"""Reads and writes client sockets by file descriptor, without an object for each connection."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from roost.gateway.io.batch import ReadMessages, WriteFrames
 
 
 class Transport(Protocol):
-    """Non-blocking input and output by descriptor. All raise OSError; no room or no data is BlockingIOError."""
+    """Non-blocking input and output by descriptor.
+
+    All methods raise OSError; BlockingIOError when there is no data or no buffer space.
+    """
 
     first_read_bytes: int
-    """How much to ask for at first. A full read may be followed by another; anything less was all there was."""
+    """Size of the first read. Only after a full read can there be more input."""
     on_stuck: Callable[[int], None]
-    """Called when bytes that were taken wait inside the transport for room in the socket."""
+    """Called when the transport holds bytes that `write` accepted but the socket did not."""
 
     def read(self, fd: int, size: int) -> bytes:
-        """At most `size` bytes; empty at the end of the stream."""
+        """Return at most `size` bytes; empty at the end of the stream."""
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
-        """Hand bytes to the kernel; how many it took."""
+        """Write bytes; return how many were taken."""
 
     read_messages: ReadMessages
     """Many reads in one call (`roost.gateway.io.batch`)."""
@@ -33,17 +36,17 @@ class Transport(Protocol):
     """Many writes in one call."""
 
     def shut(self, fd: int) -> None:
-        """End our side of the stream; input still comes."""
+        """Shut down the sending side; input can still be read."""
 
     def close(self, fd: int) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
 
 
 class Plain:
-    """TCP as it is."""
+    """Plain TCP, without TLS."""
 
     first_read_bytes = batch.MAX_READ_BYTES if is_compiled else 448
-    """Most messages are small, and in Python objects under 512 bytes are had faster: 0.4 µs of an echo."""
+    """Most messages are small, and Python allocates objects under 512 bytes faster: 0.4 µs of an echo."""
 
     def __init__(self) -> None:
         self.on_stuck: Callable[[int], None] = lambda fd: None
@@ -62,7 +65,7 @@ class Plain:
 
 @contextmanager
 def _borrowed(fd: int) -> Iterator[socket.socket]:
-    """The socket behind a descriptor that stays open."""
+    """Provide a socket object for a descriptor that stays open."""
     raw = socket.socket(fileno=fd)
     try:
         yield raw
@@ -71,7 +74,7 @@ def _borrowed(fd: int) -> Iterator[socket.socket]:
 
 
 def peer_address(fd: int) -> str:
-    """The other end's IP address; empty when it is gone already."""
+    """Return the peer's IP address; empty when the connection is already gone."""
     with _borrowed(fd) as raw:
         try:
             return str(raw.getpeername()[0])
@@ -80,10 +83,10 @@ def peer_address(fd: int) -> str:
 
 
 def acknowledge(fd: int) -> None:
-    """Have the kernel acknowledge at once what has come, with no answer of ours to wait for.
+    """Make the kernel acknowledge received data at once instead of with the next answer (TCP_QUICKACK).
 
-    To be called when a request is not all there. A peer that writes it in pieces and has not set TCP_NODELAY keeps the
-    next piece until then (RFC 896), which would take the 40 ms of a delayed ACK.
+    Called when a request is incomplete. A peer that writes it in pieces without TCP_NODELAY sends the next piece only
+    after the ACK (Nagle's algorithm, RFC 896), which would otherwise be delayed by 40 ms.
     """
     with _borrowed(fd) as raw, suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -1,13 +1,14 @@
-"""Connections from our side: bytes out, and how every connection ends.
+"""The write side of all connections: bytes out, and how every connection ends.
 
-An end has three steps, so that the last words arrive and the application is told at a safe moment.
+A connection ends in three steps, so that the close frame arrives and `on_close` is called at a safe moment.
 
-1. `close` sends a close frame, makes the handle stale, and waits for the peer's frame (CLOSING).
-2. `finish` shuts our side once all is sent, and throws away input until the peer closes too (LINGERING).
-3. `drop` takes the socket out of the poller and has the slot freed (GONE).
+1. `start_close` sends a close frame, makes the handle stale, and waits for the peer's close frame (CLOSING).
+2. `half_close` shuts down the sending side once everything is sent, and discards input until the peer closes its side
+   (HALF_CLOSED).
+3. `abort` removes the socket from the poller and schedules the slot to be freed (CLOSED).
 
-The peer, or a deadline, may take a connection from any state straight to the last step. What an application must
-hear and what must be freed goes through one queue (`roost.gateway.io.close_queue`).
+The peer, or a deadline, can move a connection from any state directly to the last step. Calls of `on_close` and slots
+to be freed go through one queue (`roost.gateway.io.close_queue`).
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ from roost.wire.codes import APPLICATION_ERROR, SLOW, Close
 log = logging.getLogger(__name__)
 
 LOST = 1006
-"""What an application is told when there was no close frame (RFC 6455 section 7.1.5)."""
+"""Close code that `on_close` gets when there was no close frame (RFC 6455 section 7.1.5)."""
 
 READ_PAUSE_BYTES = 64 * 1024
-"""Who has this much unread from us is not listened to: its requests would only add to what it does not read."""
+"""While more than this waits in a peer's outbox, the gateway does not read from it: answers would add to the outbox."""
 
-GATHER_BYTES = 16 * 1024
-"""A message as long as this, or after so much, waits for no other."""
+CORK_BYTES = 16 * 1024
+"""Data longer than this, or after this much corked data of one connection, is written at once."""
 
 RAISED = (Exception, asyncio.CancelledError)
-"""What an application may raise at the cost of one connection; the latter by asking a task that was cancelled."""
+"""Exceptions of a callback that cost one connection. CancelledError comes from the result of a cancelled task."""
 
 
 class ConnectionWriter:
-    """The write side of all connections; also what a `Peer` acts on."""
+    """Writes to connections and closes them; implements `api.ConnectionOperations` for `Peer`."""
 
     def __init__(
         self, app: Application, settings: Settings, transport: Transport, poller: Poller, counters: Counters
@@ -66,42 +67,42 @@ class ConnectionWriter:
         self.app = app
         self.slots = ConnectionSlots()
         self._state, self._generation = self.slots.state, self.slots.generation
-        self._flags, self._active = self.slots.flags, self.slots.last_message
+        self._flags, self._last_message = self.slots.flags, self.slots.last_message
         self.wheel = Wheel()
         self.poller = poller
         self.transport = transport
         self._write = transport.write
         self._write_frames = transport.write_frames
-        transport.on_stuck = self._stuck
+        transport.on_stuck = self._on_stuck
         self.counters = counters
         self.outboxes: dict[int, Outbox] = {}
-        self._gathered: dict[int, bytes] | None = None
-        """Between `gather` and `release`, what waits to be written; of a connection that is GONE meanwhile, too."""
-        self._last: list[int] = []
-        """Those to be ended when it is."""
+        self._corked: dict[int, bytes] | None = None
+        """Data held back between `cork` and `uncork`, by descriptor; also of connections that are CLOSED meanwhile."""
+        self._end_after_uncork: list[int] = []
+        """Connections to end after that data is written."""
         self.parsers: dict[int, Parser] = {}
         self.opening: tuple[int, Callable[[], Request]] | None = None
-        """The connection whose `on_open` runs, and what makes its request."""
+        """The connection whose `on_open` is running, and a function that makes its Request."""
         self.on_free: list[Callable[[int], None]] = []
-        """Told of every slot that becomes free."""
+        """Called with each descriptor whose slot is freed."""
         self.on_trim: list[Callable[[int], None]] = [self.wheel.trim]
-        """Told how many descriptors are left when a crowd has gone: none above is in use."""
+        """Called with the new number of slots when the table was cut; no descriptor from that number on is in use."""
         self._max_outbox_bytes = settings.max_outbox_bytes
         self._max_outbox_age = ticks(settings.max_outbox_age_s)
         self._deflater = Deflater()
         self._compress_from_bytes = settings.compress_from_bytes
         self._small_bytes = min(settings.compress_from_bytes, len(BINARY_HEADS))
         self._close_ticks = ticks(settings.close_s)
-        self._endings = CloseQueue(self._tell, self._free)
-        self.settle = self._endings.settle
-        """Tell and free now what waits for it."""
+        self._close_queue = CloseQueue(self._notify_closed, self._free)
+        self.settle = self._close_queue.settle
+        """Process the close queue now: call `on_close`, free slots."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._endings.start(loop)
+        self._close_queue.start(loop)
 
-    # What a Peer can do.
+    # Methods of Peer (`api.ConnectionOperations`).
 
     def send(self, fd: int, generation: int, message: Message) -> bool:
         try:
@@ -110,15 +111,15 @@ class ConnectionWriter:
         except IndexError:
             return False
         self.counters.messages_out += 1
-        self._active[fd] = self.wheel.now
+        self._last_message[fd] = self.wheel.now
         if type(message) is bytes and (size := len(message)) < self._small_bytes:
-            gathered = self._gathered
-            if gathered is not None and fd not in gathered and not (self.outboxes and fd in self.outboxes):
-                gathered[fd] = BINARY_HEADS[size] + message
+            corked = self._corked
+            if corked is not None and fd not in corked and not (self.outboxes and fd in self.outboxes):
+                corked[fd] = BINARY_HEADS[size] + message
                 return True
         bits = self._flags[fd] >> WINDOW_SHIFT
-        is_worth_it = bits and len(message) >= self._compress_from_bytes
-        return self.write_corked(fd, self._deflate(message, bits) if is_worth_it else encode(message))
+        compresses = bits and len(message) >= self._compress_from_bytes
+        return self.write_corked(fd, self._deflate(message, bits) if compresses else encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
@@ -129,7 +130,7 @@ class ConnectionWriter:
                 frame.deflated[bits] = self._deflate(frame.message, bits)
             data = frame.deflated[bits]
         self.counters.messages_out += 1
-        self._active[fd] = self.wheel.now
+        self._last_message[fd] = self.wheel.now
         return self.write_corked(fd, data)
 
     def _deflate(self, message: Message, bits: int) -> bytes:
@@ -158,32 +159,32 @@ class ConnectionWriter:
         if not self.slots.is_open(fd, generation):
             return 0
         outbox = self.outboxes.get(fd)
-        gathered = len(self._gathered.get(fd, b"")) if self._gathered else 0
-        return gathered + (outbox.byte_count if outbox else 0)
+        corked = len(self._corked.get(fd, b"")) if self._corked else 0
+        return corked + (outbox.byte_count if outbox else 0)
 
     # Bytes out.
 
     def cork(self) -> None:
-        """Until `release`, let small messages wait, so that many are written one after the other.
+        """Hold small messages back until `uncork`, so that many are written in a row.
 
-        The kernel's way of a write is long and takes ours out of the processor's cache: many in a row take less time
-        than as many by turns with our work. And several messages to one peer share a write.
+        A write system call evicts the gateway's code and data from the processor's cache: many writes in a row take
+        less time than writes that alternate with other work. Several messages to one peer also share a write.
         """
-        self._gathered = {}
+        self._corked = {}
 
     def uncork(self) -> None:
-        """Write what was gathered."""
-        gathered, self._gathered = self._gathered, None
-        last, self._last = self._last, []
+        """Write all data held back since `cork`."""
+        corked, self._corked = self._corked, None
+        ending, self._end_after_uncork = self._end_after_uncork, []
         try:
-            if gathered:
-                self.write_each(gathered.items())
+            if corked:
+                self.write_each(corked.items())
         finally:
-            for fd in last:
+            for fd in ending:
                 self._end_when_sent(fd)
 
     def write_each(self, frames: Frames) -> None:
-        """Like `write` for each of many that have no outbox; not between `gather` and `release`."""
+        """Like `write` for many connections, none of which has an outbox. Not allowed between `cork` and `uncork`."""
         total, unsent = self._write_frames(frames)
         self.counters.bytes_out += total
         for fd, data, sent in unsent:
@@ -194,21 +195,24 @@ class ConnectionWriter:
                 self.too_slow(fd)
 
     def write_corked(self, fd: int, data: bytes) -> bool:
-        """Send whole frames or an HTTP answer to an open connection, between `gather` and `release` a little later."""
-        gathered = self._gathered
-        if gathered is None or len(data) > GATHER_BYTES or fd in self.outboxes:
+        """Send whole frames or an HTTP answer; between `cork` and `uncork` the data is held back.
+
+        Returns False when this closed the connection.
+        """
+        corked = self._corked
+        if corked is None or len(data) > CORK_BYTES or fd in self.outboxes:
             return self.write(fd, data)
-        if fd in gathered:
-            if len(gathered[fd]) > GATHER_BYTES:
+        if fd in corked:
+            if len(corked[fd]) > CORK_BYTES:
                 return self.write(fd, data)
-            data = gathered[fd] + data
-        gathered[fd] = data
+            data = corked[fd] + data
+        corked[fd] = data
         return True
 
     def write(self, fd: int, data: bytes) -> bool:
-        """Send whole frames or an HTTP answer, now or by the outbox. False when the connection did not survive it."""
-        if self._gathered and fd in self._gathered:
-            data = self._gathered.pop(fd) + data
+        """Send whole frames or an HTTP answer, now or through the outbox; False when this closed the connection."""
+        if self._corked and fd in self._corked:
+            data = self._corked.pop(fd) + data
         if fd in self.outboxes:
             return self._put(fd, self.outboxes[fd], data)
         try:
@@ -230,8 +234,8 @@ class ConnectionWriter:
         self._watch(fd, outbox)
         return outbox
 
-    def _stuck(self, fd: int) -> None:
-        """The transport keeps bytes that it has taken: an empty piece waits until they are sent."""
+    def _on_stuck(self, fd: int) -> None:
+        """Make an outbox with an empty piece, because the transport holds bytes that it could not send."""
         if fd not in self.outboxes and self._state[fd] != CLOSED:
             self._begin_outbox(fd, b"", 0)
 
@@ -245,11 +249,11 @@ class ConnectionWriter:
         return True
 
     def _watch(self, fd: int, outbox: Outbox) -> None:
-        is_heard = self.slots.state[fd] != OPEN or outbox.byte_count <= READ_PAUSE_BYTES
-        self.poller.watch(fd, read=is_heard, write=True)
+        reads = self.slots.state[fd] != OPEN or outbox.byte_count <= READ_PAUSE_BYTES
+        self.poller.watch(fd, read=reads, write=True)
 
     def on_writable(self, fd: int) -> None:
-        """The kernel has room again for a peer that was slow."""
+        """Flush the outbox of a connection that is writable again."""
         outbox = self.outboxes.get(fd)
         if outbox is None:
             return
@@ -277,7 +281,7 @@ class ConnectionWriter:
         return taken
 
     def too_slow(self, fd: int) -> bool:
-        """The peer does not take what it asked for: it gets a code to come back with. Always False."""
+        """Close a peer that does not read, with code 4200 (reconnect at once). Always returns False."""
         if self.slots.state[fd] != OPEN:
             self.abort(fd)
             return False
@@ -289,24 +293,24 @@ class ConnectionWriter:
         return False
 
     def start_close(self, fd: int, code: int, reason: str) -> None:
-        """Close an open connection: send a close frame, and wait for the peer's."""
-        self._leave(fd, CLOSING, code, reason)
+        """Close an open connection: send a close frame, then wait for the peer's close frame."""
+        self._end_open(fd, CLOSING, code, reason)
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
         self._write_last(fd, frames.close_bytes(code, reason))
 
     def fail_protocol(self, fd: int, close: Close) -> None:
-        """The peer broke the protocol: say what was wrong, and do not listen to it any more (section 7.1.7)."""
+        """Close a connection whose peer violated the protocol; its input is no longer read (RFC 6455 section 7.1.7)."""
         self.start_close(fd, close.number, close.reason)
         if self.slots.state[fd] == CLOSING:
             self.half_close(fd)
 
     def reply_close(self, fd: int, code: int, reason: str) -> None:
-        """The peer has sent a close frame: answer with the same code, unless ours went first, and end (7.1.1)."""
+        """Answer the peer's close frame with the same code, unless ours was sent first, and end (section 7.1.1)."""
         if self.slots.state[fd] == OPEN:
-            self._leave(fd, CLOSING, code, reason)
+            self._end_open(fd, CLOSING, code, reason)
             self._write_last(fd, frames.close_bytes(code, reason))
-        if self._gathered is not None:
-            self._last.append(fd)
+        if self._corked is not None:
+            self._end_after_uncork.append(fd)
         else:
             self._end_when_sent(fd)
 
@@ -317,17 +321,17 @@ class ConnectionWriter:
             self.abort(fd)
 
     def _write_last(self, fd: int, data: bytes) -> None:
-        """Write a close frame; it has a place even in a full outbox."""
+        """Write a close frame; it may exceed the limit of the outbox."""
         outbox = self.outboxes.get(fd)
         if outbox is None:
             self.write_corked(fd, data)
         else:
-            outbox.put(self._gathered.pop(fd, b"") + data if self._gathered else data, self.wheel.now)
+            outbox.put(self._corked.pop(fd, b"") + data if self._corked else data, self.wheel.now)
             self._watch(fd, outbox)
 
     def half_close(self, fd: int) -> None:
-        """Everything is said: shut our side when it is sent, and wait for the peer to do the same."""
-        if self._gathered and fd in self._gathered and not self.write(fd, b""):
+        """Shut down the sending side once everything is sent, and wait for the peer to close its side."""
+        if self._corked and fd in self._corked and not self.write(fd, b""):
             return
         if fd in self.outboxes:
             self.slots.state[fd] = CLOSING
@@ -343,26 +347,26 @@ class ConnectionWriter:
             self.abort(fd)
 
     def abort(self, fd: int) -> None:
-        """End now. An application that knows of the connection hears LOST."""
+        """End the connection at once. `on_close` gets LOST if the connection was open."""
         state = self.slots.state[fd]
         if state in (FREE, CLOSED):
             return
         if state == OPEN:
-            self._leave(fd, CLOSED, LOST, "")
+            self._end_open(fd, CLOSED, LOST, "")
         self.slots.state[fd] = CLOSED
         self.poller.remove(fd)
         self.wheel.remove(fd)
         self.outboxes.pop(fd, None)
         self.parsers.pop(fd, None)
-        self._endings.add(fd)
+        self._close_queue.add(fd)
 
-    def _leave(self, fd: int, state: int, code: int, reason: str) -> None:
+    def _end_open(self, fd: int, state: int, code: int, reason: str) -> None:
         assert self.slots.state[fd] == OPEN
         self.slots.state[fd] = state
         self.slots.last_message[fd] = self.wheel.now
         self.counters.open_now -= 1
         self.counters.closed[code] += 1
-        self._endings.add((fd, self.slots.generation[fd], code, reason))
+        self._close_queue.add((fd, self.slots.generation[fd], code, reason))
 
     def _free(self, fd: int) -> None:
         for forget in self.on_free:
@@ -372,9 +376,9 @@ class ConnectionWriter:
             self.transport.close(fd)
 
     def tidy(self) -> None:
-        """Now and then: give memory back when a crowd has left.
+        """Return memory to the system after most connections have left; called periodically.
 
-        Dictionaries keep their largest size until they are cleared, and the wheel its entries for a turn.
+        Dictionaries keep their largest size until they are cleared, and the wheel keeps its entries for one revolution.
         """
         if not self.slots.trim():
             return
@@ -386,14 +390,14 @@ class ConnectionWriter:
         if self._loop is not None:
             self._loop.call_later(SIZE * TICK_S, memory.give_back)
 
-    def _tell(self, fd: int, generation: int, code: int, reason: str) -> None:
+    def _notify_closed(self, fd: int, generation: int, code: int, reason: str) -> None:
         try:
             self.app.on_close(Peer(self, fd, generation), code, reason)
         except RAISED:
             self._note_failure()
 
     def call(self, fd: int, callback: object, *args: object) -> None:
-        """Run a callback of the application for an open connection; one that raises costs that connection."""
+        """Run a callback of the application; if it raises, that connection is closed (4101)."""
         assert callable(callback)
         try:
             callback(Peer(self, fd, self.slots.generation[fd]), *args)
@@ -401,11 +405,11 @@ class ConnectionWriter:
             self.fail(fd)
 
     def fail(self, fd: int) -> None:
-        """The application raised while it dealt with this connection. To be called while that is handled."""
+        """Log the exception of a callback and close its connection (4101). Must be called in an exception handler."""
         self._note_failure()
         if self.slots.state[fd] == OPEN:
             self.start_close(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
 
     def _note_failure(self) -> None:
         self.counters.application_errors += 1
-        log.exception("the application failed", extra={"action": "application_failed"})
+        log.exception("application callback raised", extra={"action": "application_failed"})

@@ -1,1 +1,1 @@
-"""Moving clients to other gateways: when this one drains, and when discovery asks for it."""
+"""Moves clients to other gateways: when this gateway drains, and when discovery rebalances."""

@@ -1,4 +1,4 @@
-"""What discovery asks of a gateway: to leave, at an operator's order, to come back, to give clients away."""
+"""Carries out discovery's directives: drain on an operator's order, accept clients again, move some clients away."""
 
 from __future__ import annotations
 
@@ -17,35 +17,40 @@ log = logging.getLogger(__name__)
 
 
 class DirectiveHandler:
-    """Follows directions. A gateway that was told to leave holds nobody and lets nobody in, until it may again."""
+    """Carries out directives.
 
-    def __init__(self, links: ConnectionWriter, door: HandshakeHandler, moves: EndpointPool, clock: Clock) -> None:
-        self._links, self._door, self._moves, self._clock = links, door, moves, clock
-        self._giveaway = Rebalancer(links, moves, clock)
+    A gateway that was ordered to drain moves all clients away and accepts none until the order is withdrawn.
+    """
+
+    def __init__(
+        self, writer: ConnectionWriter, handshakes: HandshakeHandler, endpoints: EndpointPool, clock: Clock
+    ) -> None:
+        self._writer, self._handshakes, self._endpoints, self._clock = writer, handshakes, endpoints, clock
+        self._rebalancer = Rebalancer(writer, endpoints, clock)
         self._leaving: asyncio.Task[None] | None = None
 
     def moving_count(self) -> int:
-        """Clients that have been told to go elsewhere and are about to."""
-        return self._giveaway.moving_count()
+        """Return the number of clients told to move and not gone yet, and of endpoints reserved for more."""
+        return self._rebalancer.moving_count()
 
-    def follow(self, directions: GatewayDirectives) -> None:
-        """Act on the newest directions, in the background."""
-        if directions.leave is None:
+    def follow(self, directives: GatewayDirectives) -> None:
+        """Apply the newest directives, in the background."""
+        if directives.leave is None:
             is_leaving = self._leaving is not None
-            self._giveaway.follow(0 if is_leaving else directions.give_away, directions.per_s)
-        elif directions.leave and self._leaving is None:
-            log.warning("told to leave", extra={"action": "told_to_leave", "window_s": directions.window_s})
-            self._door.is_shut = True
-            self._leaving = asyncio.create_task(self._leave(directions.window_s))
-        elif not directions.leave and self._leaving is not None:
-            log.warning("told to come back", extra={"action": "told_to_come_back"})
+            self._rebalancer.follow(0 if is_leaving else directives.give_away, directives.per_s)
+        elif directives.leave and self._leaving is None:
+            log.warning("drain started by operator", extra={"action": "told_to_leave", "window_s": directives.window_s})
+            self._handshakes.accepting = False
+            self._leaving = asyncio.create_task(self._leave(directives.window_s))
+        elif not directives.leave and self._leaving is not None:
+            log.warning("drain cancelled by operator", extra={"action": "told_to_come_back"})
             self._leaving.cancel()
             self._leaving = None
-            self._door.is_shut = False
+            self._handshakes.accepting = True
 
     async def stop(self) -> None:
-        """The gateway ends: what is under way is called off."""
-        await self._giveaway.stop()
+        """Cancel everything in progress, because the gateway stops."""
+        await self._rebalancer.stop()
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.gather(self._leaving, return_exceptions=True)
@@ -53,7 +58,7 @@ class DirectiveHandler:
 
     async def _leave(self, window_s: float) -> None:
         try:
-            await self._giveaway.stop()
-            await send_away(self._links, self._moves, window_s, self._clock)
+            await self._rebalancer.stop()
+            await send_away(self._writer, self._endpoints, window_s, self._clock)
         except Exception:
-            log.exception("leaving failed", extra={"action": "leaving_failed"})
+            log.exception("drain failed", extra={"action": "leaving_failed"})

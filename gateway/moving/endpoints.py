@@ -1,4 +1,4 @@
-"""Telling peers to go to another gateway, each to a place that was reserved for it."""
+"""Reserves endpoints at other gateways and tells peers to move to them."""
 
 from __future__ import annotations
 
@@ -9,64 +9,64 @@ from roost.gateway.io.writer import ConnectionWriter
 from roost.wire.messages import moving as wire
 
 BATCH_COUNT = wire.MAX_ENDPOINTS
-"""Places reserved at a time."""
+"""Largest number of endpoints reserved at a time."""
 
 
 class ReserveEndpoints(Protocol):
-    """Where places come from: discovery."""
+    """Reserves endpoints at other gateways (discovery)."""
 
     async def __call__(self, count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
-        """At most `count` places; none when there is no other gateway, or nobody answers. Never raises.
+        """Return at most `count` endpoints; none when no other gateway exists or discovery fails. Never raises.
 
-        A gateway that is leaving takes what there is; otherwise only gateways with less than their share are named.
+        With `is_leaving`, any gateway with free capacity is used; otherwise only gateways with less than their share.
         """
 
 
 async def nowhere(count: int, *, is_leaving: bool) -> list[wire.Endpoint]:
-    """For a gateway on its own."""
+    """Return no endpoint: for a gateway without discovery."""
     return []
 
 
 class EndpointPool:
-    """Tells peers of `links` where to go, if their application can; what is left of a batch of places waits here."""
+    """Holds reserved endpoints and moves peers of `writer` to them, if the application implements `on_move`."""
 
-    def __init__(self, links: ConnectionWriter, places: ReserveEndpoints) -> None:
-        self._links, self._places = links, places
-        self._stock: list[wire.Endpoint] = []
-        self.can_tell = getattr(type(links.app), "on_move", Application.on_move) is not Application.on_move
+    def __init__(self, writer: ConnectionWriter, reserve: ReserveEndpoints) -> None:
+        self._writer, self._reserve = writer, reserve
+        self._endpoints: list[wire.Endpoint] = []
+        self.can_move = getattr(type(writer.app), "on_move", Application.on_move) is not Application.on_move
 
     @property
-    def place_count(self) -> int:
-        """Places at hand."""
-        return len(self._stock)
+    def available_count(self) -> int:
+        """Number of reserved endpoints."""
+        return len(self._endpoints)
 
-    async def stock(self, count: int, *, is_leaving: bool) -> None:
-        """Have `count` places at hand, as far as there are so many."""
-        while self.can_tell and len(self._stock) < count:
-            new = await self._places(min(count - len(self._stock), BATCH_COUNT), is_leaving=is_leaving)
+    async def reserve(self, count: int, *, is_leaving: bool) -> None:
+        """Reserve endpoints until `count` are available, or no more can be had."""
+        while self.can_move and len(self._endpoints) < count:
+            new = await self._reserve(min(count - len(self._endpoints), BATCH_COUNT), is_leaving=is_leaving)
             if not new:
                 break
-            self._stock = new[::-1] + self._stock
+            self._endpoints = new[::-1] + self._endpoints
 
-    def drop_stock(self) -> None:
-        """Places that were not used are free again when their tickets expire."""
-        self._stock.clear()
+    def clear(self) -> None:
+        """Drop unused endpoints; discovery frees them when their tickets expire."""
+        self._endpoints.clear()
 
     def is_busy(self, peer: Peer) -> bool:
-        """Whether part of a message is on its way, in either direction."""
-        return peer.fd in self._links.parsers or peer.fd in self._links.outboxes
+        """Whether a message is partly received or partly sent."""
+        return peer.fd in self._writer.parsers or peer.fd in self._writer.outboxes
 
-    def tell(self, peer: Peer, after_s: float = 0.0) -> bool:
-        """Give a peer that is not busy the next place; False when its application says not now."""
-        place = self._stock[-1]
-        is_told = False
+    def move(self, peer: Peer, after_s: float = 0.0) -> bool:
+        """Move a peer that is not busy to the next endpoint; return False when the application refuses for now."""
+        endpoint = self._endpoints[-1]
+        is_moving = False
 
         def on_move(peer: Peer) -> None:
-            nonlocal is_told
-            is_told = self._links.app.on_move(peer, Endpoint(place.url, place.ticket, after_s))
+            nonlocal is_moving
+            is_moving = self._writer.app.on_move(peer, Endpoint(endpoint.url, endpoint.ticket, after_s))
 
-        self._links.call(peer.fd, on_move)
-        if is_told:
-            self._stock.pop()
-            self._links.counters.moves += 1
-        return is_told
+        self._writer.call(peer.fd, on_move)
+        if is_moving:
+            self._endpoints.pop()
+            self._writer.counters.moves += 1
+        return is_moving

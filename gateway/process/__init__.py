@@ -1,1 +1,1 @@
-"""What concerns a gateway's process: forking and supervising, memory, kernel settings, signals, metrics."""
+"""The gateway's process: forking and supervision, memory, kernel settings, signals and metrics."""

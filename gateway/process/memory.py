@@ -1,13 +1,13 @@
-"""How much memory is left for more connections; and what the allocator keeps goes back to the system.
+"""Memory available for more connections, and returning free memory of the allocator to the system.
 
-Left is what the kernel says could be had without swapping (MemAvailable in proc_meminfo(5)), or less where a control
-group limits this process: its limit less what it has, but for cached files, which the kernel gives up (memory.max,
-memory.current and inactive_file of memory.stat, "Control Group v2" in the kernel's documentation; version 1 likewise).
-Several gateways of one machine see the same memory; each reports less as it goes.
+Available is what the kernel reports as usable without swapping (MemAvailable in proc_meminfo(5)), or less where a
+control group limits this process: its limit minus its usage, not counting cached files, which the kernel can reclaim
+(memory.max, memory.current and inactive_file of memory.stat, "Control Group v2" in the kernel's documentation; version
+1 likewise). Several gateways on one machine see the same memory; each reports less as it is used.
 
-What small arrays and strings of a crowd were in is free once the crowd has left, but glibc keeps it while anything
-younger lies above it on the heap: 30 bytes for each connection that there ever was at one time. `malloc_trim(3)` gives
-whole free pages back wherever they are.
+After many connections have left, the memory of their small arrays and strings is free, but glibc keeps it while any
+newer allocation lies above it on the heap: 30 bytes for each connection of the largest number there was at one time.
+`malloc_trim(3)` returns whole free pages wherever they are.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CONNECTION_BYTES = 8 * 1024
-"""An idle connection has 5 KB in the kernel and 0.2 here; some of them are not idle."""
+"""Estimate per connection. An idle one takes 5 KB in the kernel and 0.2 KB here; some are not idle."""
 
 TLS_BYTES = 17 * 1024
-"""What TLS adds (`python -m bench hold`)."""
+"""Additional memory of a TLS connection (`python -m bench hold`)."""
 
 KEPT_SHARE = 0.05
-"""Of all memory, for everything else."""
+"""Share of all memory that is kept free for everything else."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def give_back() -> None:
-    """Some milliseconds of work, 20 after 4,000 TLS connections. Does nothing where the C library is not glibc."""
+    """Return free memory to the system (malloc_trim). Does nothing where the C library is not glibc.
+
+    Takes some milliseconds: 20 after 4,000 TLS connections.
+    """
     if _trim is not None:
         _trim(0)
 
 
 def spare_bytes(root: Path = Path("/")) -> int:
-    """Memory that may still be used for connections, at least 0; very much where the system does not say."""
+    """Return the bytes that connections can still use, at least 0; very large where the system does not report it."""
     return max(0, min(_spares(root), default=2**62))
 
 
 def _spares(root: Path) -> Iterator[int]:
-    """By each limit: what is left of it, less the share that is kept."""
+    """Yield, for each limit, what is left of it, less the share that is kept free."""
     meminfo = _numbers(root / "proc/meminfo")
     if "MemAvailable" in meminfo:
         yield (meminfo["MemAvailable"] - int(meminfo["MemTotal"] * KEPT_SHARE)) * 1024
@@ -57,7 +60,7 @@ def _spares(root: Path) -> Iterator[int]:
 def _number(file: Path) -> int | None:
     try:
         return int(file.read_text())
-    except (OSError, ValueError):  # there is none, or it says "max"
+    except (OSError, ValueError):  # the file is missing, or contains "max"
         return None
 
 

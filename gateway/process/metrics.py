@@ -1,4 +1,4 @@
-"""A gateway's figures for Prometheus, made of its plain integers when somebody asks."""
+"""Prometheus metrics of a gateway, made from its counters when they are scraped."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ _TOTALS = {
     "bytes_in": "Bytes read from clients",
     "bytes_out": "Bytes the kernel took for clients",
     "pings": "Keepalive pings sent",
-    "slow_closes": "Clients closed because they did not take what was sent to them",
+    "slow_closes": "Clients closed because they did not read what was sent to them",
     "moves": "Clients told to go to another gateway",
-    "accept_pauses": "Times that accepting paused for want of room or descriptors",
+    "accept_pauses": "Times that accepting paused because capacity or descriptors were exhausted",
     "application_errors": "Callbacks of the application that raised",
 }
 
 
 class GatewayCollector(Collector):
-    """Reads one server's counters. Two figures show that an idle connection owns no object and no task."""
+    """Collects the counters of one server.
+
+    `python_blocks` and `tasks` show that idle connections own no object and no task.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: so that registering does not collect, which needs the running loop."""
+        """Return nothing, so that registering does not collect, which would need the running event loop."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -44,7 +47,7 @@ class GatewayCollector(Collector):
             "python_blocks", "Memory blocks of Python objects; an object has at least one", sys.getallocatedblocks()
         )
         yield _gauge("tasks", "asyncio tasks", len(asyncio.all_tasks()))
-        yield _gauge("compiled", "1 where what every message and connection passes is compiled", is_compiled)
+        yield _gauge("compiled", "1 where the hot paths use the C extensions", is_compiled)
 
     def _totals(self) -> Iterator[Metric]:
         counters = self._server.counters
@@ -61,7 +64,7 @@ class GatewayCollector(Collector):
 
     def _levels(self) -> Iterator[Metric]:
         server = self._server
-        links = server.links
+        writer = server.writer
         yield _gauge("connections", "Connections held, opening and closing ones included", server.connections)
         yield _gauge("open_connections", "Connections on which messages flow", server.counters.open_now)
         yield _gauge("capacity", "Connections that can be held", server.capacity)
@@ -69,10 +72,10 @@ class GatewayCollector(Collector):
         yield _gauge(
             "loop_lag_seconds", "Longest delay of the event loop in the last second", server.ticker.lag_ms / 1e3
         )
-        waiting = sum(outbox.byte_count for outbox in links.outboxes.values())
+        waiting = sum(outbox.byte_count for outbox in writer.outboxes.values())
         yield _gauge("outbox_bytes", "Bytes waiting for slow clients", waiting)
-        yield _gauge("outboxes", "Clients that have bytes waiting", len(links.outboxes))
-        yield _gauge("parsers", "Frames and fragmented messages in flight", len(links.parsers))
+        yield _gauge("outboxes", "Clients that have bytes waiting", len(writer.outboxes))
+        yield _gauge("parsers", "Connections with a partial frame or fragmented message", len(writer.parsers))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

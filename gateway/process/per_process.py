@@ -1,4 +1,4 @@
-"""A gateway of several processes: what is checked before the fork, and which settings each process gets."""
+"""Several gateway processes: the checks before the fork, and the settings of each process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from roost.wire.public_url import checked_public_url
 
 LAST_PORT = 65_535
 END_MARGIN_S = 3.0
-"""What a process gets to end in beyond its drain window, before it is killed."""
+"""Time for a process to exit after its drain window, before it is killed."""
 
 
 def check_processes(count: int, settings: Settings, access: Access, public_url: str, *, checks_tickets: bool) -> None:
-    """Raise Misuse for what no process could be started with.
+    """Raise Misuse for settings with which no process can start.
 
     `checks_tickets`: discovery sends clients with tickets, which the processes verify.
 
-    A child that finds this out by itself would be started again and again.
+    Without this check each child would fail at startup and be restarted again and again.
     """
     if count < 1:
         raise Misuse("--processes must be at least 1")
@@ -49,17 +49,17 @@ def check_processes(count: int, settings: Settings, access: Access, public_url: 
 
 
 def settings_of(settings: Settings, index: int) -> Settings:
-    """The settings of one of several processes: its port is counted up, unless it is 0 or shared."""
+    """Return the settings of one of several processes: its port is counted up, unless it is 0 or shared."""
     return settings if settings.shared_port else replace(settings, port=port_of(settings.port, index))
 
 
 def port_of(port: int, index: int) -> int:
-    """The port of one of several processes; 0 picks a free one for each."""
+    """Return the port of one of several processes; 0 means that each picks a free one."""
     return port + index if port else port
 
 
 def public_url_of(public_url: str, settings: Settings, index: int) -> str:
-    """What clients are told to connect to for one of several processes: the port is counted up as its own is."""
+    """Return the public URL of one of several processes: its port is counted up like the listening port."""
     if not public_url or settings.shared_port or not index:
         return public_url
     parts = urlsplit(public_url)

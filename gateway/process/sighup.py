@@ -1,4 +1,4 @@
-"""SIGHUP, by which operators ask a process to read its certificate again."""
+"""Reloads the TLS certificate on SIGHUP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Hangup:
-    """A part that calls `reload` on SIGHUP."""
+    """A Service that calls `reload` on SIGHUP."""
 
     def __init__(self, reload: Callable[[], None]) -> None:
         self._reload = reload
@@ -17,7 +17,7 @@ class Hangup:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
 
     async def drain(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to drain."""
 
     async def stop(self) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)

@@ -1,13 +1,13 @@
-"""Many processes: a parent that imports everything once, forks, and keeps its children alive.
+"""Runs several gateway processes: a parent imports everything once, forks, and restarts children that die.
 
-Python uses one core; a machine has several. Forking after the imports lets the children share the pages of the code
-(`gc.freeze` keeps the collector from writing to them). Each child is a gateway of its own, with its own
-port, its own registration and its own capacity, and discovery spreads clients over them by their load. Where only one
-port gets through, `--shared-port` has the kernel deal connections out (SO_REUSEPORT): by a hash, blind to load, so that
-with few clients some processes get twice the share of others, and a full one refuses what its neighbour could hold.
+Python uses one core; a machine has several. Forking after the imports lets the children share the memory pages of the
+code (`gc.freeze` keeps the garbage collector from writing to them). Each child is a gateway with its own port,
+registration and capacity, and discovery distributes clients over them by load. Where only one port can be used,
+`--shared-port` makes the kernel distribute connections (SO_REUSEPORT): by a hash, without regard to load. With few
+clients some processes then get twice the share of others, and a full process refuses clients that another could hold.
 
-A child that dies is started again, at once at first and with growing pauses when it keeps dying. SIGTERM and SIGINT
-reach every child, and so does SIGHUP; the parent ends when the last child has.
+A child that dies is restarted, with growing delays if it keeps dying. SIGTERM, SIGINT and SIGHUP are forwarded to every
+child; the parent exits after the last child.
 """
 
 from __future__ import annotations
@@ -26,90 +26,90 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0
-"""A child that lived this long had a good start: the next pause is the first one again."""
+"""A child that lived this long started well: the next delay is the first one again."""
 
-_ENDINGS = (signal.SIGTERM, signal.SIGINT)
-_HEARD = frozenset((*_ENDINGS, signal.SIGHUP, signal.SIGCHLD))
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_HANDLED = frozenset((*_STOP_SIGNALS, signal.SIGHUP, signal.SIGCHLD))
 
 
 @dataclass
 class ProcessSlot:
-    """One place in the family. `pid` is 0 while it is empty; then it is filled at `due_s` (monotonic)."""
+    """One child process. `pid` is 0 while none runs; then it is started at `due_s` (monotonic)."""
 
     pid: int = 0
-    born_s: float = 0.0
+    started_s: float = 0.0
     due_s: float = 0.0
     pause_s: float = FIRST_PAUSE_S
 
     def died(self, now_s: float) -> None:
-        """Decide when to fill the place again."""
-        if now_s - self.born_s >= STEADY_S:
+        """Record that the child died, and set when it is restarted."""
+        if now_s - self.started_s >= STEADY_S:
             self.pause_s = FIRST_PAUSE_S
         self.pid, self.due_s = 0, now_s + self.pause_s
         self.pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S)
 
 
 class Supervisor:
-    """`count` children, each of which does `be_child(index)` and ends with the status that this gives."""
+    """Runs `count` children; each executes `run_process(index)` and exits with the status that it returns."""
 
-    def __init__(self, count: int, be_child: Callable[[int], int], clock: Clock) -> None:
-        self._children = [ProcessSlot() for _ in range(count)]
-        self._be_child = be_child
+    def __init__(self, count: int, run_process: Callable[[int], int], clock: Clock) -> None:
+        self._slots = [ProcessSlot() for _ in range(count)]
+        self._run_process = run_process
         self._clock = clock
-        self._ends_at_s: float | None = None
-        """When children that are still there will be killed; None while nobody asked for an end."""
+        self._kill_at_s: float | None = None
+        """Time at which remaining children are killed; None until a stop signal was received."""
 
     def run(self, end_s: float) -> int:
-        """Be the parent until a signal ends the family, within `end_s` of it; the exit status."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        """Supervise until a stop signal; then end within `end_s` seconds. Returns the exit status."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         gc.collect()
         gc.freeze()
         while True:
-            if self._ends_at_s is None:
-                self._fill(before)
-            elif not any(child.pid for child in self._children):
+            if self._kill_at_s is None:
+                self._start_due(before)
+            elif not any(slot.pid for slot in self._slots):
                 return 0
-            elif self._clock.monotonic() > self._ends_at_s:
-                self._tell(signal.SIGKILL)
-            heard = signal.sigtimedwait(_HEARD, 0.2)
-            if heard is not None and heard.si_signo in _ENDINGS:
-                self._ends_at_s = self._clock.monotonic() + end_s
-            if heard is not None and heard.si_signo != signal.SIGCHLD:
-                self._tell(signal.Signals(heard.si_signo))
+            elif self._clock.monotonic() > self._kill_at_s:
+                self._send(signal.SIGKILL)
+            received = signal.sigtimedwait(_HANDLED, 0.2)
+            if received is not None and received.si_signo in _STOP_SIGNALS:
+                self._kill_at_s = self._clock.monotonic() + end_s
+            if received is not None and received.si_signo != signal.SIGCHLD:
+                self._send(signal.Signals(received.si_signo))
             self._reap()
 
-    def _fill(self, mask: Iterable[int]) -> None:
-        """Start the children whose time has come."""
-        for index, child in enumerate(self._children):
-            if not child.pid and self._clock.monotonic() >= child.due_s:
-                child.born_s = self._clock.monotonic()
-                child.pid = os.fork() or self._live(index, mask)
+    def _start_due(self, mask: Iterable[int]) -> None:
+        """Start the children that are due."""
+        for index, slot in enumerate(self._slots):
+            if not slot.pid and self._clock.monotonic() >= slot.due_s:
+                slot.started_s = self._clock.monotonic()
+                slot.pid = os.fork() or self._run_child(index, mask)
 
-    def _live(self, index: int, mask: Iterable[int]) -> int:
-        """The child's life; never returns."""
+    def _run_child(self, index: int, mask: Iterable[int]) -> int:
+        """Run the child process; never returns."""
         status = 70
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            status = self._be_child(index)
+            status = self._run_process(index)
         except BaseException:
             log.exception("process failed", extra={"action": "process_failed", "index": index})
         finally:
             os._exit(status)
 
     def _reap(self) -> None:
-        """Take note of every child that has died."""
-        for index, child in enumerate(self._children):
-            if not child.pid:
+        """Reap every child that has died."""
+        for index, slot in enumerate(self._slots):
+            if not slot.pid:
                 continue
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            pid, status = os.waitpid(slot.pid, os.WNOHANG)
             if not pid:
                 continue
-            child.died(self._clock.monotonic())
-            if self._ends_at_s is None:
+            slot.died(self._clock.monotonic())
+            if self._kill_at_s is None:
                 how = {"index": index, "status": os.waitstatus_to_exitcode(status)}
                 log.warning("process died", extra={"action": "process_died", **how})
 
-    def _tell(self, number: signal.Signals) -> None:
-        for child in self._children:
-            if child.pid:
-                os.kill(child.pid, number)
+    def _send(self, number: signal.Signals) -> None:
+        for slot in self._slots:
+            if slot.pid:
+                os.kill(slot.pid, number)

@@ -1,4 +1,5 @@
-/* The compiled twin of roost.gateway.websocket.handshake.read_head_in_python. One behaves as the other: a property test compares them. */
+/* C version of roost.gateway.websocket.handshake.read_head_in_python. Both behave alike; a property test compares
+   them. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -7,7 +8,7 @@
 
 #define MAX_HOST_BYTES 63
 
-/* A piece of the request. */
+/* A part of the request; it points into the request's bytes. */
 typedef struct {
     const char *at;
     Py_ssize_t size;
@@ -43,7 +44,7 @@ static int is_name(char byte)
     return is_alnum(byte) || byte == '-';
 }
 
-/* Whether a piece is this word; `word` is in lower case and the piece in any. */
+/* Whether `piece` equals `word`, ignoring case; `word` must be in lower case. */
 static int is_word(Piece piece, const char *word)
 {
     if (piece.size != (Py_ssize_t)strlen(word))
@@ -54,7 +55,7 @@ static int is_word(Piece piece, const char *word)
     return 1;
 }
 
-/* Whether `piece` begins with these bytes; then it goes on behind them. */
+/* Whether `piece` begins with these bytes; if so, they are removed from it. */
 static int skip(Piece *piece, const char *bytes)
 {
     const Py_ssize_t size = (Py_ssize_t)strlen(bytes);
@@ -65,7 +66,7 @@ static int skip(Piece *piece, const char *bytes)
     return 1;
 }
 
-/* The longest beginning of `piece` whose bytes are all like this; it goes on behind it. */
+/* Remove and return the longest prefix of `piece` whose bytes all satisfy `is_like`. */
 static Piece take(Piece *piece, int (*is_like)(char))
 {
     Piece taken = {piece->at, 0};
@@ -81,7 +82,7 @@ static int is_visible_or_space(char byte)
     return byte == ' ' || is_visible(byte);
 }
 
-/* One header line, name and value; 0 when it is not plain. */
+/* Read one header line, name and value; return 0 when it is not in the ordinary form. */
 static int take_line(Piece *rest, Piece *name, Piece *value)
 {
     *name = take(rest, is_name);
@@ -109,7 +110,7 @@ static void remember(Known *known, Piece name, Piece value)
     known->has_body |= is_word(name, "content-length") || is_word(name, "transfer-encoding");
 }
 
-/* 1: added; 0: there is one of this name already; -1: an error. */
+/* Return 1: added; 0: a field of this name exists already; -1: an exception is set. */
 static int add(PyObject *fields, Piece name, Piece value)
 {
     PyObject *key = PyBytes_FromStringAndSize(NULL, name.size), *item = NULL;
@@ -129,7 +130,7 @@ static int add(PyObject *fields, Piece name, Piece value)
     return added;
 }
 
-/* Labels with dots between them, and perhaps a port. */
+/* Labels separated by dots, with an optional port. */
 static int is_host(Piece host)
 {
     if (!host.size || host.size > MAX_HOST_BYTES)
@@ -149,7 +150,7 @@ static int is_base64(char byte)
     return is_alnum(byte) || byte == '+' || byte == '/';
 }
 
-/* 16 bytes in base64. */
+/* The base64 form of 16 bytes. */
 static int is_key(Piece key)
 {
     return take(&key, is_base64).size == 22 && key.size == 2 && skip(&key, "==");
@@ -221,7 +222,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "roost.gateway.websocket._head",
-    .m_doc = "The head of an ordinary upgrade request.",
+    .m_doc = "Parses the head of an ordinary upgrade request.",
     .m_methods = methods,
 };
 

@@ -1,13 +1,13 @@
 """permessage-deflate (RFC 7692) without context takeover: no connection keeps a compressor or a window.
 
-With context takeover a connection costs 270 KB. Without it every message is compressed on its own, and so one
-compressor can serve all connections: a full flush at the end of each message makes it forget what it has seen
-(zlib manual, deflate, Z_FULL_FLUSH). There is one for each window size that a client may ask for, made when needed.
-What a connection keeps is that window size, half a byte of its flags.
+With context takeover a connection costs 270 KB. Without it every message is compressed independently, so one
+compressor can serve all connections: a full flush at the end of each message resets its state (zlib manual, deflate,
+Z_FULL_FLUSH). There is one compressor for each window size that a client can request, created when needed. A connection
+stores only its window size, in half a byte of its flags.
 
-A compressed message that comes in one frame is inflated by `inflate`. One that comes in fragments, or in pieces, goes
-through a wsproto parser with `InboundDeflate` as its extension. We do not use wsproto's own `PerMessageDeflate`: up to
-1.3.2 it forgets at every control frame that the message in progress is compressed, and it drops what follows a block
+A compressed message in one frame is inflated by `inflate`. One in several fragments, or in several reads, goes through
+a wsproto parser with `InboundDeflate` as its extension. wsproto's own `PerMessageDeflate` is not used: up to version
+1.3.2 it loses the information that a message is compressed at every control frame, and drops the data after a block
 with BFINAL set. Both give the application wrong bytes without an error.
 """
 
@@ -23,20 +23,20 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 
 WINDOW_BITS = 15
 _TAIL = b"\x00\x00\xff\xff"
-"""What a sender cuts off the end of each compressed message, and a receiver puts back (RFC 7692 section 7.2)."""
+"""Removed by the sender from the end of each compressed message, appended by the receiver (RFC 7692 section 7.2)."""
 _BITS = re.compile(r'("?)(8|9|1[0-5])\1').fullmatch
 MAX_FINAL_BLOCKS = 256
-"""Blocks with BFINAL set in one message. An honest sender sets it once, if at all; each costs a new decompressor."""
+"""Limit of blocks with BFINAL set in one message. Normal senders set it at most once; each costs a decompressor."""
 _NO_BITS, _RSV1 = RsvBits(False, False, False), RsvBits(True, False, False)
-"""The reserved header bits that an extension makes use of in a frame."""
+"""The reserved header bits that the extension allows in a frame."""
 
 
 def agree(offers: Iterable[str]) -> tuple[int, str] | None:
-    """The first of a client's offers that can be met: our window size, and the answer. None when there is none.
+    """Return window size and answer for the first offer that can be accepted; None when there is none.
 
-    An offer with a parameter that is unknown, repeated or out of range is declined (section 7.1). A window of 8 bits
-    is declined, too: zlib cannot make one. When an offer names a window for us, the answer names one as well, even
-    the largest: that is how such an offer is accepted (section 7.1.2.1).
+    An offer with a parameter that is unknown, repeated or out of range is declined (section 7.1). A window of 8 bits is
+    also declined: zlib does not support it. When an offer names the server's window, the answer must name it too, even
+    the largest (section 7.1.2.1).
     """
     for offer in offers:
         name, *parameters = [part.strip() for part in offer.split(";")]
@@ -49,7 +49,7 @@ def agree(offers: Iterable[str]) -> tuple[int, str] | None:
 
 
 def _own_bits(parameters: list[str]) -> int | None:
-    """The window that these parameters of an offer leave us; None when the offer is to be declined."""
+    """Return the server's window size for the parameters of an offer; None when the offer must be declined."""
     bits, seen = WINDOW_BITS, set()
     for parameter in parameters:
         name, equals, value = (part.strip() for part in parameter.partition("="))
@@ -71,9 +71,9 @@ class Deflater:
         self._compressors: dict[int, Any] = {}
 
     def deflate(self, payload: bytes, bits: int) -> bytes:
-        """`payload` as the body of one compressed message, made with a window of `bits` (9 to 15)."""
-        # The compressor comes back only when the flush is done. One that failed in between (MemoryError) still holds
-        # bytes of this message, and would put them into the next one, which may be for another client.
+        """Return `payload` as the body of one compressed message, with a window of `bits` (9 to 15)."""
+        # The compressor is kept only if the flush succeeded. After a failure (MemoryError) it still holds bytes of this
+        # message and would put them into the next one, which may be for another client.
         compressor = self._compressors.pop(bits, None) or zlib.compressobj(wbits=-bits)
         data: bytes = compressor.compress(payload) + compressor.flush(zlib.Z_FULL_FLUSH)
         self._compressors[bits] = compressor
@@ -81,9 +81,9 @@ class Deflater:
 
 
 def inflate(body: bytes, max_bytes: int) -> bytes | None:
-    """The payload of one whole compressed message.
+    """Return the payload of one whole compressed message.
 
-    None when it is damaged, longer than `max_bytes`, or has a block with BFINAL set: a parser has to look at it.
+    None when it is damaged, longer than `max_bytes`, or has a block with BFINAL set: the caller then uses a Parser.
     """
     decompressor = zlib.decompressobj(-WINDOW_BITS)
     try:
@@ -95,11 +95,11 @@ def inflate(body: bytes, max_bytes: int) -> bytes | None:
 
 
 class InboundDeflate(Extension):
-    """Lets one wsproto parser of a server read compressed messages. It keeps no window from one message to the next.
+    """Makes a server's wsproto parser read compressed messages, without a window from one message to the next.
 
-    Whether the message in progress is compressed is said by its first frame alone. Control frames may come between
-    its fragments (RFC 6455 section 5.4) and are never compressed (RFC 7692 section 6.1), so they pass by unchanged
-    and change nothing here. Payload may come in pieces of any size; the caller bounds a piece, and so the output.
+    Only the first frame of a message says whether it is compressed. Control frames may come between its fragments
+    (RFC 6455 section 5.4) and are never compressed (RFC 7692 section 6.1), so they pass unchanged and do not change the
+    state here. Payload may come in pieces of any size; the caller limits the size of a piece, and so of the output.
     """
 
     name = "permessage-deflate"
@@ -110,38 +110,38 @@ class InboundDeflate(Extension):
         self._is_open = False
         """A fragmented message is in progress: its first frame is complete, and its last one is not."""
         self._decompressor: Any = None
-        """That of the message in progress; None when there is none or when it is not compressed."""
+        """Decompressor of the message in progress; None when there is none or it is not compressed."""
         self._final_blocks = 0
-        """So many were read of the message in progress."""
+        """Blocks with BFINAL set in the message in progress so far."""
 
     def enabled(self) -> bool:
         return True
 
     def offer(self) -> bool:
-        """Nothing: only a client offers an extension."""
+        """Return False: only a client offers an extension."""
         return False
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """RSV1 for the first frame of a message. wsproto refuses it with 1002 wherever this does not return it.
+        """Return RSV1 for the first frame of a message; wsproto rejects RSV1 with 1002 in all other frames.
 
         wsproto calls this again when a header comes in pieces, always before the frame's payload.
         """
         self._is_control = opcode.iscontrol()
         if self._is_control or opcode is Opcode.CONTINUATION:
             return _NO_BITS
-        if self._is_open:  # wsproto would see that only after the payload was taken for a part of the open message
+        if self._is_open:  # wsproto would detect it only after taking the payload as part of the open message
             return CloseReason.PROTOCOL_ERROR
         self._decompressor, self._final_blocks = zlib.decompressobj(-WINDOW_BITS) if rsv.rsv1 else None, 0
         return _RSV1
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
-        """The application's bytes in this piece of a frame's payload; 1007 or 1008 when they cannot be read."""
+        """Return the uncompressed bytes of this piece of a frame's payload; 1007 or 1008 when it is invalid."""
         return data if self._is_control or self._decompressor is None else self._inflate(data)
 
     def frame_inbound_complete(self, proto: FrameDecoder | FrameProtocol, fin: bool) -> bytes | CloseReason | None:
-        """What the end of a frame brings to light; 1007 when the message turns out to be damaged."""
+        """Return the remaining bytes at the end of a message; 1007 when it is damaged, None when nothing remains."""
         if self._is_control:
             return None
         self._is_open = not fin
@@ -152,10 +152,10 @@ class InboundDeflate(Extension):
         return data
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
-        """Inflate a piece. A block with BFINAL set ends a stream for zlib, not a message (RFC 7692 section 7.2.3.4).
+        """Inflate a piece. A block with BFINAL set ends a zlib stream, but not a message (RFC 7692 section 7.2.3.4).
 
-        What follows such a block begins at a byte boundary and with an empty window. A message with more than
-        `MAX_FINAL_BLOCKS` of them is refused with 1008: each is two bytes long, and keeps the loop for a microsecond.
+        The data after such a block begins at a byte boundary, with an empty window. A message with more than
+        `MAX_FINAL_BLOCKS` of them is rejected with 1008: each is two bytes long and takes a microsecond of the loop.
         """
         out = []
         try:

@@ -1,15 +1,16 @@
 """Bytes to messages and messages to bytes (RFC 6455 section 5). Pure.
 
-What comes in is cut twice. `plain` takes the whole, unfragmented, masked frames of ordinary traffic off the front by
-bytes: no state, no object. It stops at the first byte that is anything else, and there a `Parser` is borrowed: wsproto
-behind a gate that counts. The parser is given back as soon as it is `at_rest`, so that only a connection with a
-frame or a fragmented message in flight has one. Both accept and refuse exactly the same; a property test says so.
+Input is parsed in two stages. `plain` parses whole, unfragmented, masked frames, which are the ordinary traffic,
+directly from the bytes, without state or objects. It stops at the first byte of anything else; from there a `Parser` is
+used, which wraps wsproto and enforces limits. The parser is dropped as soon as it is `at_rest`, so that only a
+connection with a frame or a fragmented message in progress has one. Both accept and reject exactly the same input; a
+property test checks that.
 
-The gate reads frame headers itself, for three reasons: wsproto has no size limit, hands out payload before a whole
-frame's length could be looked at, and does not say in public whether it is at rest. So headers go in first, alone,
-and a length over the limit is refused before any of its payload arrives (1009).
+`Parser` reads frame headers itself, for three reasons: wsproto has no size limit, returns payload before the length of
+the whole frame can be checked, and has no public way to tell whether it is between messages. So each header is passed
+to wsproto alone, and a length over the limit is rejected before any of its payload arrives (1009).
 
-What comes out are `Event` pairs. After CLOSE or VIOLATION nothing more comes out.
+The results are `Event` pairs. Nothing follows after CLOSE or VIOLATION.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from roost.gateway.websocket.deflate import InboundDeflate, inflate
 from roost.wire.codes import BAD_TEXT, Close
 
 _INFLATE_STEP = 1024
-"""Compressed bytes inflated at a time: at most 1 MiB comes out of them before it is counted."""
+"""Compressed bytes inflated at a time: they give at most 1 MiB before the limit is checked."""
 
 MAX_CONTROL_BYTES = 125
-"""Payload of a control frame (RFC 6455 section 5.5)."""
+"""Largest payload of a control frame (RFC 6455 section 5.5)."""
 
 
 class Kind(IntEnum):
-    """What came in. The payload is: str, bytes, (code, reason), bytes, bytes, and the Close to answer with."""
+    """Kind of an event. The payloads, in order: str, bytes, (code, reason), bytes, bytes, the Close to answer with."""
 
     TEXT = 0x1
     BINARY = 0x2
@@ -48,11 +49,11 @@ _TEXT, _BINARY, _CLOSE, _PING, _PONG, _VIOLATION = (int(kind) for kind in Kind)
 
 
 _TEXT_HEADS, BINARY_HEADS = (tuple(bytes((first, size)) for size in range(126)) for first in (0x81, 0x82))
-"""What goes before a small message on its way out."""
+"""Frame headers of small outgoing messages, by payload size."""
 
 
 def encode(message: str | bytes) -> bytes:
-    """One whole unmasked message frame, as a server sends it. Raises UnicodeEncodeError for a lone surrogate."""
+    """Return the message as one unmasked frame of a server. Raises UnicodeEncodeError for a lone surrogate."""
     if type(message) is str:
         payload = message.encode()
         size = len(payload)
@@ -62,7 +63,7 @@ def encode(message: str | bytes) -> bytes:
 
 
 def encode_deflated(message: str | bytes, deflate: Callable[[bytes], bytes]) -> bytes:
-    """The same, compressed."""
+    """Like `encode`, with the payload compressed by `deflate`."""
     body = deflate(message.encode() if isinstance(message, str) else message)
     return _head(0xC1 if isinstance(message, str) else 0xC2, len(body)) + body
 
@@ -76,17 +77,17 @@ def _head(first: int, length: int) -> bytes:
 
 
 def ping_bytes(payload: bytes = b"") -> bytes:
-    """A ping frame; `payload` of at most 125 bytes."""
+    """Return a ping frame; `payload` has at most 125 bytes."""
     return bytes((0x89, len(payload))) + payload
 
 
 def pong_bytes(payload: bytes) -> bytes:
-    """The answer to a ping with this payload."""
+    """Return the pong frame that answers a ping with this payload."""
     return bytes((0x8A, len(payload))) + payload
 
 
 def close_bytes(code: int, reason: str = "") -> bytes:
-    """A close frame. Code 1005 stands for none and makes an empty one; the reason is cut to 123 bytes."""
+    """Return a close frame. Code 1005 means no code and gives an empty frame; the reason is cut to 123 bytes."""
     if code == 1005:
         return b"\x88\x00"
     text = reason.encode(errors="replace")[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
@@ -94,24 +95,24 @@ def close_bytes(code: int, reason: str = "") -> bytes:
 
 
 def unmask(payload: bytes, key: bytes) -> bytes:
-    """`payload` with its masking key (4 bytes) taken off (RFC 6455 section 5.3); the same puts it on."""
+    """Return `payload` unmasked with the 4-byte `key` (RFC 6455 section 5.3). Masking is the same operation."""
     size = len(payload)
     mask = key * (size // 4) + key[: size % 4]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
 
 
 REPEAT = [int.from_bytes(b"\x01\0\0\0" * -(-size // 4), "little") for size in range(MAX_CONTROL_BYTES + 1)]
-"""Times this, a masking key (little-endian) covers so many bytes, and up to three more."""
+"""By payload size: the factor that repeats a masking key (little-endian) over the payload and up to 3 more bytes."""
 CUT = [(1 << 8 * size) - 1 for size in range(MAX_CONTROL_BYTES + 1)]
 
 TEXT, BINARY = ([first | (0x80 + size) << 8 for size in range(MAX_CONTROL_BYTES + 1)] for first in (0x81, 0x82))
-"""The first two bytes of a plain masked frame of so many bytes (little-endian)."""
+"""By payload size: the first two bytes of an uncompressed masked frame (little-endian)."""
 
 
 def single(data: bytes, limit: int) -> str | bytes | None:
-    """The message, when `data` is exactly one whole, plain data frame of at most `limit` bytes; None when it is not.
+    """Return the message if `data` is exactly one uncompressed data frame of at most `limit` bytes, else None.
 
-    Most reads are just this, and so it comes first.
+    Most reads are of this form, so it is tried first.
     """
     size = len(data) - 6
     if not 0 <= size <= MAX_CONTROL_BYTES:
@@ -127,7 +128,7 @@ def single(data: bytes, limit: int) -> str | bytes | None:
 
 
 def _single_longer(data: bytes, limit: int) -> str | bytes | None:
-    """The same for a frame whose length is in two bytes of its own."""
+    """Like `single`, for a frame with the 16-bit extended payload length."""
     size = len(data) - 8
     if not MAX_CONTROL_BYTES < size <= limit or data[1] != 0xFE or data[2] << 8 | data[3] != size:
         return None
@@ -144,23 +145,23 @@ def _text(payload: bytes) -> str | None:
 
 
 def is_empty_pong(data: bytes) -> bool:
-    """Whether `data` is exactly what every ping of ours brings, a pong without payload; it asks for nothing."""
+    """Whether `data` is exactly a pong without payload, the answer to a ping of the gateway; it needs no handling."""
     return len(data) == 6 and data[0] == 0x8A and data[1] == 0x80
 
 
 _PLAIN = {0x81: _TEXT, 0x82: _BINARY, 0x89: _PING, 0x8A: _PONG}
-"""First byte of the frames that `plain` takes: final, no reserved bits."""
+"""First byte of the frames that `plain` parses: FIN set, no reserved bits."""
 _CLOSE_FRAME = 0x88
 _CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1014), *range(3000, 5000)))
-"""What may stand in a close frame (section 7.4, and the registry it began)."""
+"""Codes allowed in a close frame (section 7.4 and its IANA registry)."""
 _DEFLATED = {0xC1: _TEXT, 0xC2: _BINARY}
-"""Those of compressed messages in one frame."""
+"""First byte of compressed messages in one frame."""
 
 
 def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[Event], int]:
-    """Take ordinary whole frames off the front of `data`: their events, and how many bytes they were.
+    """Parse whole ordinary frames at the start of `data`; return their events and how many bytes they had.
 
-    `deflated`: compression was agreed on. After a close frame nothing counts any more, and all bytes are taken.
+    `deflated`: compression was agreed. After a close frame all remaining bytes are ignored and counted as parsed.
     """
     events: list[Event] = []
     at, size = 0, len(data)
@@ -196,9 +197,9 @@ def plain(data: bytes, max_bytes: int, *, deflated: bool = False) -> tuple[list[
 
 
 def plain_close(data: bytes) -> tuple[int, str] | None:
-    """Code and reason of the close frame that `data` begins with; None when it is none, not whole or not right.
+    """Return code and reason of a close frame at the start of `data`; None when it is absent, incomplete or invalid.
 
-    Code 1005 stands for none.
+    Code 1005 means that the frame has no code.
     """
     if len(data) < 6 or data[0] != _CLOSE_FRAME:
         return None
@@ -216,16 +217,16 @@ def plain_close(data: bytes) -> tuple[int, str] | None:
 
 
 class Parser:
-    """A frame or fragmented message in flight: wsproto behind a gate that counts bytes and fragments."""
+    """Parses a partial frame or fragmented message with wsproto, and limits its bytes and fragments."""
 
     def __init__(self, max_bytes: int, max_fragments: int, begun: int = 0, *, deflated: bool = False) -> None:
         self.begun = begun
-        """The tick at which the message in flight began; the borrower's to keep."""
+        """The tick at which the current message began; maintained by the caller."""
         self._max_bytes = max_bytes
         self._max_fragments = max_fragments
         self._wsproto = Connection(ConnectionType.SERVER, [InboundDeflate()] if deflated else [])
         self._is_deflated = False
-        """The message in flight is compressed."""
+        """The current message is compressed."""
         self._head = bytearray()
         self._missing = 0
         """Payload bytes of the current frame still to come."""
@@ -234,15 +235,15 @@ class Parser:
         self._inflated_bytes = 0
         self._fragments = 0
         self.over = False
-        """A close frame or a violation has come out; nothing more will."""
+        """A CLOSE or VIOLATION event was returned; no more events follow."""
 
     @property
     def at_rest(self) -> bool:
-        """No frame and no fragmented message is in flight: the parser can be given back."""
+        """No frame and no fragmented message is in progress, so the parser can be dropped."""
         return not (self._head or self._missing or self._fragments or self.over)
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """The events of these bytes."""
+        """Parse more bytes; yield their events."""
         at = 0
         while at < len(data) and not self.over:
             if self._missing:
@@ -253,27 +254,27 @@ class Parser:
                 self._head += piece
             at += len(piece)
             self._wsproto.receive_data(piece)
-            if self._head and not self._head_missing() and (limit := self._enter_frame()):
+            if self._head and not self._head_missing() and (limit := self._begin_frame()):
                 yield self._refuse(limit)
                 return
-            yield from self._come_out()
+            yield from self._events()
 
     def _refuse(self, limit: Close) -> Event:
-        """What wsproto has against a frame's header comes first, so that the answer does not depend on the split."""
-        faults = [event for event in self._come_out() if event[0] == _VIOLATION]
+        """Return the violation; one found by wsproto in the header comes first, so it does not depend on the reads."""
+        faults = [event for event in self._events() if event[0] == _VIOLATION]
         self.over = True
         return faults[0] if faults else (_VIOLATION, limit)
 
     def _head_missing(self) -> int:
-        """Bytes of the frame header still to come, as far as the bytes so far tell."""
+        """Return how many header bytes are missing, as far as the bytes so far tell."""
         head = self._head
         if len(head) < 2:
             return 2 - len(head)
         extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)
         return 2 + extended + (4 if head[1] & 0x80 else 0) - len(head)
 
-    def _enter_frame(self) -> Close | None:
-        """A header is whole: note how much payload follows. The violation, when it goes over a limit."""
+    def _begin_frame(self) -> Close | None:
+        """Process a complete header; return the violation when it exceeds a limit, else None."""
         head, short = self._head, self._head[1] & 0x7F
         length = short if short < 126 else int.from_bytes(head[2 : 4 if short == 126 else 10], "big")
         is_control = head[0] & 0x08
@@ -285,18 +286,18 @@ class Parser:
             self._is_deflated = bool(head[0] & 0x40)
         self._fragments += 1
         self._message_bytes += length
-        if self._message_bytes > self._room():
+        if self._message_bytes > self._allowed_bytes():
             return self._too_big()
         if self._fragments > self._max_fragments:
             return Close(1008, f"too many fragments: at most {self._max_fragments} in a message")
         return None
 
-    def _room(self) -> int:
-        """Payload bytes that the frames of the message in flight may have so far.
+    def _allowed_bytes(self) -> int:
+        """Return the limit of payload bytes for the frames of the current message so far.
 
-        A compressed message that is within the limit may be longer than that on the wire: what cannot be compressed
-        grows by at most an eighth and a little (zlib, deflateBound), and a flush at the end of a fragment adds up to
-        10 bytes. More than that is not worth inflating.
+        A compressed message within the limit may be longer than the limit on the wire: incompressible data grows by
+        little more than an eighth at most (zlib, deflateBound), and a flush at the end of a fragment adds up to 10
+        bytes. Anything longer is rejected without inflating it.
         """
         if not self._is_deflated:
             return self._max_bytes
@@ -305,7 +306,7 @@ class Parser:
     def _too_big(self) -> Close:
         return Close(1009, f"message too big: at most {self._max_bytes} bytes")
 
-    def _come_out(self) -> Iterator[Event]:
+    def _events(self) -> Iterator[Event]:
         for event in self._wsproto.events():
             if isinstance(event, (TextMessage, BytesMessage)):
                 self._message.append(event.data)
@@ -324,7 +325,7 @@ class Parser:
                 yield self._closed(event)
 
     def _inflated(self, data: str | bytes | bytearray) -> int:
-        """Count what came out of a compressed message; all of it so far."""
+        """Count inflated bytes of a compressed message; return their total so far."""
         self._inflated_bytes += len(data.encode() if isinstance(data, str) else data)
         return self._inflated_bytes
 
@@ -334,7 +335,7 @@ class Parser:
         return (_TEXT if is_text else _BINARY), message
 
     def _closed(self, event: CloseConnection) -> Event:
-        """The peer's close frame, or a violation: wsproto reports both alike, but only the first changes its state."""
+        """Return a CLOSE or VIOLATION event; wsproto reports both alike, but only a close frame changes its state."""
         if self._wsproto.state is ConnectionState.OPEN:
             return _VIOLATION, BAD_TEXT if event.code == BAD_TEXT.number else Close(int(event.code), event.reason or "")
         return _CLOSE, (int(event.code), event.reason or "")

@@ -1,9 +1,9 @@
-"""The opening handshake (RFC 6455 section 4.2): bytes in, a request or a refusal out. Pure.
+"""The opening handshake (RFC 6455 section 4.2): parses the request, and makes the answer or the refusal. Pure.
 
-The ordinary request of a browser or a library is read by bytes, in a few µs. `read_plain` is strict and gives up at
-whatever is not plainly right: repeated headers, a body, unusual characters. wsproto judges what is left, in 80 µs.
-A property test holds the one to the other. This module also finds the request's end, because wsproto loses the bytes
-that follow it, and composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
+`read_plain` parses the ordinary request of a browser or a library in a few µs. It is strict and returns None for
+anything unusual: repeated headers, a body, unusual characters. wsproto then parses the request, in 80 µs. A property
+test checks that both agree. This module also finds the end of the request, because wsproto loses the bytes that follow
+it, and composes the answers, because wsproto would keep 5.7 KB for the life of the connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ONCE = frozenset((b"host", b"sec-websocket-key", b"sec-websocket-version", b"or
 
 
 class Opening(NamedTuple):
-    """A valid upgrade request. `fields` have names in lower case."""
+    """A valid upgrade request. `fields` are its header fields, with names in lower case."""
 
     target: str
     key: bytes
@@ -41,13 +41,13 @@ class Opening(NamedTuple):
     fields: Mapping[bytes, bytes]
 
     def request(self, address: str, subject: str = "") -> Request:
-        """The same for applications."""
+        """Return the request in the form that applications get."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
         return Request(self.target, headers, self.subprotocols, address, subject)
 
 
 def head_end(data: bytes, start: int = 0) -> int:
-    """Where the request head in `data` ends, searched from `start`: the index after its empty line, or -1."""
+    """Return the index after the empty line that ends the request head, searched from `start`; -1 when incomplete."""
     mixed = data.find(b"\n\r\n", start)
     bare = data.find(b"\n\n", start, mixed + 1 if mixed >= 0 else len(data))
     if bare >= 0:
@@ -56,17 +56,17 @@ def head_end(data: bytes, start: int = 0) -> int:
 
 
 def is_health_check(head: bytes) -> bool:
-    """Whether this is a ``GET /health`` of a balancer or an orchestrator rather than an upgrade."""
+    """Whether this is ``GET /health`` of a load balancer or an orchestrator rather than an upgrade."""
     return _HEALTH.match(head) is not None and b"websocket" not in head.lower()
 
 
 def read_opening(head: bytes) -> Opening | Refusal:
-    """Judge a whole request head (empty line included)."""
+    """Parse a whole request head, including the empty line."""
     return read_plain(head) or judge(head)
 
 
 Head = tuple[str, bytes, dict[bytes, bytes]]
-"""Target, Sec-WebSocket-Key, and all fields, their names in lower case."""
+"""Target, Sec-WebSocket-Key, and all header fields with names in lower case."""
 
 _PLAIN = re.compile(rb"GET (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n)+)\r\n").fullmatch
 _PLAIN_HOST = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]+)?").fullmatch
@@ -75,7 +75,7 @@ _BODY = frozenset((b"content-length", b"transfer-encoding"))
 
 
 def read_plain(head: bytes) -> Opening | None:
-    """The same for a request that is plainly right; None when it takes more to judge it."""
+    """Parse an ordinary valid request; None when `judge` must decide."""
     found = read_head(head)
     if found is None:
         return None
@@ -90,7 +90,7 @@ def read_plain(head: bytes) -> Opening | None:
 
 
 def read_head_in_python(head: bytes) -> Head | None:
-    """What counts of a request that is plainly right; None when it takes more to judge it."""
+    """Parse the parts of an ordinary valid request that matter; None when `judge` must decide."""
     found = _PLAIN(head)
     if found is None:
         return None
@@ -122,7 +122,7 @@ def _listed(value: bytes | None) -> tuple[str, ...]:
 
 
 def judge(head: bytes) -> Opening | Refusal:
-    """What wsproto says to a whole request head."""
+    """Parse a whole request head with wsproto."""
     handshake = H11Handshake(ConnectionType.SERVER)
     try:
         handshake.receive_data(head)
@@ -143,7 +143,7 @@ def _opening(request: UpgradeRequest) -> Opening | Refusal:
     names = [name for name, _ in pairs if name in _ONCE]
     if len(names) != len(set(names)):
         return Refusal(400, "a header that must come once came twice")
-    fields = {b"host": request.host.encode()}  # wsproto has decoded it, and not every result can be encoded again
+    fields = {b"host": request.host.encode()}  # decoded by wsproto; not every result can be encoded again
     for name, value in pairs:
         fields[name] = fields[name] + b", " + value if name in fields else value
     key = fields[b"sec-websocket-key"]
@@ -187,7 +187,7 @@ def _refusal(problem: RemoteProtocolError, head: bytes) -> Refusal:
 
 
 def choose_subprotocol(preferred: Sequence[str], offered: Sequence[str]) -> str | None:
-    """The first of `preferred` that the client offers, or None."""
+    """Return the first of `preferred` that the client offers, or None."""
     if not offered:
         return None
     return next((name for name in preferred if name in offered), None)
@@ -197,7 +197,7 @@ _ACCEPT = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection
 
 
 def accept_bytes(key: bytes, subprotocol: str | None, extension: str | None = None) -> bytes:
-    """The 101 answer to a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
+    """Return the 101 response for a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
     token = binascii.b2a_base64(hashlib.sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
     protocol = f"\r\nSec-WebSocket-Protocol: {subprotocol}".encode("ascii") if subprotocol is not None else b""
     agreed = f"\r\nSec-WebSocket-Extensions: {extension}".encode("ascii") if extension is not None else b""
@@ -205,7 +205,7 @@ def accept_bytes(key: bytes, subprotocol: str | None, extension: str | None = No
 
 
 def refusal_bytes(refusal: Refusal) -> bytes:
-    """An HTTP answer that says no, and that this is all."""
+    """Return the HTTP response for a refusal, with Connection: close."""
     body = f"{refusal.reason}\n".encode()
     head = [f"HTTP/1.1 {refusal.status} {_phrase(refusal.status)}"]
     head += [f"{name}: {value}" for name, value in refusal.headers]

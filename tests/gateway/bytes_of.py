@@ -1,4 +1,4 @@
-"""Frames as clients send them, good and bad, for tests."""
+"""Valid and invalid frames as clients send them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MASK = b"\x12\xf4\x9c\x01"
 def frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes | None = MASK, form: int = 0
 ) -> bytes:
-    """One frame. `form` 126 or 127 forces a length form, shortest or not."""
+    """Return one frame. `form` 126 or 127 forces that length encoding, even if it is not the shortest."""
     size = len(payload)
     form = form or (size if size < 126 else 126 if size < 0x10000 else 127)
     head = bytes((fin << 7 | rsv << 4 | opcode, (0x80 if mask else 0) | min(form, 127)))
@@ -35,10 +35,10 @@ def close(code: int, reason: str = "") -> bytes:
 
 
 def deflated(parts: Sequence[bytes], flushes: Sequence[int] = (), compressor: Sequence[int] = (-1, 15, 8, 0)) -> bytes:
-    """The body of one compressed message, made by zlib as RFC 7692 section 7.2.1 says.
+    """Return the body of one compressed message, made by zlib as in RFC 7692 section 7.2.1.
 
-    After each part comes a flush of that mode; Z_FINISH sets BFINAL and begins anew. `compressor`: level, window bits,
-    memLevel, strategy.
+    Each part is followed by a flush of the given mode; Z_FINISH sets BFINAL and starts a new stream. `compressor`:
+    level, window bits, memLevel, strategy.
     """
     level, bits, memory, strategy = compressor
 
@@ -55,7 +55,7 @@ def deflated(parts: Sequence[bytes], flushes: Sequence[int] = (), compressor: Se
 
 
 def in_fragments(opcode: int, parts: Sequence[bytes], rsv: int = 0) -> list[bytes]:
-    """The frames of one message that has these parts."""
+    """Return the frames of one message with these fragments."""
     last = len(parts) - 1
     return [
         frame(0 if index else opcode, part, fin=index == last, rsv=0 if index else rsv)
@@ -64,7 +64,7 @@ def in_fragments(opcode: int, parts: Sequence[bytes], rsv: int = 0) -> list[byte
 
 
 def cut(data: bytes, places: Sequence[int]) -> list[bytes]:
-    """`data` cut at these places; a place beyond its end is its end."""
+    """Cut `data` at these offsets; an offset beyond its end is its end."""
     inner = sorted(min(place, len(data)) for place in places)
     return [data[a:b] for a, b in zip([0, *inner], [*inner, len(data)], strict=True)]
 
@@ -114,12 +114,12 @@ closes = st.one_of(
 streams = st.lists(
     st.one_of(whole_messages, whole_messages, fragmented(), odd_frames, closes, st.binary(max_size=12)), max_size=6
 ).map(b"".join)
-"""Anything a client might send: mostly frames, good and bad, and some plain rubbish."""
+"""Arbitrary client input: mostly frames, valid and invalid, and some random bytes."""
 
 
 @st.composite
 def split_streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
-    """A stream, and the same cut into pieces."""
+    """A stream, and the same stream cut into pieces."""
     stream = draw(streams)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     return stream, [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -133,8 +133,9 @@ controls = st.lists(st.tuples(st.sampled_from((Kind.PING, Kind.PONG)), control),
 
 @st.composite
 def conversations(draw: st.DrawFn) -> tuple[bytes, list[Event]]:
-    """Whole messages, compressed by zlib or not, in one frame or fragments, with control frames between any two frames;
-    and what they are."""
+    """Whole messages and the bytes that encode them: compressed by zlib or not, in one frame or several fragments, with
+    control frames between any two frames.
+    """
     frames: list[bytes] = []
     events: list[Event] = []
     for message in draw(st.lists(st.one_of(texts, small, st.just("\u00e9" * 200), st.just(bytes(999))), max_size=4)):

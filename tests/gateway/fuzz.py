@@ -1,8 +1,8 @@
-"""Throws very many mutated inputs at a gateway's readers: ``python -m tests.gateway.fuzz --count 2000000 --seed 1``.
+"""Fuzzing of a gateway's readers with mutated inputs: ``python -m tests.gateway.fuzz --count 2000000 --seed 1``.
 
-Each input goes through a real socket pair, cut into pieces at random, into the same code that serves clients, from the
-opening handshake or from an open connection. Whatever comes, no error may escape, no connection may be left in a state
-that is none, and nothing of it may remain when it is gone. The input that failed is printed.
+Each input is cut into pieces at random and goes through a real socket pair into the production code for clients, either
+from the opening handshake or from an open connection. For every input, no exception may escape, no connection may be in
+an invalid state, and no state of it may remain after its end. An input that fails is printed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FRAMES = (
 
 
 class Mirror(Application):
-    """Echoes, and closes when it is told to."""
+    """Echoes messages, and closes on request."""
 
     def on_message(self, peer: Peer, message: Message) -> None:
         peer.send(message)
@@ -46,7 +46,7 @@ class Mirror(Application):
 
 
 class Fuzz:
-    """One gateway without a loop, one input after the other."""
+    """Passes inputs one after another to a gateway without an event loop."""
 
     def __init__(self, seed: int) -> None:
         self._dice = random.Random(seed)
@@ -55,7 +55,7 @@ class Fuzz:
         )
 
     def run(self, count: int) -> None:
-        """Throw `count` inputs. Raises what escapes, after saying which input it was."""
+        """Run `count` inputs. An exception is raised again after the input was printed."""
         for number in range(count):
             pieces = self._cut(self._input())
             try:
@@ -94,13 +94,13 @@ class Fuzz:
         return [bytes(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
 
     def figures(self) -> str:
-        """How far the inputs came."""
+        """Return statistics of how far the inputs got."""
         counters = self._gateway.counters
         return f"{counters.opened:,} opened, {counters.messages_in:,} messages, closed {dict(counters.closed)}"
 
 
 def main() -> None:
-    """Obey the command line."""
+    """Run with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2_000_000)
     parser.add_argument("--seed", type=int, default=1)

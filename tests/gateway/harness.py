@@ -1,4 +1,4 @@
-"""Real gateways on loopback sockets, and a client that does exactly what a test tells it to."""
+"""Test fixtures: real gateways on loopback sockets, and a client that the test controls completely."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE_S = 10.0
 
 
 class TickClock:
-    """Time that a test moves; sleeping is real, so that drains end."""
+    """A clock that the test advances; `sleep` is real, so that drains end."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -41,7 +41,7 @@ class TickClock:
 
 
 class Recorder(Application):
-    """Echoes, and writes down all that it is told."""
+    """Echoes messages, and records all callbacks."""
 
     subprotocols = ("roost.v1",)
 
@@ -53,7 +53,7 @@ class Recorder(Application):
         self.refusal: Refusal | None = None
         self.requests: list[Request] = []
         self.on: dict[str, Callable[..., None]] = {}
-        """What a test wants done in a callback, instead of the echo."""
+        """Functions that the test runs in a callback, by its name; for "message" instead of the echo."""
 
     def _note(self, what: str, *more: Any) -> None:
         self.log.append((what, *more))
@@ -98,7 +98,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class GatewayFixture:
-    """Gateways and clients of one test; closes them all, and checks that the gateways lost nothing."""
+    """Gateways and clients of one test; closes all at the end, and checks that no state is left."""
 
     def __init__(self) -> None:
         self._clients: list[Client] = []
@@ -115,13 +115,13 @@ class GatewayFixture:
         for server in self._servers:
             await server.stop()
             assert server.connections == server.counters.open_now == 0
-            assert not server.links.outboxes
-            assert not server.links.parsers
+            assert not server.writer.outboxes
+            assert not server.writer.parsers
 
     async def serve(self, app: Application | None = None, *, clock: TickClock | None = None, **settings: Any) -> Server:
         more: dict[str, Any] = {
             name: settings.pop(name)
-            for name in ("keyring", "require_ticket", "incarnation", "bearer", "places")
+            for name in ("keyring", "require_ticket", "incarnation", "bearer", "reserve_endpoints")
             if name in settings
         }
         if clock is not None:
@@ -132,7 +132,7 @@ class GatewayFixture:
         return server
 
     def spare(self, *, receive_buffer: int | None = None, source: str | None = None) -> Client:
-        """A client that has not connected yet."""
+        """Return a client that is not connected yet."""
         raw = socket.socket()
         raw.setblocking(False)
         if receive_buffer is not None:
@@ -144,20 +144,20 @@ class GatewayFixture:
         return client
 
     async def connect(self, server: Server, **how: Any) -> Client:
-        """A TCP connection, nothing sent."""
+        """Open a TCP connection and send nothing."""
         client = self.spare(**how)
         await client.connect(server)
         return client
 
     async def open(self, server: Server, target: str = "/", subprotocols: Sequence[str] = (), **how: Any) -> Client:
-        """A WebSocket connection, open."""
+        """Open a WebSocket connection."""
         client = await self.connect(server, **how)
         await client.upgrade(target, subprotocols)
         return client
 
 
 async def pass_time(server: Server, clock: TickClock, seconds: float) -> None:
-    """Let `seconds` go by on the gateway's clock, tick by tick, and the loop serve what comes of it."""
+    """Advance the gateway's clock by `seconds`, tick by tick, and let the event loop run."""
     for _ in range(round(seconds / TICK_S)):
         clock.now_s += TICK_S
         server.ticker.tick()
@@ -165,7 +165,7 @@ async def pass_time(server: Server, clock: TickClock, seconds: float) -> None:
 
 
 class Client:
-    """The far end of one connection."""
+    """The client's end of one connection."""
 
     def __init__(self, raw: socket.socket) -> None:
         self.raw = raw
@@ -182,12 +182,12 @@ class Client:
             await self._loop.sock_sendall(self.raw, data)
 
     async def read(self, size: int = 65536) -> bytes:
-        """What is there; empty at the end of the stream."""
+        """Return the available bytes; empty at the end of the stream."""
         async with asyncio.timeout(PATIENCE_S):
             return await self._loop.sock_recv(self.raw, size)
 
     async def read_all(self) -> bytes:
-        """Everything until the gateway closes."""
+        """Return all bytes until the gateway closes."""
         data = b""
         while piece := await self.read():
             data += piece
@@ -209,17 +209,17 @@ class Client:
         await self.send(TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message))
 
     async def event(self) -> Event:
-        """The next thing the gateway sent."""
+        """Return the next event from the gateway."""
         while not self._events:
             data = await self.read()
             if not data:
-                raise ConnectionError("the gateway closed without a word")
+                raise ConnectionError("the gateway closed without a close frame")
             self.ws.receive_data(data)
             self._events.extend(self.ws.events())
         return self._events.pop(0)
 
     async def hear(self) -> Message:
-        """The next message, whole; answers pings on the way."""
+        """Return the next whole message; answers pings in between."""
         parts: list[Any] = []
         while True:
             event = await self.event()
@@ -232,7 +232,7 @@ class Client:
                 return b"".join(parts) if isinstance(event, BytesMessage) else "".join(parts)
 
     async def closed(self) -> tuple[int, str]:
-        """Code and reason of the gateway's close frame, which is answered; then the end of the stream."""
+        """Return code and reason of the gateway's close frame, answer it, and wait for the end of the stream."""
         event = await self.event()
         while not isinstance(event, CloseConnection):
             event = await self.event()
@@ -245,7 +245,7 @@ class Client:
         return int(event.code), event.reason or ""
 
     def reset(self) -> None:
-        """Break the connection without a word."""
+        """Reset the connection without a close frame."""
         self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.raw.close()
 

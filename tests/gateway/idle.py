@@ -1,4 +1,4 @@
-"""What a crowd of idle connections costs the process in Python objects."""
+"""Measures what many idle connections cost the process in Python objects."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roost.gateway.server import Server
 from tests.gateway.harness import Client
 
 WARM_COUNT = 300
-"""Connections that come first: what is made once is made for them, as the buckets of the wheel, which are filled by
-then, however many more connections come."""
+"""Connections opened before the measurement, so that objects that are created only once already exist. These include
+the buckets of the wheel, which are full by then."""
 CROWD_COUNT = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What came with the crowd: allocated blocks of memory, objects that the collector knows, and tasks."""
+    """What the connections cost: allocated memory blocks, objects known to the garbage collector, and tasks."""
 
     blocks: int
     objects: int
@@ -30,9 +30,9 @@ class Cost:
 
 
 async def cost_of_a_crowd(server: Server, greet: Callable[[Client], Awaitable[None]]) -> Cost:
-    """Open `CROWD_COUNT` connections, `greet` on each and let it idle; what they cost altogether.
+    """Open `CROWD_COUNT` connections, `greet` on each and let it idle; return their total cost.
 
-    The far ends are in the same process, and are kept as numbers of descriptors in an array, which cost no object.
+    The clients' ends are in the same process. They are kept as descriptor numbers in an array, which costs no object.
     """
     far_ends = array("i")
     try:
@@ -60,6 +60,6 @@ async def _joined(server: Server, greet: Callable[[Client], Awaitable[None]]) ->
 
 
 async def _look() -> tuple[int, int, int]:
-    await asyncio.sleep(0.05)  # what a turn of the loop leaves behind for the next one is done with
+    await asyncio.sleep(0.05)  # let the event loop finish what it has scheduled
     gc.collect()
     return sys.getallocatedblocks(), len(gc.get_objects()), len(asyncio.all_tasks())

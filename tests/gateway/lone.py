@@ -1,4 +1,4 @@
-"""A gateway without an event loop: a test decides when it reads, and so what one read gives."""
+"""A gateway without an event loop: the test decides when it reads, and so what each read returns."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from roost.wire.clock import SYSTEM_CLOCK
 
 
 class Lone:
-    """Serves the far ends of socket pairs with the code that serves clients."""
+    """Serves one end of socket pairs with the production code for clients."""
 
     def __init__(self, app: Application, settings: Settings, transport: Transport | None = None) -> None:
         self.counters = Counters()
-        self.links = ConnectionWriter(app, settings, transport or Plain(), Poller(), self.counters)
-        self._talk = FrameReader(self.links, settings)
-        booth = TicketVerifier(None, "lone", SYSTEM_CLOCK, required=False)
-        self._door = HandshakeHandler(self.links, settings, booth, None, self._talk.receive)
-        self._talk.greet = self._door.on_readable
+        self.writer = ConnectionWriter(app, settings, transport or Plain(), Poller(), self.counters)
+        self._reader = FrameReader(self.writer, settings)
+        tickets = TicketVerifier(None, "lone", SYSTEM_CLOCK, required=False)
+        self._handshakes = HandshakeHandler(self.writer, settings, tickets, None, self._reader.receive)
+        self._reader.read_handshake = self._handshakes.on_readable
 
     def connect(self) -> tuple[int, socket.socket]:
-        """A new connection: its descriptor in the gateway, and the client's socket, which the caller closes."""
+        """Open a connection; return its descriptor in the gateway and the client's socket, which the caller closes."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         fd = ours.detach()
-        self._door.begin(fd, "192.0.2.1", is_full=False)
+        self._handshakes.begin(fd, "192.0.2.1", is_full=False)
         return fd, theirs
 
     def read(self, fd: int) -> None:
-        """Serve what the client has written; the socket's buffer takes what it is answered."""
-        self._talk.serve([(fd, READ)])
-        self.links.settle()
+        """Read and handle what the client has written; answers go to the socket's buffer."""
+        self._reader.serve([(fd, READ)])
+        self.writer.settle()
 
     def throw(self, pieces: list[bytes]) -> bytes:
-        """One client that writes these pieces, each read on its own, and goes away: what it was sent.
+        """Connect, write these pieces (each is one read), and disconnect; return what the client received.
 
-        Nothing of its connection may remain.
+        Checks that no state of the connection remains.
         """
         fd, theirs = self.connect()
-        state = self.links.slots.state
+        state = self.writer.slots.state
         theirs.setblocking(False)
         heard = b""
         with theirs:
@@ -59,19 +59,19 @@ class Lone:
                 if state[fd] == FREE:
                     break
         if state[fd] != FREE:
-            self.read(fd)  # the end of the stream, or what was left unread
-            self.links.abort(fd)
-            self.links.settle()
+            self.read(fd)  # the end of the stream, or unread input
+            self.writer.abort(fd)
+            self.writer.settle()
         assert state[fd] == FREE
-        assert (self.links.slots.used, self.counters.open_now) == (0, 0)
-        assert not self.links.outboxes
-        assert not self.links.parsers
+        assert (self.writer.slots.used, self.counters.open_now) == (0, 0)
+        assert not self.writer.outboxes
+        assert not self.writer.parsers
         assert not self.counters.application_errors
         return heard
 
 
 def _waiting(raw: socket.socket) -> bytes:
-    """What can be read now."""
+    """Return what can be read now."""
     try:
         return raw.recv(1 << 20)
     except (BlockingIOError, ConnectionResetError):

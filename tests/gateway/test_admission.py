@@ -1,4 +1,4 @@
-"""Limits: the pure counters against models, and the door over real sockets."""
+"""Limits: the counters against models, and admission over real sockets."""
 
 from __future__ import annotations
 

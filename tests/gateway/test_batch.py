@@ -1,4 +1,4 @@
-"""Reading and writing in batches, in Python and compiled: both do the same, and refuse the same."""
+"""Batched reads and writes in Python and in C: both behave alike and refuse the same input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WRITERS: dict[str, WriteFrames] = {"python": partial(write_frames_by, os.write),
 
 
 class Crowd:
-    """Socket pairs, and the cells of our ends."""
+    """Socket pairs, and the cells of the gateway's ends."""
 
     def __init__(self, stack: ExitStack, count: int) -> None:
         pairs = [socket.socketpair() for _ in range(count)]
@@ -47,15 +47,15 @@ class Crowd:
         self.ours, self.theirs = [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
         self.fds = [ours.fileno() for ours in self.ours]
         cells = max(self.fds) + 1
-        self.state, self.heard, self.active = [OPEN] * cells, [1] * cells, [1] * cells
+        self.state, self.last_read, self.last_message = [OPEN] * cells, [1] * cells, [1] * cells
         self.parsers: dict[int, Parser] = {}
 
     def hear(self, read: ReadMessages, size: int = MAX_READ_BYTES, limit: int = 2000, events: int = READ) -> Found:
         ready = [(fd, events) for fd in self.fds]
-        return read(ready, size, limit, (self.state, self.heard, self.active), self.parsers, NOW)
+        return read(ready, size, limit, (self.state, self.last_read, self.last_message), self.parsers, NOW)
 
     def ticks(self) -> list[tuple[int, int]]:
-        return [(self.heard[fd], self.active[fd]) for fd in self.fds]
+        return [(self.last_read[fd], self.last_message[fd]) for fd in self.fds]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def write(request: pytest.FixtureRequest) -> WriteFrames:
 
 
 def heard_of(stack: ExitStack, read: ReadMessages, data: bytes, limit: int = 2000) -> tuple[Any, tuple[int, int]]:
-    """What one connection's bytes are found to be, a message or what else, and its ticks."""
+    """Return what one connection's bytes are read as, a message or something else, and its ticks."""
     crowd = Crowd(stack, 1)
     crowd.theirs[0].send(data)
     messages, others, byte_count = crowd.hear(read, limit=limit)
@@ -164,7 +164,7 @@ def test_who_is_not_open_or_in_the_middle_of_a_message_or_unusually_ready_is_not
 
 def test_a_descriptor_without_a_cell_is_not_read(stack: ExitStack, read: ReadMessages) -> None:
     crowd = Crowd(stack, 1)
-    cells = crowd.state, crowd.heard, crowd.active
+    cells = crowd.state, crowd.last_read, crowd.last_message
     assert read([(-1, READ)], MAX_READ_BYTES, 2000, cells, {}, NOW) == ([], [(-1, READ)], 0)
     for some in cells:
         del some[crowd.fds[0] :]
@@ -215,7 +215,7 @@ def test_python_a_bug_in_a_transport_ends_one_connection(stack: ExitStack, caplo
     messages, others, _ = crowd.hear(partial(read_messages_by, read))
     assert messages == [(crowd.fds[0], "hello"), (crowd.fds[2], "hello")]
     assert others == [(crowd.fds[1], b"")]
-    assert [record.getMessage() for record in caplog.records] == ["reading failed"]
+    assert [record.getMessage() for record in caplog.records] == ["internal error while reading"]
 
 
 def test_frames_are_written_whole_and_what_does_not_fit_comes_back(stack: ExitStack, write: WriteFrames) -> None:
@@ -276,7 +276,7 @@ def test_compiled_nothing_is_kept(stack: ExitStack) -> None:
     def turn() -> None:
         for theirs, data in zip(crowd.theirs, (text("hello"), frame(2, b"x" * 99), frame(10, b""), b"?"), strict=False):
             theirs.send(data)
-        cells = crowd.state, crowd.heard, crowd.active
+        cells = crowd.state, crowd.last_read, crowd.last_message
         messages, others, _ = _batch.read_messages(ready, 448, 125, cells, {}, now)
         assert (len(messages), len(others)) == (2, 2)
         assert _batch.write_frames([(fd, b"answer") for fd in crowd.fds]) == (6 * 8, [])

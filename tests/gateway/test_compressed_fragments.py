@@ -1,6 +1,6 @@
-"""Compressed messages in fragments, with control frames between them. The oracle is zlib: it made the messages.
+"""Compressed messages in fragments, with control frames between them. The oracle is zlib, which made the messages.
 
-wsproto is no oracle here: it is a part of what is tested, and its own extension forgets the message in progress.
+wsproto cannot be the oracle: it is part of the code under test, and its own extension loses the message in progress.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def bytewise(stream: bytes) -> list[bytes]:
 
 
 def codes(stream: bytes, max_bytes: int = 1000) -> list[Event]:
-    """What a stream is, in one read; checked to be the same in every two reads, and byte by byte."""
+    """Return the events of a stream read at once; checked to be the same for every split in two and byte by byte."""
     events = codes_only(receive([stream], max_bytes, deflated=True))
     for place in range(1, len(stream)):
         assert codes_only(receive(cut(stream, [place]), max_bytes, deflated=True)) == events, place

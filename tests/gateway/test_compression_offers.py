@@ -1,4 +1,4 @@
-"""What a gateway process makes of each offer of compression, with a client whose compression is zlib's own."""
+"""How a gateway process answers each offer of compression; the client compresses with zlib."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ REQUEST = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: {}\r\n\r\n"
 )
 MESSAGE = random.Random(1).randbytes(1000).hex() + "é" * 3000 + random.Random(1).randbytes(1000).hex()
-"""Repeats itself at a distance that only large windows cover."""
+"""Repeats at a distance that only large windows cover."""
 
 
 def offer(ours: int | None, theirs: str, flags: str = "") -> str:
-    """An offer that names these windows, of a server and of a client."""
+    """Return an offer with these windows of the server and of the client."""
     return f"permessage-deflate{flags}{theirs}" + (f"; server_max_window_bits={ours}" if ours else "")
 
 
 def answer(ours: int | None) -> str | None:
-    """What RFC 7692 section 7.1 has us say to it; nothing when it is declined."""
+    """Return the answer required by RFC 7692 section 7.1; None when the offer must be declined."""
     if ours == 8:
         return None
     named = f"; server_max_window_bits={ours}" if ours else ""
@@ -50,7 +50,7 @@ def test_each_window_is_answered_by_name(ours: int | None) -> None:
 
 
 def inflated(body: bytes, bits: int) -> bytes:
-    """The payload. Byte by byte, because within one call zlib looks back further than its window."""
+    """Inflate byte by byte, because within one call zlib looks back further than its window."""
     decompressor = zlib.decompressobj(-bits)
     payload, rest = b"", body + b"\x00\x00\xff\xff"
     while rest:
@@ -60,7 +60,7 @@ def inflated(body: bytes, bits: int) -> bytes:
 
 
 async def next_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """First byte and payload of what the gateway sends next, except its pings."""
+    """Return first byte and payload of the gateway's next frame that is not a ping."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             first, short = await reader.readexactly(2)
@@ -97,7 +97,7 @@ async def talk(port: int, ours: int | None, offered: str, client_bits: int) -> N
 async def exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client_bits: int, server_bits: int
 ) -> None:
-    """Messages in fragments and whole, and their echoes; without compression when `client_bits` is 0."""
+    """Send messages in fragments and whole, and check their echoes; without compression if `client_bits` is 0."""
     payload, rsv = MESSAGE.encode(), 4 if client_bits else 0
     body = deflated([payload], compressor=(-1, client_bits, 8, 0)) if client_bits else payload
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Deadlines and slow peers over real sockets, with a clock that the test moves."""
+"""Deadlines and slow peers over real sockets, with a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def clock() -> TickClock:
 
 
 async def answer_next_ping(server: Server, clock: TickClock, client: Client) -> float:
-    """Let time pass up to the next ping, and answer it; the seconds it took."""
+    """Advance time to the next ping, and answer it; return the seconds that passed."""
     pings, since = server.counters.pings, clock.now_s
     while server.counters.pings == pings:
         await pass_time(server, clock, TICK_S)
@@ -140,7 +140,7 @@ async def test_time_in_which_the_process_stood_still_is_not_held_against_peers(
 
 
 def flood(app: Recorder, count: int, size: int = 10_000) -> int:
-    """Send `count` messages to the first peer; how many it accepted."""
+    """Send `count` messages to the first peer; return how many were accepted."""
     return sum(app.peers[0].send(b"x" * size) for _ in range(count))
 
 
@@ -210,26 +210,26 @@ async def test_the_outbox_of_a_peer_that_left_is_dropped(house: GatewayFixture) 
         flood(app, 1)
     client.reset()
     await until(lambda: server.connections == 0)
-    assert not server.links.outboxes
+    assert not server.writer.outboxes
 
 
 async def test_memory_of_a_crowd_that_has_left_is_given_back_and_who_is_there_notices_nothing(
     house: GatewayFixture, clock: TickClock
 ) -> None:
     server = await house.serve(clock=clock)
-    links, cells = server.links, server.cells(8)
+    writer, cells = server.writer, server.cells(8)
     client = await house.open(server)
-    crowd = range(5_000, 9_000)  # numbers that no socket of this test has
+    crowd = range(5_000, 9_000)  # descriptors that no socket of this test uses
     for fd in crowd:
-        links.slots.allocate(fd, links.wheel.now)
-        links.wheel.put(fd, links.wheel.now + 1)
+        writer.slots.allocate(fd, writer.wheel.now)
+        writer.wheel.put(fd, writer.wheel.now + 1)
         cells[fd] = b"whatever"
     for fd in crowd:
-        links.wheel.remove(fd)
-        links.slots.free(fd)
+        writer.wheel.remove(fd)
+        writer.slots.free(fd)
     await pass_time(server, clock, TIDY_S)
-    assert len(links.slots) == len(links.slots.last_read) == len(links.slots.pinged) == 1024
-    assert len(links.wheel.due) == 1024
+    assert len(writer.slots) == len(writer.slots.last_read) == len(writer.slots.pinged) == 1024
+    assert len(writer.wheel.due) == 1024
     assert cells[5_000] == bytes(8)
     await client.say("still there")
     assert await client.hear() == "still there"

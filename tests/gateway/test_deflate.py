@@ -55,7 +55,7 @@ def test_messages_of_one_compressor_are_inflated_each_on_its_own(payloads: list[
 
 
 class OutOfMemory:
-    """A compressor that takes a message and fails before all of it is out."""
+    """A compressor that accepts a message and fails before it returns all of it."""
 
     def __init__(self) -> None:
         self._real = zlib.compressobj(wbits=-15)

@@ -1,4 +1,4 @@
-"""A gateway that leaves tells each client where to go, where it can, and closes it by and by."""
+"""A draining gateway tells each client a new endpoint, if there is one, and closes it later."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tests.gateway.harness import GatewayFixture, Recorder, until
 
 
 class Guide(Recorder):
-    """Tells peers where to go, but for those that are busy."""
+    """Tells peers their new endpoint, except busy ones."""
 
     def __init__(self) -> None:
         super().__init__()
         self.busy: set[Peer] = set()
 
-    def on_move(self, peer: Peer, place: Endpoint) -> bool:
+    def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
         self._note("move", peer)
-        return peer not in self.busy and peer.send(f"{place.url} {place.ticket}")
+        return peer not in self.busy and peer.send(f"{endpoint.url} {endpoint.ticket}")
 
 
 class Elsewhere:
-    """Has so many places."""
+    """Reserves up to `count` endpoints in total."""
 
     def __init__(self, count: int, *, is_leaving: bool = True) -> None:
         self._is_leaving = is_leaving
@@ -45,7 +45,7 @@ class Elsewhere:
 
 async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(house: GatewayFixture) -> None:
     app, places = Guide(), Elsewhere(100)
-    server = await house.serve(app, places=places, drain_s=2)
+    server = await house.serve(app, reserve_endpoints=places, drain_s=2)
     stays, leaves = await house.open(server), await house.open(server)
     draining = asyncio.ensure_future(server.drain())
     assert {await stays.hear(), await leaves.hear()} == {"ws://g2:1 t0", "ws://g2:1 t1"}
@@ -61,7 +61,7 @@ async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(ho
 
 async def test_who_finds_no_place_is_closed_when_its_turn_comes(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(1), drain_s=60)
+    server = await house.serve(app, reserve_endpoints=Elsewhere(1), drain_s=60)
     clients = [await house.open(server) for _ in range(3)]
     draining = asyncio.ensure_future(server.drain())
     await until(lambda: app.closes() == [1012, 1012])
@@ -74,7 +74,7 @@ async def test_an_application_that_cannot_tell_them_has_its_peers_closed_and_ask
     house: GatewayFixture,
 ) -> None:
     places = Elsewhere(100)
-    server = await house.serve(Recorder(), places=places, drain_s=60)
+    server = await house.serve(Recorder(), reserve_endpoints=places, drain_s=60)
     client = await house.open(server)
     await asyncio.wait_for(asyncio.gather(server.drain(), client.closed()), 10)
     assert places.asked == []
@@ -82,7 +82,7 @@ async def test_an_application_that_cannot_tell_them_has_its_peers_closed_and_ask
 
 async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_later(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100), drain_s=60)
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60)
     client = await house.open(server)
     await until(lambda: len(app.peers) == 1)
     app.busy.add(app.peers[0])
@@ -99,14 +99,14 @@ async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(
     house: GatewayFixture, direction: str
 ) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100), drain_s=60, max_outbox_bytes=1 << 24)
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60, max_outbox_bytes=1 << 24)
     client, other = await house.open(server, receive_buffer=4096), await house.open(server)
     if direction == "in":
         await client.write(frame(1, b"be", fin=False))
-        await until(lambda: bool(server.links.parsers))
+        await until(lambda: bool(server.writer.parsers))
     else:
         app.peers[0].send("x" * 8_000_000)
-        assert server.links.outboxes
+        assert server.writer.outboxes
     draining = asyncio.ensure_future(server.drain())
     assert (await other.hear()).startswith("ws://")  # type: ignore[arg-type]
     other.close()
@@ -123,7 +123,7 @@ async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(
 
 async def test_who_stays_busy_is_closed_before_the_window_ends(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100), drain_s=1)
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=1)
     client = await house.open(server)
     await until(lambda: len(app.peers) == 1)
     app.busy.add(app.peers[0])
@@ -135,7 +135,7 @@ async def test_who_stays_busy_is_closed_before_the_window_ends(house: GatewayFix
 
 async def test_an_application_that_raises_when_told_costs_that_connection_only(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100), drain_s=2)
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=2)
     first, second = await house.open(server), await house.open(server)
 
     def fail(peer: Peer) -> None:
@@ -151,7 +151,7 @@ async def test_an_application_that_raises_when_told_costs_that_connection_only(h
 
 
 async def test_no_window_at_all_still_says_goodbye(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), places=Elsewhere(100), drain_s=0)
+    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100), drain_s=0)
     client = await house.open(server)
     await server.drain()
     assert (await client.closed())[0] == 1012
@@ -161,7 +161,7 @@ async def test_a_process_that_was_kept_from_running_until_the_window_was_over_st
     house: GatewayFixture,
 ) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100), drain_s=60)
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60)
     clients = [await house.open(server) for _ in range(3)]
     server.clock = Starved()
     draining = asyncio.ensure_future(server.drain())
@@ -172,7 +172,7 @@ async def test_a_process_that_was_kept_from_running_until_the_window_was_over_st
 
 
 class Starved(SystemClock):
-    """Whoever sleeps is woken an hour late, as far as this clock can tell."""
+    """A clock on which every sleep ends an hour late."""
 
     _late_s = 0.0
 

@@ -19,7 +19,7 @@ MAX_BYTES, MAX_FRAGMENTS = 10_000, 100
 def receive(
     pieces: Iterable[bytes], max_bytes: int = MAX_BYTES, max_fragments: int = MAX_FRAGMENTS, *, deflated: bool = False
 ) -> list[Event]:
-    """What a connection makes of bytes that come in these pieces: the byte path, and a parser while it is needed."""
+    """Return the events for bytes in these pieces: `plain` first, and a Parser while it is needed."""
     events: list[Event] = []
     parser: Parser | None = None
     for piece in pieces:
@@ -40,7 +40,7 @@ def receive(
 
 
 def wsproto_alone(pieces: Iterable[bytes]) -> list[Event]:
-    """The same by wsproto, with nothing around it."""
+    """Return the events that wsproto alone gives."""
     connection = Connection(ConnectionType.SERVER)
     events: list[Event] = []
     message: list[str | bytes | bytearray] = []
@@ -63,7 +63,7 @@ def wsproto_alone(pieces: Iterable[bytes]) -> list[Event]:
 
 
 def codes_only(events: list[Event]) -> list[Event]:
-    """The same events, with a violation's code in place of its text, and no reason like an empty one."""
+    """Replace the text of violations by their code, and treat no reason like an empty one."""
     out = []
     for kind, payload in events:
         if kind == Kind.VIOLATION:

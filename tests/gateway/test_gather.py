@@ -1,4 +1,4 @@
-"""Small messages that an application sends while a turn is worked off wait for its end, and nobody can tell."""
+"""Small messages that an application sends during a turn are held back until its end, without visible effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.gateway.harness import GatewayFixture, Recorder, TickClock, pass_time
 
 
 class Answering(Recorder):
-    """Does what a test says with each message."""
+    """Runs a function of the test for each message."""
 
     def __init__(self, answer: Any) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house
     client = await house.open(server)
     before = server.counters.bytes_out
     written: list[bytes] = []
-    really = server.links._write_frames
+    really = server.writer._write_frames
 
     def write_frames(frames: Frames) -> Written:
         pairs = list(frames)
         written.extend(data for _, data in pairs)
         return really(pairs)
 
-    server.links._write_frames = write_frames
+    server.writer._write_frames = write_frames
     await client.write(b"".join(text(f"message {number}") for number in range(30)))
     assert [await client.hear() for _ in range(30)] == [f"message {number}" for number in range(30)]
     assert len(written) == 1
@@ -108,7 +108,7 @@ async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(h
     app = Answering(answer)
     server = await house.serve(app)
     speaker, leaver = await house.open(server), await house.open(server)
-    speaker.raw.send(text("goodbye"))  # both are ready before the gateway looks
+    speaker.raw.send(text("goodbye"))  # both are ready before the gateway polls
     leaver.raw.shutdown(socket.SHUT_WR)
     assert await leaver.read_all() == encode("goodbye")
     assert await speaker.hear() == "goodbye"
@@ -121,7 +121,7 @@ async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house
 
     server = await house.serve(Answering(answer))
     client = await house.open(server, receive_buffer=4096)
-    while not server.links.outboxes:
+    while not server.writer.outboxes:
         said = server.counters.messages_in
         await client.say(str(said))
         await until(lambda said=said: server.counters.messages_in > said)  # type: ignore[misc]
@@ -147,7 +147,7 @@ async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: Gatewa
 
 
 async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(house: GatewayFixture) -> None:
-    """A handle serves for the next message, of another peer, only when nobody has kept it."""
+    """A Peer object is reused for the next message, of another peer, only if nobody has kept it."""
     kept: dict[Message, Peer] = {}
 
     def keep_every_other(app: Recorder, peer: Peer, message: Message) -> None:
@@ -159,7 +159,7 @@ async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(ho
     turn = [(peer_fd, READ) for peer_fd in sorted(peer.fd for peer in server.peers())]
     for number, client in enumerate(clients):
         client.raw.send(text("not kept" if number % 2 else f"from {number}"))
-    server._talk.serve(turn)
+    server._reader.serve(turn)
     assert server.counters.messages_in == 6, "all were read in one batch"
     for number in (0, 2, 4):
         assert kept[f"from {number}"].send(f"to {number}")
@@ -167,9 +167,9 @@ async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(ho
 
 
 @pytest.mark.parametrize("problem", [ValueError, asyncio.CancelledError])
-@pytest.mark.parametrize("is_drop_broken", [False, True])
+@pytest.mark.parametrize("is_abort_broken", [False, True])
 async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read_of_them(
-    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_drop_broken: bool
+    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_abort_broken: bool
 ) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         if message == "fails":
@@ -179,15 +179,15 @@ async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read
     server = await house.serve(Answering(answer))
     clients = [await house.open(server) for _ in range(4)]
     turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
-    if is_drop_broken:
-        say_goodbye = server.links.start_close
-        monkeypatch.setattr(server.links, "start_close", lambda *args: 1 // (say_goodbye(*args) or 0))
-        monkeypatch.setattr(server.links, "abort", lambda fd: 1 // 0)
+    if is_abort_broken:
+        start_close = server.writer.start_close
+        monkeypatch.setattr(server.writer, "start_close", lambda *args: 1 // (start_close(*args) or 0))
+        monkeypatch.setattr(server.writer, "abort", lambda fd: 1 // 0)
     for client, message in zip(
         clients, (text("first"), text("fails"), text("a") + text("b"), text("last")), strict=True
     ):
         client.raw.send(message)
-    server._talk.serve(turn)
+    server._reader.serve(turn)
     monkeypatch.undo()
     assert [await clients[0].hear(), await clients[2].hear(), await clients[2].hear()] == ["first", "a", "b"]
     assert await clients[3].hear() == "last"
@@ -201,8 +201,8 @@ async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
     clients = [await house.open(server) for _ in range(3)]
     turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
     with monkeypatch.context() as broken:
-        broken.setattr(server._talk, "_read_messages", lambda *_: 1 // 0)
-        server._talk.serve(turn[:2])
+        broken.setattr(server._reader, "_read_messages", lambda *_: 1 // 0)
+        server._reader.serve(turn[:2])
     assert await clients[0].read_all() == await clients[1].read_all() == b""
     await clients[2].say("still here")
     assert await clients[2].hear() == "still here"
@@ -213,7 +213,7 @@ async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
 async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_come_back(
     house: GatewayFixture, way: str, limit: dict[str, Any]
 ) -> None:
-    """What the kernel took of a frame at the end of a turn is part of it: a close frame inside would be lost."""
+    """A frame of which the kernel took a part must be completed: a close frame inside it would be lost."""
     clock = TickClock()
     large = bytes(15_000)
 
@@ -228,7 +228,7 @@ async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_co
 
     server = await house.serve(Answering(answer), clock=clock, **limit)
     slow, speaker = await house.open(server, receive_buffer=4096), await house.open(server)
-    while not server.links.outboxes or ("max_outbox_bytes" in limit and not server.counters.slow_closes):
+    while not server.writer.outboxes or ("max_outbox_bytes" in limit and not server.counters.slow_closes):
         await speaker.say("go")
         assert await speaker.hear() == "next"
     while not server.counters.slow_closes:
@@ -240,16 +240,16 @@ async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_co
 
 
 async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: GatewayFixture) -> None:
-    """Over TLS a write may leave bytes inside the transport, which says so: of a peer that is gone, nobody waits."""
+    """Over TLS, bytes may stay inside the transport; for a closed connection that must not create an outbox."""
     server = await house.serve()
     client = await house.open(server)
     fd = next(server.peers()).fd
-    server.links.cork()
-    server.links.write_corked(fd, encode("last words"))
-    server.links.abort(fd)
-    server.links._stuck(fd)
-    server.links.uncork()
-    assert not server.links.outboxes
+    server.writer.cork()
+    server.writer.write_corked(fd, encode("last words"))
+    server.writer.abort(fd)
+    server.writer._on_stuck(fd)
+    server.writer.uncork()
+    assert not server.writer.outboxes
     assert await client.hear() == "last words"
     assert await client.read() == b""
 
@@ -265,4 +265,4 @@ async def test_a_broadcast_that_fails_takes_no_other_with_it(
     assert [await client.hear(), await client.hear()] == ["one", "two"]
     peer.send("three")
     assert await client.hear() == "three"
-    assert [record.getMessage() for record in caplog.records] == ["a broadcast failed"]
+    assert [record.getMessage() for record in caplog.records] == ["broadcast failed"]

@@ -137,7 +137,7 @@ NAMES = st.sampled_from(
 
 @st.composite
 def heads(draw: st.DrawFn) -> bytes:
-    """The ordinary request, with lines taken out, put in, changed and shuffled."""
+    """The ordinary request with lines removed, added, changed and shuffled."""
     lines = HEAD[:-4].split(b"\r\n")
     first, fields = lines[0], lines[1:]
     for _ in range(draw(st.integers(0, 3))):

@@ -11,13 +11,13 @@ from tests.gateway.idle import CROWD_COUNT, cost_of_a_crowd
 
 
 class Talkative(Echo):
-    """An echo that offers the subprotocol of jobs."""
+    """An echo with the subprotocol of jobs."""
 
     subprotocols = ("roost.v1",)
 
 
 class Hoarder(Application):
-    """Keeps a task for each peer."""
+    """Keeps one task per peer."""
 
     subprotocols = ("roost.v1",)
 
@@ -36,7 +36,7 @@ class Hoarder(Application):
 
 
 async def greet(client: Client) -> None:
-    """Be answered once, as a client that has done something and idles now."""
+    """Exchange one message, like a client that was active and is now idle."""
     await client.say("hello")
     assert await client.hear() == "hello"
 

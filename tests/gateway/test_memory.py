@@ -1,4 +1,4 @@
-"""How much memory is left, read from a tree like the kernel's."""
+"""Available memory, read from a directory tree like the kernel's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What discovery asks of a gateway: give some away, leave, come back."""
+"""Directives of discovery: move some clients away, drain, accept again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def told(clients: list[Client]) -> set[str]:
 
 async def test_so_many_are_told_to_go_and_nobody_is_closed(house: GatewayFixture) -> None:
     app, places = Guide(), Elsewhere(100, is_leaving=False)
-    server = await house.serve(app, places=places)
+    server = await house.serve(app, reserve_endpoints=places)
     clients = await crowd(house, server, 5)
     server.follow(GatewayDirectives(give_away=3, per_s=FAST))
     await until(lambda: server.counters.moves == 3)
@@ -40,7 +40,7 @@ async def test_so_many_are_told_to_go_and_nobody_is_closed(house: GatewayFixture
 
 
 async def test_who_has_gone_is_no_longer_about_to(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), places=Elsewhere(100, is_leaving=False))
+    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100, is_leaving=False))
     (client,) = await crowd(house, server, 1)
     server.follow(GatewayDirectives(give_away=1, per_s=FAST))
     assert await told([client]) == {"ws://g2:1 t0"}
@@ -50,52 +50,52 @@ async def test_who_has_gone_is_no_longer_about_to(house: GatewayFixture) -> None
 
 
 async def test_while_more_is_asked_without_a_pause_nobody_is_told_twice(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), places=Elsewhere(100, is_leaving=False))
+    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100, is_leaving=False))
     await crowd(house, server, 5)
     for goal in (3, 5, 5):
         server.follow(GatewayDirectives(give_away=3, per_s=FAST))
         await until(lambda goal=goal: server.counters.moves == goal)  # type: ignore[misc]
-        await giveaway_ended(server)
+        await rebalancing_ended(server)
     server.follow(GatewayDirectives())
     server.follow(GatewayDirectives(give_away=3, per_s=FAST))
     await until(lambda: server.counters.moves == 8)
 
 
 async def test_no_more_go_than_there_are_places_and_none_at_all_without(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), places=Elsewhere(2, is_leaving=False))
+    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(2, is_leaving=False))
     await crowd(house, server, 5)
     server.follow(GatewayDirectives(give_away=4, per_s=FAST))
     await until(lambda: server.counters.moves == 2)
-    await giveaway_ended(server)
+    await rebalancing_ended(server)
     assert server.counters.moves == 2
 
 
 async def test_the_pace_is_kept(house: GatewayFixture) -> None:
     places = Elsewhere(100, is_leaving=False)
-    server = await house.serve(Guide(), places=places)
+    server = await house.serve(Guide(), reserve_endpoints=places)
     await crowd(house, server, 5)
     server.follow(GatewayDirectives(give_away=5, per_s=0.001))
     await until(lambda: server.counters.moves == 1)
-    server.follow(GatewayDirectives(give_away=5, per_s=FAST))  # one thing at a time
+    server.follow(GatewayDirectives(give_away=5, per_s=FAST))  # waits until the first order is done
     await asyncio.sleep(0)
     assert (server.counters.moves, places.asked) == (1, [5])
 
 
 async def test_who_is_busy_stays(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100, is_leaving=False))
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100, is_leaving=False))
     _, other = await crowd(house, server, 2)
     await until(lambda: len(app.peers) == 2)
     app.busy.add(app.peers[0])
     server.follow(GatewayDirectives(give_away=2, per_s=FAST))
     assert await told([other]) == {"ws://g2:1 t0"}
-    await giveaway_ended(server)
+    await rebalancing_ended(server)
     assert server.counters.moves == 1
 
 
 async def test_an_application_that_cannot_tell_its_peers_gives_none_away(house: GatewayFixture) -> None:
     places = Elsewhere(100, is_leaving=False)
-    server = await house.serve(Recorder(), places=places)
+    server = await house.serve(Recorder(), reserve_endpoints=places)
     await crowd(house, server, 2)
     server.follow(GatewayDirectives(give_away=2, per_s=FAST))
     await asyncio.sleep(0)
@@ -104,9 +104,9 @@ async def test_an_application_that_cannot_tell_its_peers_gives_none_away(house: 
 
 async def test_told_to_leave_it_sends_all_away_and_lets_nobody_in_until_it_may_come_back(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100))
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100))
     clients = await crowd(house, server, 3)
-    for _ in range(2):  # replicas tell it more than once
+    for _ in range(2):  # several replicas send the order
         server.follow(GatewayDirectives(leave=True, window_s=1.0))
     assert len(await told(clients)) == 3
     assert [(await client.closed())[0] for client in clients] == [1012] * 3
@@ -121,7 +121,7 @@ async def test_told_to_leave_it_sends_all_away_and_lets_nobody_in_until_it_may_c
 
 async def test_called_back_in_the_middle_it_keeps_who_is_still_there(house: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, places=Elsewhere(100))
+    server = await house.serve(app, reserve_endpoints=Elsewhere(100))
     (client,) = await crowd(house, server, 1)
     server.follow(GatewayDirectives(leave=True, window_s=1000.0))
     assert len(await told([client])) == 1
@@ -133,7 +133,7 @@ async def test_called_back_in_the_middle_it_keeps_who_is_still_there(house: Gate
 
 
 async def test_a_signal_in_the_middle_of_an_order_ends_it_within_the_signals_window(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), places=Elsewhere(100), drain_s=0.5)
+    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100), drain_s=0.5)
     (client,) = await crowd(house, server, 1)
     server.follow(GatewayDirectives(leave=True, window_s=1000.0))
     await told([client])
@@ -141,7 +141,7 @@ async def test_a_signal_in_the_middle_of_an_order_ends_it_within_the_signals_win
     assert server.connections == 0
 
 
-async def giveaway_ended(server: Server) -> None:
-    task = server._orders._giveaway._task
+async def rebalancing_ended(server: Server) -> None:
+    task = server._directives._rebalancer._task
     if task is not None:
         await asyncio.wait({task})

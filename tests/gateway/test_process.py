@@ -1,4 +1,4 @@
-"""``python -m gateway`` as an operator runs it."""
+"""``python -m gateway``, run from the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UPGRADE = {
 
 @dataclass
 class Running:
-    """A gateway process."""
+    """A running gateway process."""
 
     process: asyncio.subprocess.Process
     port: int

@@ -1,4 +1,4 @@
-"""What each of several gateway processes is given."""
+"""Settings of each of several gateway processes."""
 
 from __future__ import annotations
 

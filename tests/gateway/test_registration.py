@@ -1,4 +1,4 @@
-"""A gateway process and a real discovery: known, chosen, entered with a ticket, gone."""
+"""A gateway process and a real discovery: registration, selection, connecting with a ticket, removal."""
 
 from __future__ import annotations
 

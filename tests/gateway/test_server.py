@@ -1,4 +1,4 @@
-"""One gateway over real sockets: what clients and the application see of each other."""
+"""One gateway over real sockets, as seen by clients and by the application."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ async def test_a_reset_in_mid_frame_is_a_loss_and_leaves_nothing(house: GatewayF
     server = await house.serve(app)
     client = await house.open(server)
     await client.write(frame(1, b"half a frame")[:-4])
-    await until(lambda: len(server.links.parsers) == 1)
+    await until(lambda: len(server.writer.parsers) == 1)
     client.reset()
     await until(lambda: app.closes() == [1006])
     await until(lambda: server.connections == 0)
-    assert not server.links.parsers
+    assert not server.writer.parsers
 
 
 async def test_half_a_close_is_a_loss(house: GatewayFixture) -> None:
@@ -228,7 +228,7 @@ async def test_an_application_that_raises_costs_one_connection_and_one_log_line(
     if where == "message":
         await client.say("go")
     assert (await client.closed())[0] == APPLICATION_ERROR.number
-    assert [record.getMessage() for record in caplog.records] == ["the application failed"]
+    assert [record.getMessage() for record in caplog.records] == ["application callback raised"]
     del app.on[where]
     await bystander.say("hi")
     assert await bystander.hear() == "hi"
@@ -252,7 +252,7 @@ async def test_a_bug_of_ours_costs_one_connection(
 
     def fail(self: FrameReader, fd: int, data: bytes) -> None:
         if b"\xee" in data:
-            raise RuntimeError("a bug of ours")
+            raise RuntimeError("a bug in the gateway")
         receive(self, fd, data)
 
     monkeypatch.setattr(FrameReader, "receive", fail)
@@ -260,20 +260,20 @@ async def test_a_bug_of_ours_costs_one_connection(
     assert await victim.read_all() == b""
     await bystander.say("hi")
     assert await bystander.hear() == "hi"
-    assert [record.getMessage() for record in caplog.records] == ["connection failed"]
+    assert [record.getMessage() for record in caplog.records] == ["internal error, connection aborted"]
 
 
 async def test_a_request_in_pieces_is_acknowledged_at_once_and_a_whole_one_with_its_answer(
     house: GatewayFixture,
 ) -> None:
-    """A client that writes it in pieces and has not set TCP_NODELAY sends the next piece when this one has its ACK."""
+    """A client that writes in pieces without TCP_NODELAY sends the next piece only after an ACK of the previous one."""
     server = await house.serve()
     whole, cut = await house.connect(server), await house.connect(server)
     await whole.write(whole.upgrade_bytes())
     await whole.read()
     await cut.write(cut.upgrade_bytes()[:20])
-    await until(lambda: len(server._door._heads) == 1)
-    fds = {"whole": next(server.peers()).fd, "cut": next(iter(server._door._heads))}
+    await until(lambda: len(server._handshakes._heads) == 1)
+    fds = {"whole": next(server.peers()).fd, "cut": next(iter(server._handshakes._heads))}
     found = {}
     for name, fd in fds.items():
         with socket.socket(fileno=os.dup(fd)) as theirs:
@@ -347,7 +347,7 @@ async def test_descriptors_that_run_out_stop_accepting_and_nothing_else(
 
 @contextlib.contextmanager
 def no_more_descriptors() -> Iterator[None]:
-    """Whoever opens one more gets EMFILE."""
+    """Make every open of another descriptor fail with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)

@@ -80,7 +80,7 @@ def test_memory_is_given_back_when_a_crowd_has_left_and_old_handles_stay_stale()
 
 
 class Table(RuleBasedStateMachine):
-    """The table against a dict of the handles that are alive."""
+    """Compares the table with a dict of the live handles."""
 
     handles = Bundle("handles")
 

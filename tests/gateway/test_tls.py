@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def make_certificate(folder: Path, name: str = "localhost") -> tuple[str, str]:
-    """A self-signed certificate and its key."""
+    """Return the paths of a self-signed certificate and its key."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subject = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1"]
     kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]

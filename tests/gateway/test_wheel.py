@@ -10,7 +10,7 @@ FDS = st.integers(0, 2000)
 
 
 class WheelModel(RuleBasedStateMachine):
-    """The wheel against a dict from descriptor to the tick at which it must fire."""
+    """Compares the wheel with a dict from descriptor to the tick at which it must fire."""
 
     def __init__(self) -> None:
         super().__init__()

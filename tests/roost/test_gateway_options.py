@@ -107,8 +107,8 @@ def test_every_setting_reaches_the_server(
     for name, value in values.items():
         assert getattr(access if hasattr(access, name) else server.settings, name) == value, name
     assert server._tls is not None
-    assert server._door._bearer is not None
-    assert server._booth._required
+    assert server._handshakes._bearer is not None
+    assert server._tickets._required
 
 
 @pytest.mark.parametrize("command", COMMANDS)

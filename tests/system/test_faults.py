@@ -316,10 +316,10 @@ async def test_a_request_asked_again_and_again_does_not_hold_its_connection_for_
         for _ in range(3):
             await client.say("submit", id="r1", kind="steps", spec={"behave": "gate"}, again=True)
             await client.hear("accepted")
-        assert sum(cluster.gateway.links.slots.idle_holds) == 1
+        assert sum(cluster.gateway.writer.slots.idle_holds) == 1
         cluster.steps.runner_made.gate.set()
         await client.result()
-        assert sum(cluster.gateway.links.slots.idle_holds) == 0
+        assert sum(cluster.gateway.writer.slots.idle_holds) == 0
 
 
 async def test_an_acknowledgement_in_the_middle_of_a_result_stops_it(cluster: Cluster) -> None:
@@ -330,7 +330,7 @@ async def test_an_acknowledgement_in_the_middle_of_a_result_stops_it(cluster: Cl
         await client.say("ack", id="r1")
         await client.submit("r2")
         assert (await client.hear("result"))["id"] == "r2"
-        assert sum(cluster.gateway.links.slots.idle_holds) == 0
+        assert sum(cluster.gateway.writer.slots.idle_holds) == 0
 
 
 async def test_p10_acknowledging_what_is_not_finished_gives_it_up(cluster: Cluster) -> None:
