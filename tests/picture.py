@@ -128,13 +128,13 @@ def _paths(server: Path) -> dict[str, tuple[str, str]]:
         method = call.func.attr.removeprefix("add_").upper()
         path, handler = call.args[0], call.args[1]
         if isinstance(path, ast.Constant) and isinstance(handler, ast.Attribute):
-            found[path.value] = method, handler.attr
+            found[str(path.value)] = method, handler.attr
         else:  # a loop over pairs
             for node in ast.walk(tree_of(server)):
                 if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[1], ast.Attribute):
                     first = node.elts[0]
                     if isinstance(first, ast.Constant) and str(first.value).startswith("/v1/"):
-                        found[first.value] = method, node.elts[1].attr
+                        found[str(first.value)] = method, node.elts[1].attr
     return found
 
 
