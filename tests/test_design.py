@@ -13,20 +13,8 @@ import pytest
 from roost.backend.broker import topology
 from roost.backend.broker.port import QueueSpec
 from roost.wire.messages.registry import ComponentKind
-from tests.picture import (
-    BLOCKS,
-    CODE_OF,
-    DESIGN,
-    QUEUES,
-    blocks_in,
-    discovery_routes,
-    flows,
-    lock_routes,
-    pages,
-    services,
-    users_of_messages,
-    with_blocks,
-)
+from tests.picture import BLOCKS, DESIGN, blocks_in, pages, services, with_blocks
+from tests.traffic import CODE_OF, QUEUES, discovery_routes, flows, lock_routes, users_of_messages
 
 LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 SYMBOL = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)`")
