@@ -13,7 +13,7 @@ import pytest
 from roost.backend.broker import topology
 from roost.backend.broker.port import QueueSpec
 from roost.wire.messages.registry import ComponentKind
-from tests.picture import BLOCKS, DESIGN, blocks_in, pages, services, with_blocks
+from tests.picture import BLOCKS, blocks_in, pages, services, with_blocks
 from tests.traffic import CODE_OF, QUEUES, discovery_routes, flows, lock_routes, users_of_messages
 
 LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
@@ -84,11 +84,6 @@ def test_a_link_that_names_a_class_or_function_leads_to_the_module_that_defines_
         if named and file.suffix == ".py" and file.exists() and named[1] not in symbols(file):
             missing.append(f"{named[1]} in {path}")
     assert missing == []
-
-
-def test_every_page_is_linked_from_the_architecture() -> None:
-    linked = {path for _, path, _ in links(DESIGN / "architecture.md")}
-    assert [page.name for page in pages() if page.name not in linked | {"architecture.md"}] == []
 
 
 def test_the_picture_has_every_queue_of_the_topology() -> None:
