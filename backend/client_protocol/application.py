@@ -69,56 +69,54 @@ class ClientProtocol(Application):
             peer.close(UNSUPPORTED)
             return
         try:
-            said = protocol.read_from_client(message)
+            decoded = protocol.read_from_client(message)
         except DecodeError as problem:
-            self._complain(peer, problem)
+            self._reject(peer, problem)
             return
         client = self._clients[peer.fd]
-        if isinstance(said, Hello):
-            self._hello(peer, said, client)
+        if isinstance(decoded, Hello):
+            self._hello(peer, decoded, client)
         elif client == NOBODY:
             peer.close(HELLO_EXPECTED)
         else:
-            self._dispatch(ClientConnection(peer, client, self._epoch(peer)), said)
+            self._dispatch(ClientConnection(peer, client, self._epoch(peer)), decoded)
 
     def on_drained(self, peer: Peer) -> None:
         self.requests.drains.notify(peer)
 
-    def on_move(self, peer: Peer, place: Endpoint) -> bool:
+    def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
         """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
         client = self._clients[peer.fd]
         if client == NOBODY or self.requests.is_sending(client, peer):
             return False
-        return send(peer, protocol.Move(place.url, place.ticket, int(place.after_s * 1000)))
+        return send(peer, protocol.Move(endpoint.url, endpoint.ticket, int(endpoint.after_s * 1000)))
 
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         self.requests.gone(ClientConnection(peer, self._clients[peer.fd], self._epoch(peer)))
 
-    def _dispatch(self, who: ClientConnection, said: Submit | Resume | Ack | Cancel) -> None:
-        match said:
+    def _dispatch(self, connection: ClientConnection, message: Submit | Resume | Ack | Cancel) -> None:
+        match message:
             case Submit():
-                self._submit(who, said)
+                self._submit(connection, message)
             case Resume():
-                self.requests.resume(who, said.ids)
+                self.requests.resume(connection, message.ids)
             case Ack():
-                self.requests.acknowledge(who, said.id)
+                self.requests.acknowledge(connection, message.id)
             case Cancel():
-                self.requests.cancel(who, said.id)
+                self.requests.cancel(connection, message.id)
 
-    def _submit(self, who: ClientConnection, submit: Submit) -> None:
-        if self.requests.is_over_limit(
-            who, submit
-        ):  # before the spec is read, which costs more than anything else here
+    def _submit(self, connection: ClientConnection, submit: Submit) -> None:
+        if self.requests.is_over_limit(connection, submit):  # checked first: reading the spec is the expensive step
             return
         try:
             kind = self._kinds.find(submit.kind)
             spec = kind.parse_spec(bytes(submit.spec))
         except BadInput as problem:
-            self._complain(who.peer, problem, submit.id)
+            self._reject(connection.peer, problem, submit.id)
             return
-        self.requests.submit(who, submit, kind, spec)
+        self.requests.submit(connection, submit, kind, spec)
 
-    def _complain(self, peer: Peer, problem: BadInput, request: str | None = None) -> None:
+    def _reject(self, peer: Peer, problem: BadInput, request: str | None = None) -> None:
         count = min(self._bad_counts[peer.fd][0] + 1, BAD_MESSAGES)
         self._bad_counts[peer.fd] = bytes((count,))
         send(peer, protocol.Error(problem.code, problem.message, request))
@@ -127,13 +125,13 @@ class ClientProtocol(Application):
 
     def _hello(self, peer: Peer, hello: Hello, known: bytes) -> None:
         if known != NOBODY:
-            self._complain(peer, BadInput(ErrorCode.BAD_MESSAGE, "hello was said already: it comes once, first"))
+            self._reject(peer, BadInput(ErrorCode.BAD_MESSAGE, "hello was said already: it comes once, first"))
             return
         now = self._clock.wall()
         try:
             client = self._keys.read_session(hello.session, now).client if hello.session else _new_client()
         except TokenError as problem:
-            self._complain(peer, problem)
+            self._reject(peer, problem)
             peer.close(BAD_SESSION)
             return
         if not self._replace(client, hello.epoch):

@@ -84,7 +84,7 @@ class Store(Protocol):
         Raises Unavailable: then none or all of them were made.
         """
 
-    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
+    async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
         """Renew leases; a beat on an expired lease whose token is still current renews it (P13)."""
 
     async def put_part(self, part: PutPart) -> Verdict:
@@ -96,7 +96,7 @@ class Store(Protocol):
         To read keeps the result for a while, so that its next parts are there too (P28).
         """
 
-    async def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
+    async def sweep(self, poll: GatewayPoll) -> FinishedRequests:
         """Note that the gateway lives; its ended, unacknowledged requests whose clients are connected.
 
         The note is committed before the search begins, so that a search that fails does not undo it.

@@ -15,38 +15,38 @@ class SharedExclusiveLock:
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self._on_change = on_change
-        self._inside = 0
-        self._lone = 0
+        self._holder_count = 0
+        self._exclusive_count = 0
         """Those who are alone or wait to be."""
         self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
         """Be in it with others."""
-        await self._until(lambda: not self._lone)
-        self._inside += 1
+        await self._until(lambda: not self._exclusive_count)
+        self._holder_count += 1
         try:
             yield
         finally:
-            self._inside -= 1
+            self._holder_count -= 1
             self._changed.set()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Be in it with nobody else."""
-        self._lone += 1
-        if self._lone == 1:
+        self._exclusive_count += 1
+        if self._exclusive_count == 1:
             self._on_change(True)
         try:
-            await self._until(lambda: not self._inside)
-            self._inside += 1
+            await self._until(lambda: not self._holder_count)
+            self._holder_count += 1
             try:
                 yield
             finally:
-                self._inside -= 1
+                self._holder_count -= 1
         finally:
-            self._lone -= 1
-            if not self._lone:
+            self._exclusive_count -= 1
+            if not self._exclusive_count:
                 self._on_change(False)
             self._changed.set()
 

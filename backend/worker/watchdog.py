@@ -56,14 +56,14 @@ class Watchdog:
         self._bound_s = TELL_EVERY_S if end_after_s is None else end_after_s
         # Threads that release the interpreter's lock use processor time side by side between two looks.
         self._alarm_s = max(self._bound_s, 2 * LOOK_S * (os.cpu_count() or 1))
-        self._stillness = StallDetector(self._bound_s)
-        self._asked = self._answered = 0
-        self._over = threading.Event()
+        self._stall_detector = StallDetector(self._bound_s)
+        self._probe_count = self._answer_count = 0
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
-        self._over.clear()
+        self._stopped.clear()
         processor_alarm.prepare(self._ends)
         processor_alarm.put_off(self._alarm_s)  # here, because the first task may leave the thread no time for it
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -75,51 +75,51 @@ class Watchdog:
     async def stop(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._over.set()
+            self._stopped.set()
             thread.join(LOG_WITHIN_S)
             processor_alarm.cancel()
 
     def _watch(self) -> None:
-        while not self._over.wait(LOOK_S):
+        while not self._stopped.wait(LOOK_S):
             processor_alarm.put_off(self._alarm_s)
             try:
-                is_still = self._stillness.look(self._mark())
+                is_still = self._stall_detector.look(self._mark())
             except RuntimeError:  # the loop was closed, and nobody has stopped this
                 processor_alarm.cancel()
                 return
             if is_still and self._ends:
                 self._end()
             elif is_still:
-                self._tell()
+                self._log_stall()
 
     def _mark(self) -> object:
         """What the loop has answered so far, and what it executes. A loop that has answered is asked once more."""
-        mark = self._answered, id(asyncio.current_task(self._loop))
-        if self._answered == self._asked:
-            self._asked += 1
+        mark = self._answer_count, id(asyncio.current_task(self._loop))
+        if self._answer_count == self._probe_count:
+            self._probe_count += 1
             self._loop.call_soon_threadsafe(self._answer)
         return mark
 
     def _answer(self) -> None:
-        self._answered += 1
+        self._answer_count += 1
 
-    def _tell(self) -> None:
+    def _log_stall(self) -> None:
         log.warning("event loop stands still", extra={"action": "loop_still", **self._findings()})
 
     def _end(self) -> None:
         """End the process at once, after one log line; what waits for the loop would wait for ever."""
         processor_alarm.put_off(ALARM_WHILE_LOGGING_S)
-        speaking = threading.Thread(target=self._last_words, daemon=True)
-        speaking.start()
-        speaking.join(LOG_WITHIN_S)
+        logging_thread = threading.Thread(target=self._log_stuck, daemon=True)
+        logging_thread.start()
+        logging_thread.join(LOG_WITHIN_S)
         os._exit(EXIT_STATUS)
 
-    def _last_words(self) -> None:
+    def _log_stuck(self) -> None:
         extra = {"action": "worker_stuck", **self._findings(), "status": EXIT_STATUS}
         log.error("event loop stands still, this worker ends", extra=extra)
 
     def _findings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"still_s": self._stillness.still_s}
+        found: dict[str, Any] = {"still_s": self._stall_detector.still_s}
         if (task := task_on(self._loop)) is not None:
             found |= {"job": task.job, "task": task.task, "kind": task.kind}
         else:

@@ -65,7 +65,7 @@ class Worker:
         self._running: dict[asyncio.Task[TaskResult | None], Task] = {}
         self._cancelled: OrderedDict[int, int] = OrderedDict()
         self._subscriptions: list[Subscription] = []
-        self._room = SharedExclusiveLock(self._on_lone)
+        self._lock = SharedExclusiveLock(self._on_exclusive)
         self._watchdog = watchdog or FunctionService()
         self._is_leaving = False
         self._unreached: set[str] = set()
@@ -119,10 +119,10 @@ class Worker:
         for runner in self._runners.values():
             await runner.stop()
 
-    def _on_lone(self, is_lone: bool) -> None:
+    def _on_exclusive(self, is_exclusive: bool) -> None:
         """A task is, or was, to be alone: the queue keeps the others meanwhile."""
         for subscription in self._subscriptions:
-            if is_lone:
+            if is_exclusive:
                 subscription.pause()
             elif not self._is_leaving:
                 subscription.resume()
@@ -132,12 +132,12 @@ class Worker:
 
     def _on_control(self, body: bytes) -> None:
         try:
-            said = read_control(body)
+            message = read_control(body)
         except DecodeError as problem:
             log.error("unreadable control dropped", extra={"action": "control_unreadable", "reason": problem.message})
             return
-        if isinstance(said, CancelTasks):
-            self._cancel(said)
+        if isinstance(message, CancelTasks):
+            self._cancel(message)
 
     def _cancel(self, cancel: CancelTasks) -> None:
         self._cancelled[cancel.job] = max(cancel.token, self._cancelled.get(cancel.job, -1))
@@ -179,7 +179,7 @@ class Worker:
 
     async def _run(self, task: Task) -> TaskResult | None:
         """The result, or None when the task was called off."""
-        running = asyncio.create_task(self._result_in_room(task))
+        running = asyncio.create_task(self._result_under_lock(task))
         self._running[running] = task
         try:
             return await running
@@ -191,8 +191,8 @@ class Worker:
         finally:
             self._running.pop(running, None)
 
-    async def _result_in_room(self, task: Task) -> TaskResult:
-        async with self._room.alone() if task.alone else self._room.shared():
+    async def _result_under_lock(self, task: Task) -> TaskResult:
+        async with self._lock.alone() if task.alone else self._lock.shared():
             return await self._result(task)
 
     async def _result(self, task: Task) -> TaskResult:
@@ -210,7 +210,7 @@ class Worker:
     async def _publish(self, task: Task, result: TaskResult) -> bool:
         """Whether the broker has the result; False when its queue takes nothing, as that of a master that is gone.
 
-        While the broker itself is away the result waits: some connections are back before others, and a task that came
+        While the broker itself is unreachable the result waits: some connections are back before others, and a task that came
         back only because its result could not be sent would count as one that its worker did not survive (P21).
         """
         problem: Unavailable | None = None
@@ -219,16 +219,16 @@ class Worker:
                 await self._broker.publish(task.reply_to, pack(result))
             except Unavailable as again:
                 problem = again
-                self._complain(problem, task.reply_to)
+                self._log_unsent(problem, task.reply_to)
                 await self._clock.sleep(RETRY_S)
             else:
                 self._unreached -= {BROKER, task.reply_to}
                 return True
         return False
 
-    def _complain(self, problem: Unavailable, reply_to: str) -> None:
+    def _log_unsent(self, problem: Unavailable, reply_to: str) -> None:
         """One line for an outage, however many results wait for its end."""
-        away = BROKER if problem.what == BROKER else reply_to
-        if away not in self._unreached:
-            self._unreached.add(away)
+        unreachable = BROKER if problem.what == BROKER else reply_to
+        if unreachable not in self._unreached:
+            self._unreached.add(unreachable)
             log.warning("results not sent yet", extra={"action": "results_unsent", "reason": str(problem)})

@@ -137,7 +137,7 @@ class MemoryListener:
         self._peers.append(self)
         self._paused = False
 
-    def hear(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
         """Call the handler, unless this listener has been paused or cancelled meanwhile."""
         if self._paused or self not in self._peers:
             return
@@ -195,7 +195,7 @@ class MemoryConnection:
     async def broadcast(self, fanout: str, body: bytes) -> None:
         if self._open:
             for listener in self.server.listeners.get(fanout, ()):
-                asyncio.get_running_loop().call_soon(listener.hear, body)
+                asyncio.get_running_loop().call_soon(listener.receive, body)
 
     async def listen(self, fanout: str, handler: Callable[[bytes], None]) -> MemoryListener:
         self._check_open()

@@ -1,6 +1,6 @@
 """One embedded queue, pure: who waits, who holds what, and what dies when.
 
-A message has a place, its number in the order of arrival. Messages leave from the front, so one that comes back
+A message has a number, its number in the order of arrival. Messages leave from the front, so one that comes back
 stands before all that never left: the waiting line is a heap of returned messages followed by a deque of fresh
 ones. Every message lives equally long, so that line is in order of death too, and only its head can be due.
 
@@ -22,7 +22,7 @@ from roost.backend.broker.port import QueueSpec
 class Message:
     """A message in a queue. `dies_at` is monotonic seconds; `returns` counts how often consumers lost it."""
 
-    place: int
+    number: int
     dies_at: float = field(compare=False)
     body: bytes = field(compare=False)
     died_in: str | None = field(compare=False)
@@ -40,7 +40,7 @@ class Consumer:
     in_ring: bool = False
     gone: bool = False
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         return len(self.held) < self.prefetch and not self.paused and not self.gone
 
 
@@ -61,7 +61,7 @@ class Queue:
 
     def __init__(self, spec: QueueSpec, now: float) -> None:
         self.spec = spec
-        self._places = count()
+        self._numbers = count()
         self._fresh: deque[Message] = deque()
         self._returned: list[Message] = []
         self._consumers: set[Consumer] = set()
@@ -77,7 +77,7 @@ class Queue:
     def put(self, body: bytes, died_in: str | None, now: float) -> None:
         """Add a message at the end, full or not."""
         dies_at = math.inf if self.spec.ttl_s is None else now + self.spec.ttl_s
-        self._fresh.append(Message(next(self._places), dies_at, body, died_in))
+        self._fresh.append(Message(next(self._numbers), dies_at, body, died_in))
 
     def add_consumer(self, prefetch: int) -> Consumer:
         consumer = Consumer(self, prefetch)
@@ -87,7 +87,7 @@ class Queue:
 
     def make_ready(self, consumer: Consumer) -> None:
         """Put the consumer into the ring when it has room and is not there yet."""
-        if consumer.has_room() and not consumer.in_ring:
+        if consumer.has_capacity() and not consumer.in_ring:
             consumer.in_ring = True
             self._ring.append(consumer)
 
@@ -98,18 +98,18 @@ class Queue:
         self._unused_since = now
         if consumer.in_ring:
             self._ring.remove(consumer)
-        held = sorted(consumer.held, key=lambda handover: handover.message.place)
+        held = sorted(consumer.held, key=lambda handover: handover.message.number)
         return [message for handover in held if (message := self.take_back(handover))]
 
     def acknowledge(self, handover: Handover) -> None:
         """Forget the message, when it is still in that consumer's hands."""
-        self._let_go(handover)
+        self._remove_held(handover)
 
     def take_back(self, handover: Handover) -> Message | None:
         """The message waits again, when it is still in that consumer's hands; returned when its limit kills it."""
         if not handover.is_unsettled():
             return None
-        self._let_go(handover)
+        self._remove_held(handover)
         message = handover.message
         message.returns += 1
         if self.spec.delivery_limit is not None and message.returns > self.spec.delivery_limit:
@@ -117,7 +117,7 @@ class Queue:
         heapq.heappush(self._returned, message)
         return None
 
-    def _let_go(self, handover: Handover) -> None:
+    def _remove_held(self, handover: Handover) -> None:
         handover.consumer.held.discard(handover)
         self.make_ready(handover.consumer)
 
@@ -127,7 +127,7 @@ class Queue:
         while self._ring and self.depth():
             consumer = self._ring.popleft()
             consumer.in_ring = False
-            if consumer.has_room():
+            if consumer.has_capacity():
                 message = heapq.heappop(self._returned) if self._returned else self._fresh.popleft()
                 handover = Handover(consumer, message, redelivered=message.returns > 0)
                 consumer.held.add(handover)
@@ -135,7 +135,7 @@ class Queue:
                 self.make_ready(consumer)
         return handovers
 
-    def bury(self, now: float) -> list[Message]:
+    def remove_expired(self, now: float) -> list[Message]:
         """Take out the waiting messages whose time is over."""
         dead = []
         while self._returned and self._returned[0].dies_at <= now:
@@ -148,7 +148,7 @@ class Queue:
         """Somebody showed interest: the time without a consumer starts anew."""
         self._unused_since = now
 
-    def goes_at(self) -> float:
+    def expires_at(self) -> float:
         """When the queue itself goes away, should no consumer come."""
         if self.spec.expires_s is None or self._consumers:
             return math.inf
@@ -157,4 +157,4 @@ class Queue:
     def due_at(self) -> float:
         """When the next thing happens by itself: a message's death or the queue's."""
         heads = [line[0].dies_at for line in (self._returned, self._fresh) if line]
-        return min(self.goes_at(), *heads, math.inf)
+        return min(self.expires_at(), *heads, math.inf)

@@ -26,10 +26,10 @@ class Queues:
         handovers: list[Handover] = []
         while now >= self.due_at:
             for name, queue in list(self._queues.items()):
-                if now >= queue.goes_at():
+                if now >= queue.expires_at():
                     del self._queues[name]
                 else:
-                    handovers += self._dead_letters(queue, queue.bury(now), now)
+                    handovers += self._dead_letters(queue, queue.remove_expired(now), now)
             self.due_at = min((queue.due_at() for queue in self._queues.values()), default=math.inf)
         return handovers
 
@@ -43,7 +43,7 @@ class Queues:
         elif queue.spec != spec:
             raise Misuse(f"queue {spec.name} exists as {queue.spec}, not as {spec}")
         queue.renew(now)
-        self._watch(queue)
+        self._note_due(queue)
 
     def publish(self, name: str, body: bytes, now: float) -> list[Handover]:
         """Raises Unavailable: no such queue, or full."""
@@ -111,12 +111,12 @@ class Queues:
 
     def _after_return(self, queue: Queue, now: float) -> list[Handover]:
         """A message may have outlived its time in somebody's hands: it dies before anybody gets it again."""
-        return self._dead_letters(queue, queue.bury(now), now) + self._hand_out(queue)
+        return self._dead_letters(queue, queue.remove_expired(now), now) + self._hand_out(queue)
 
     def _hand_out(self, queue: Queue) -> list[Handover]:
         handovers = queue.hand_out()
-        self._watch(queue)
+        self._note_due(queue)
         return handovers
 
-    def _watch(self, queue: Queue) -> None:
+    def _note_due(self, queue: Queue) -> None:
         self.due_at = min(self.due_at, queue.due_at())

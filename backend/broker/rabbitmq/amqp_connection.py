@@ -95,12 +95,12 @@ class AmqpConnection:
         self._purpose, self._clock, self._restore = purpose, clock, restore
         self._connection: AbstractConnection | None = None
         self._up, self._lost = asyncio.Event(), asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keep_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect. Raises Unavailable."""
         await self._connect()
-        self._keeper = asyncio.create_task(self._keep())
+        self._keep_task = asyncio.create_task(self._keep())
 
     async def channel(self, confirms: bool = False) -> AbstractChannel:
         """A new channel; with `confirms`, one whose publishing tells what became of it. Raises Unavailable."""
@@ -133,10 +133,10 @@ class AmqpConnection:
 
     async def stop(self) -> None:
         """Disconnect; what the broker has not heard yet is lost. Fine to call twice, or without start."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        keep_task, self._keep_task = self._keep_task, None
+        if keep_task is not None:
+            keep_task.cancel()
+            await asyncio.gather(keep_task, return_exceptions=True)
         await self._drop()
 
     async def _connect(self) -> None:
@@ -186,7 +186,7 @@ class AmqpConnection:
                 return await self._connect()
             except Unavailable as problem:
                 log.debug("broker still away", extra={"action": "broker_still_away", "reason": problem.reason})
-            except Exception:  # with no keeper this part would never come back
+            except Exception:  # with no keep_task this part would never come back
                 log.exception("connecting failed", extra={"action": "connect_failed", "link": self._purpose})
 
     async def _drop(self) -> None:

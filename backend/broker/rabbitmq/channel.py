@@ -21,9 +21,9 @@ from roost.wire.errors import Misuse, Unavailable
 
 log = logging.getLogger(__name__)
 
-ORDERS_AT_ONCE = 100
+COMMANDS_AT_ONCE = 100
 """So many share one time limit; it costs more than what it limits."""
-Order = Callable[[], Awaitable[Any]]
+Command = Callable[[], Awaitable[Any]]
 Receive = Callable[["ConsumerChannel", AbstractIncomingMessage], None]
 
 
@@ -34,31 +34,31 @@ class ConsumerChannel:
         self, channel: AbstractChannel, queue: AbstractQueue, receive: Receive, no_ack: bool, wanted: bool
     ) -> None:
         self._channel, self._queue, self._receive, self._no_ack = channel, queue, receive, no_ack
-        self._orders: deque[Order] = deque()
-        self._ordered, self._flushed = asyncio.Event(), asyncio.Event()
+        self._commands: deque[Command] = deque()
+        self._command_added, self._flushed = asyncio.Event(), asyncio.Event()
         self._tag: str | None = None
         self._is_closing = False
         self.wanted = wanted
         self.ended = asyncio.Event()
         self.queue = queue.name
         self.held: set[int] = set()
-        self.life_signs = 0
+        self.activity_count = 0
         self._worker: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Consume. Raises Unavailable."""
         with translated():
-            self._wire = await self._channel.get_underlay_channel()
+            self._protocol_channel = await self._channel.get_underlay_channel()
             self._channel.close_callbacks.add(lambda *_: self.ended.set())
-            self._wire.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
+            self._protocol_channel.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
             await self._adjust()
         self._worker = asyncio.create_task(self._work())
 
     def want(self, wanted: bool) -> None:
         """Take messages from now on, or none."""
         self.wanted = wanted
-        self.life_signs += 1  # nobody can have heard anything in a pause
-        self._order(self._adjust)
+        self.activity_count += 1  # nobody can have heard anything in a pause
+        self._enqueue(self._adjust)
 
     def holds(self, message: AbstractIncomingMessage) -> bool:
         """Whether settling the message would still mean something."""
@@ -67,15 +67,15 @@ class ConsumerChannel:
     def acknowledge(self, message: AbstractIncomingMessage) -> None:
         """The message is done with, when it is still in hand."""
         if self.holds(message):
-            tag = self._let_go(message)
-            self._order(partial(self._wire.basic_ack, tag, wait=False))
+            tag = self._remove_held(message)
+            self._enqueue(partial(self._protocol_channel.basic_ack, tag, wait=False))
 
     def give_back(self, message: AbstractIncomingMessage) -> None:
         """Somebody should have the message again, when it is still in hand."""
         if self.holds(message):
-            tag = self._let_go(message)
+            tag = self._remove_held(message)
             # Not nack: from 4.3 that counts against no delivery limit, and a broken message would go round for ever.
-            self._order(partial(self._wire.basic_reject, tag, requeue=True, wait=False))
+            self._enqueue(partial(self._protocol_channel.basic_reject, tag, requeue=True, wait=False))
 
     async def end(self) -> None:
         """Take nothing more, do what was ordered before, give back the rest."""
@@ -83,7 +83,7 @@ class ConsumerChannel:
             self._is_closing = True
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    self._order(self._flush)
+                    self._enqueue(self._flush)
                     await self._flushed.wait()
         self.ended.set()
         if self._worker is not None:
@@ -94,28 +94,28 @@ class ConsumerChannel:
     def _is_void(self) -> bool:
         return self._is_closing or self.ended.is_set()
 
-    def _let_go(self, message: AbstractIncomingMessage) -> int:
+    def _remove_held(self, message: AbstractIncomingMessage) -> int:
         assert message.delivery_tag is not None
         self.held.discard(message.delivery_tag)
         return message.delivery_tag
 
-    def _order(self, what: Order) -> None:
-        self._orders.append(what)
-        self._ordered.set()
+    def _enqueue(self, what: Command) -> None:
+        self._commands.append(what)
+        self._command_added.set()
 
     async def _work(self) -> None:
         while True:
-            await self._ordered.wait()
-            self._ordered.clear()
-            while self._orders:
+            await self._command_added.wait()
+            self._command_added.clear()
+            while self._commands:
                 await self._do_some()
 
     async def _do_some(self) -> None:
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S):
-                    for _ in range(min(ORDERS_AT_ONCE, len(self._orders))):
-                        await self._orders.popleft()()
+                    for _ in range(min(COMMANDS_AT_ONCE, len(self._commands))):
+                        await self._commands.popleft()()
         except (Unavailable, Misuse) as problem:
             log.debug("channel void", extra={"action": "channel_void", "reason": str(problem)})
             self.ended.set()
@@ -139,7 +139,7 @@ class ConsumerChannel:
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         if self._is_void():
             return
-        self.life_signs += 1
+        self.activity_count += 1
         if not self._no_ack and message.delivery_tag is not None:
             self.held.add(message.delivery_tag)
         self._receive(self, message)

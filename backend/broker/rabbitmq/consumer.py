@@ -4,7 +4,7 @@ A subscription has one attachment at a time. When that ends (the connection is l
 cancels the consumer, the watchdog finds it deaf), what it had in hand goes back to the queue by itself, settling it
 does nothing any more, and the subscription attaches itself anew.
 
-The watchdog: messages that wait, and a consumer with room for them that has heard nothing for `STALLED_S`, do not go
+The watchdog: messages that wait, and a consumer with prefetch for them that has heard nothing for `STALLED_S`, do not go
 together. That state is a known fault of clients and brokers alike ("reconnected, but no consumer").
 """
 
@@ -38,20 +38,20 @@ Prepare = Callable[[AbstractChannel], Awaitable[AbstractQueue]]
 
 
 class Attached:
-    """Consumes a queue until it is cancelled, over as many attachments as that takes. `room` is its prefetch."""
+    """Consumes a queue until it is cancelled, over as many attachments as that takes. `prefetch` is its prefetch."""
 
     def __init__(
         self,
-        link: AmqpConnection,
+        connection: AmqpConnection,
         clock: Clock,
         prepare: Prepare,
         receive: Receive,
-        room: int,
+        prefetch: int,
         no_ack: bool = False,
-        deaf_s: float = STALLED_S,
+        stalled_s: float = STALLED_S,
     ) -> None:
-        self._link, self._clock, self._prepare, self._receive = link, clock, prepare, receive
-        self._room, self._no_ack, self._deaf_s = room, no_ack, deaf_s
+        self._connection, self._clock, self._prepare, self._receive = connection, clock, prepare, receive
+        self._prefetch, self._no_ack, self._stalled_s = prefetch, no_ack, stalled_s
         self._is_paused = False
         self._now: ConsumerChannel | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -86,35 +86,35 @@ class Attached:
 
     async def _keep(self, attachment: ConsumerChannel) -> None:
         while True:
-            await self._until_useless(attachment)
+            await self._until_ended_or_stalled(attachment)
             await attachment.end()
             attachment = await self._attach_again()
 
-    async def _until_useless(self, attachment: ConsumerChannel) -> None:
+    async def _until_ended_or_stalled(self, attachment: ConsumerChannel) -> None:
         while True:
-            life, had_room = attachment.life_signs, self._has_room(attachment)
+            activity_before, had_capacity = attachment.activity_count, self._has_capacity(attachment)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._deaf_s):
+                async with asyncio.timeout(self._stalled_s):
                     await attachment.ended.wait()
                     return
-            is_idle = had_room and life == attachment.life_signs and self._has_room(attachment)
+            is_idle = had_capacity and activity_before == attachment.activity_count and self._has_capacity(attachment)
             if is_idle and await self._is_backlog(attachment):
                 log.warning("deaf consumer", extra={"action": "consumer_deaf", "queue": attachment.queue})
                 return
 
-    def _has_room(self, attachment: ConsumerChannel) -> bool:
-        return len(attachment.held) < self._room and not self._is_paused
+    def _has_capacity(self, attachment: ConsumerChannel) -> bool:
+        return len(attachment.held) < self._prefetch and not self._is_paused
 
     async def _is_backlog(self, attachment: ConsumerChannel) -> bool:
         try:
-            return await self._link.depth(attachment.queue) > 0
+            return await self._connection.depth(attachment.queue) > 0
         except Unavailable:
-            return False  # then the link is being seen to
+            return False  # then the connection is being seen to
 
     async def _attach_again(self) -> ConsumerChannel:
         await self._clock.sleep(SOON_S)
         while True:
-            await self._link.until_up()
+            await self._connection.until_up()
             try:
                 return await self._attach()
             except (Unavailable, Misuse) as problem:
@@ -124,7 +124,7 @@ class Attached:
             await self._clock.sleep(LATER_S)
 
     async def _attach(self) -> ConsumerChannel:
-        channel = await self._link.channel()
+        channel = await self._connection.channel()
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S):
@@ -170,28 +170,28 @@ class RabbitListener:
     """Somebody who hears a fanout's broadcasts, through a queue that lives as long as the channel."""
 
     def __init__(
-        self, link: AmqpConnection, clock: Clock, fanout: str, prepare: Prepare, handler: Callable[[bytes], None]
+        self, connection: AmqpConnection, clock: Clock, fanout: str, prepare: Prepare, handler: Callable[[bytes], None]
     ) -> None:
         self._fanout, self._handler = fanout, handler
-        self._is_silent = False
-        self._attached = Attached(link, clock, prepare, self._hear, room=1, no_ack=True)
+        self._is_paused = False
+        self._attached = Attached(connection, clock, prepare, self._on_message, prefetch=1, no_ack=True)
 
     async def start(self) -> None:
         """Listen. Raises Unavailable."""
         await self._attached.start()
 
     def pause(self) -> None:
-        self._is_silent = True
+        self._is_paused = True
 
     def resume(self) -> None:
-        self._is_silent = False
+        self._is_paused = False
 
     async def cancel(self) -> None:
-        self._is_silent = True
+        self._is_paused = True
         await self._attached.cancel()
 
-    def _hear(self, _: ConsumerChannel, message: AbstractIncomingMessage) -> None:
-        if self._is_silent:
+    def _on_message(self, _: ConsumerChannel, message: AbstractIncomingMessage) -> None:
+        if self._is_paused:
             return
         try:
             self._handler(message.body)

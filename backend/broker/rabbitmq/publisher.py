@@ -33,13 +33,13 @@ LEAVING_MAX = 3
 
 
 class Publisher:
-    """What one part publishes over one link."""
+    """What one part publishes over one connection."""
 
-    def __init__(self, link: AmqpConnection) -> None:
-        self._link = link
+    def __init__(self, connection: AmqpConnection) -> None:
+        self._connection = connection
         self._window = asyncio.Semaphore(WINDOW)
-        self._confirmed = PublishingChannel(link, confirms=True)
-        self._shouted = PublishingChannel(link, confirms=False)
+        self._confirmed = PublishingChannel(connection, confirms=True)
+        self._unconfirmed = PublishingChannel(connection, confirms=False)
         self._fanouts: dict[str, AbstractChannel] = {}
 
     async def publish(self, queue: str, body: bytes) -> None:
@@ -66,7 +66,7 @@ class Publisher:
         """As `Broker.broadcast`."""
         check_name(fanout)
         try:
-            channel = await self._shouted.channel()
+            channel = await self._unconfirmed.channel()
             with translated():
                 async with asyncio.timeout(ANSWER_S):
                     if self._fanouts.get(fanout) is not channel:
@@ -98,8 +98,8 @@ def _refusal(queue: str, problem: RoostError) -> Unavailable:
 class PublishingChannel:
     """A channel that is opened when it is needed, and again after it was closed; whoever needs it waits together."""
 
-    def __init__(self, link: AmqpConnection, confirms: bool) -> None:
-        self._link, self._confirms = link, confirms
+    def __init__(self, connection: AmqpConnection, confirms: bool) -> None:
+        self._connection, self._confirms = connection, confirms
         self._opening: asyncio.Task[AbstractChannel] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -107,7 +107,7 @@ class PublishingChannel:
         """An open channel, the same for everybody. Raises Unavailable."""
         opening = self._opening
         if opening is None or (opening.done() and not _is_usable(opening)):
-            opening = self._opening = asyncio.create_task(self._link.channel(self._confirms))
+            opening = self._opening = asyncio.create_task(self._connection.channel(self._confirms))
         return await asyncio.shield(opening)
 
     def leave(self, channel: AbstractChannel) -> None:

@@ -1,4 +1,4 @@
-"""A `QueueSpec` in RabbitMQ's words, pure; the same words for 3.10 to 4.x, so that an upgrade refuses no declaration.
+"""A `QueueSpec` in RabbitMQ's declared, pure; the same declared for 3.10 to 4.x, so that an upgrade refuses no declaration.
 
 What must outlive a node is a quorum queue. A queue that expires with its owner is a classic one where the broker is one
 node: durable too, cheaper, and there is nobody to hold a replica. In a cluster it is a quorum queue as well: a classic
@@ -26,20 +26,20 @@ def arguments(spec: QueueSpec, in_cluster: bool = False) -> Arguments:
     """The arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
     check_name(spec.name)
     is_quorum = _is_quorum(spec, in_cluster)
-    words: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
+    declared: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
     if is_quorum:
         limit = spec.delivery_limit
         # The limit counts returns: a limit of 2 means three deliveries, on every version.
-        words["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
+        declared["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
     if spec.ttl_s is not None and spec.ttl_s < math.inf:
-        words["x-message-ttl"] = _milliseconds(spec.ttl_s)
+        declared["x-message-ttl"] = _milliseconds(spec.ttl_s)
     if spec.expires_s is not None and spec.expires_s < math.inf:
-        words["x-expires"] = _milliseconds(spec.expires_s)
+        declared["x-expires"] = _milliseconds(spec.expires_s)
     if spec.max_length is not None:
-        words |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
+        declared |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
     if spec.dead_letters is not None:
-        words |= _dead_letters(spec.dead_letters, is_quorum)
-    return words
+        declared |= _dead_letters(spec.dead_letters, is_quorum)
+    return declared
 
 
 def _is_quorum(spec: QueueSpec, in_cluster: bool) -> bool:
@@ -61,11 +61,11 @@ def death_queue(headers: Mapping[str, object]) -> str | None:
 
 
 def _dead_letters(target: str, is_quorum: bool) -> Arguments:
-    words: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
+    declared: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
     if is_quorum:
         # Kept in the source until the target has confirmed them; RabbitMQ asks for reject-publish with it.
-        words |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-    return words
+        declared |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+    return declared
 
 
 def _milliseconds(seconds: float) -> int:

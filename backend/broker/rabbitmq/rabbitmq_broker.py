@@ -36,11 +36,11 @@ class RabbitBroker:
     """One part's connection to RabbitMQ. `url` is ``amqp://user:password@host:port/vhost``, or ``amqps:``.
 
     Of a cluster it names several nodes, ``host:port,host:port``: each connection goes to any one that serves.
-    A consumer that hears nothing for `deaf_s`, although it should, starts anew.
+    A consumer that hears nothing for `stalled_s`, although it should, starts anew.
     """
 
-    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, deaf_s: float = STALLED_S) -> None:
-        self._clock, self._deaf_s = clock, deaf_s
+    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, stalled_s: float = STALLED_S) -> None:
+        self._clock, self._stalled_s = clock, stalled_s
         self._in_cluster = len(each_host(url)) > 1
         self._specs: dict[str, QueueSpec] = {}
         self._subscriptions: set[_Startable] = set()
@@ -83,7 +83,7 @@ class RabbitBroker:
             return found
 
         receive = receive_with(handler, self._handling)
-        attached = Attached(self._consuming, self._clock, prepare, receive, room, deaf_s=self._deaf_s)
+        attached = Attached(self._consuming, self._clock, prepare, receive, room, stalled_s=self._stalled_s)
         return await self._subscribe(attached)
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
@@ -96,9 +96,9 @@ class RabbitBroker:
 
         async def prepare(channel: AbstractChannel) -> AbstractQueue:
             await declare_fanout(channel, fanout)
-            ear = await channel.declare_queue(exclusive=True, auto_delete=True)
-            await ear.bind(fanout, routing_key="")
-            return ear
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            await queue.bind(fanout, routing_key="")
+            return queue
 
         return await self._subscribe(RabbitListener(self._consuming, self._clock, fanout, prepare, handler))
 
@@ -127,8 +127,8 @@ class RabbitBroker:
                     await self._declare_on(channel, spec)
 
     async def _declare_on(self, channel: AbstractChannel, spec: QueueSpec) -> AbstractQueue:
-        words = arguments(spec, self._in_cluster)
-        return await channel.declare_queue(spec.name, durable=True, arguments=dict(words))
+        arguments_ = arguments(spec, self._in_cluster)
+        return await channel.declare_queue(spec.name, durable=True, arguments=dict(arguments_))
 
     async def _disconnect(self) -> None:
         await self._publisher.stop()

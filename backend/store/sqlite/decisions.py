@@ -96,18 +96,18 @@ class SqliteDecisions(SqliteTransaction):
             self.end(done.job, done.token, EVENT_OF_OUTCOME[done.ending.outcome], done.ending)
         elif ending is None or READ_ENDING(ending).token != done.token:
             return Completed(Verdict.LOST)
-        return Completed(Verdict.OK, self.watchers(done.job))
+        return Completed(Verdict.OK, self.waiting_requests(done.job))
 
     # --- requests ------------------------------------------------------------------------------
 
-    def _attach(self, ask: Attach, request: str) -> RequestStatus:
-        key = {"client": ask.client, "request": request}
+    def _attach(self, attach: Attach, request: str) -> RequestStatus:
+        key = {"client": attach.client, "request": request}
         known = self.do("find_waiter", **key).fetchone()
-        self.do("gateway_known", gateway=ask.gateway)
+        self.do("gateway_known", gateway=attach.gateway)
         if known is None:
-            self._expect(ask.client, request, RequestRow.EXPECTED, ask.gateway, ask.epoch)
+            self._expect(attach.client, request, RequestRow.EXPECTED, attach.gateway, attach.epoch)
             return RequestStatus(request, RequestState.WAITING)
-        self.do("move_waiter", gateway=ask.gateway, epoch=ask.epoch, **key)
+        self.do("move_waiter", gateway=attach.gateway, epoch=attach.epoch, **key)
         return self.status(request, RequestRow(known[0]), known[2])
 
     def _expect(self, client: bytes, request: str, state: RequestRow, gateway: str, epoch: int) -> None:
@@ -150,20 +150,20 @@ class SqliteDecisions(SqliteTransaction):
 
     # --- leases, parts, sweeps -----------------------------------------------------------------
 
-    def beat(self, beat: LeaseRenewal) -> LeaseAnswer:
+    def beat(self, renewal: LeaseRenewal) -> LeaseAnswer:
         """Renew one lease, if the token is still the job's."""
         renewed = self.do(
             "beat",
-            job=beat.job,
-            token=beat.token,
-            level=beat.level,
-            growth=beat.growth,
-            progress=beat.progress,
+            job=renewal.job,
+            token=renewal.token,
+            level=renewal.level,
+            growth=renewal.growth,
+            progress=renewal.progress,
             lease_until=self.now + self.limits.lease_s,
         ).fetchone()
         if renewed is None:
             return LeaseAnswer(Verdict.LOST)
-        return LeaseAnswer(Verdict.CANCEL if renewed[0] else Verdict.OK, self.watchers(beat.job))
+        return LeaseAnswer(Verdict.CANCEL if renewed[0] else Verdict.OK, self.waiting_requests(renewal.job))
 
     def put_part(self, part: PutPart) -> Verdict:
         """Store one part under a token that is still the job's."""
@@ -174,20 +174,20 @@ class SqliteDecisions(SqliteTransaction):
         """Note that the gateway lives."""
         self.do("gateway_beat", gateway=gateway)
 
-    def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
+    def sweep(self, poll: GatewayPoll) -> FinishedRequests:
         """What ended for the gateway's connected clients, and what never came."""
-        knocks: dict[tuple[int, RequestRow], JobFinished] = {}
-        for client, request, state, job, blob in self.do("swept", gateway=sweep.gateway, many=MAX_IDS):
+        finished: dict[tuple[int, RequestRow], JobFinished] = {}
+        for client, request, state, job, blob in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
             row = RequestRow(state)
             ending = request_ending(row, READ_ENDING(blob) if blob is not None else None)
             if ending is not None:
-                knock = knocks.setdefault((job or 0, row), JobFinished(sweep.gateway, job or 0, [], ending))
-                knock.requests.append((client, request))
+                entry = finished.setdefault((job or 0, row), JobFinished(poll.gateway, job or 0, [], ending))
+                entry.requests.append((client, request))
         expect_s = self.limits.expect_s
-        unknown = self.do("never_offered", gateway=sweep.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
+        unknown = self.do("never_offered", gateway=poll.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
         for client, request in unknown:
             self.do("told_unknown", client=client, request=request)
-        return FinishedRequests(list(knocks.values()), [(client, request) for client, request in unknown])
+        return FinishedRequests(list(finished.values()), [(client, request) for client, request in unknown])
 
     def keep_read(self, job: int) -> None:
         """Somebody reads the result, which would go soon: it stays a while for the next parts (P28)."""

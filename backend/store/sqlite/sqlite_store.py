@@ -54,7 +54,7 @@ class SqliteStore:
         self._sql = load("sqlite/statements.sql")
         self._thread: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
-        self._looked = (0.0, 0.0)
+        self._last_time = (0.0, 0.0)
 
     async def start(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -71,13 +71,13 @@ class SqliteStore:
             thread.shutdown()
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
-        return await self._transaction(lambda ledger: [ledger.decide(decision) for decision in decisions])
+        return await self._transaction(lambda transaction: [transaction.decide(decision) for decision in decisions])
 
-    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
-        return await self._transaction(lambda ledger: [ledger.beat(beat) for beat in beats])
+    async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
+        return await self._transaction(lambda transaction: [transaction.beat(renewal) for renewal in renewals])
 
     async def put_part(self, part: PutPart) -> Verdict:
-        return await self._transaction(lambda ledger: ledger.put_part(part))
+        return await self._transaction(lambda transaction: transaction.put_part(part))
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
         values = {"job": wanted.job, "token": wanted.token, "first": wanted.first, "many": wanted.count}
@@ -86,14 +86,14 @@ class SqliteStore:
             db = self._connection()
             (ended_at,) = db.execute(self._sql["ended_at"], values).fetchone() or (None,)
             if ended_at is not None and ended_at < self._clock.wall() - self._limits.retention_s + READ_KEEPS_S:
-                self._write(lambda ledger: ledger.keep_read(wanted.job))
+                self._write(lambda transaction: transaction.keep_read(wanted.job))
             return [data for (data,) in db.execute(self._sql["read_parts"], values)]
 
         return await self._in_thread(read)
 
-    async def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
-        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))
-        return await self._transaction(lambda ledger: ledger.sweep(sweep))
+    async def sweep(self, poll: GatewayPoll) -> FinishedRequests:
+        await self._transaction(lambda transaction: transaction.beat_gateway(poll.gateway))
+        return await self._transaction(lambda transaction: transaction.sweep(poll))
 
     async def waiting_count(self, most: int) -> int:
         def count() -> int:
@@ -109,7 +109,7 @@ class SqliteStore:
     def _open(self) -> None:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         self._db = db
-        self._looked = (0.0, 0.0)
+        self._last_time = (0.0, 0.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("BEGIN IMMEDIATE")
@@ -142,11 +142,11 @@ class SqliteStore:
             stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
             seen = self._time()
             now = max(stored, seen)
-            self._looked = now, self._clock.monotonic()
+            self._last_time = now, self._clock.monotonic()
             db.execute(self._sql["move_clock"], {"now": now})
             was_away = abs(seen - ticked_at) > TICK_GAP_S  # behind it, a clock that was set back hides for how long
-            ledger = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
-            result = action(ledger)
+            transaction = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
+            result = action(transaction)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -156,15 +156,15 @@ class SqliteStore:
 
     def _time(self) -> float:
         """Goes on at the pace of monotonic time while the wall clock, set back, is behind; not so when just opened."""
-        time, read_at = self._looked
+        time, read_at = self._last_time
         return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
 
     def _tick(self) -> None:
-        def tick(ledger: SqliteDecisions) -> None:
-            ledger.tick()
-            ledger.end_overdue(RETIRE_AT_ONCE)
-            ledger.leave_gone(RETIRE_AT_ONCE)
-            ledger.delete_old(RETIRE_AT_ONCE)
+        def tick(transaction: SqliteDecisions) -> None:
+            transaction.tick()
+            transaction.end_overdue(RETIRE_AT_ONCE)
+            transaction.leave_gone(RETIRE_AT_ONCE)
+            transaction.delete_old(RETIRE_AT_ONCE)
 
         self._write(tick)
 

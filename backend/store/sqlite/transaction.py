@@ -61,7 +61,7 @@ class SqliteTransaction:
         found = self.do("find_job", job=job).fetchone() if job is not None else None
         return request_ending(row, READ_ENDING(found[2]) if found is not None and found[2] is not None else None)
 
-    def watchers(self, job: int) -> list[RequestRef]:
+    def waiting_requests(self, job: int) -> list[RequestRef]:
         """The connected requests that wait for the job, 1000 at most (P24)."""
         return [
             RequestRef(client, request, at, bool(stream))
