@@ -104,4 +104,4 @@ async def test_an_outage_is_logged_once_by_a_gateway_that_sweeps(caplog: pytest.
             await clock.advance(130.0)
             locks.problem = None
             await clock.advance(POLL_S)
-    assert [record.message for record in caplog.records] == ["sweep not answered"] * 2
+    assert [record.message for record in caplog.records] == ["poll not answered"] * 2
