@@ -1,10 +1,11 @@
-"""One embedded queue, pure: who waits, who holds what, and what dies when.
+"""One embedded queue: its waiting messages, the messages that consumers hold, and when messages expire. Pure.
 
-A message has a number, its number in the order of arrival. Messages leave from the front, so one that comes back
-stands before all that never left: the waiting line is a heap of returned messages followed by a deque of fresh
-ones. Every message lives equally long, so that line is in order of death too, and only its head can be due.
+Each message is numbered in the order of arrival. Messages are delivered from the front, so a returned message comes
+before all messages that were never delivered: the waiting messages are a heap of returned ones followed by a deque of
+fresh ones. All messages have the same TTL, so both are also in the order of expiry, and only their heads can be due.
 
-Consumers with room stand in a ring: the first one gets the next message and, with room left, goes to the end.
+Consumers with free capacity are in a ring: the first one gets the next message and, if it can take more, moves to the
+end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from roost.backend.broker.port import QueueSpec
 
 @dataclass(slots=True, order=True)
 class Message:
-    """A message in a queue. `dies_at` is monotonic seconds; `returns` counts how often consumers lost it."""
+    """A message in a queue. `dies_at` is monotonic seconds; `returns` counts how often consumers returned it."""
 
     number: int
     dies_at: float = field(compare=False)
@@ -31,7 +32,7 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Consumer:
-    """Somebody who takes messages from `queue`, at most `prefetch` at a time; `held` are those in hand."""
+    """A consumer of `queue` that holds at most `prefetch` messages at a time; `held` are its unsettled ones."""
 
     queue: Queue
     prefetch: int
@@ -46,7 +47,7 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handover:
-    """Effect: this message is now in this consumer's hands. Another try of the same message is another handover."""
+    """Effect: this consumer now holds this message. A redelivery of the same message is another handover."""
 
     consumer: Consumer
     message: Message
@@ -75,7 +76,7 @@ class Queue:
         return self.spec.max_length is not None and self.depth() >= self.spec.max_length
 
     def put(self, body: bytes, died_in: str | None, now: float) -> None:
-        """Add a message at the end, full or not."""
+        """Add a message at the end, even if the queue is full."""
         dies_at = math.inf if self.spec.ttl_s is None else now + self.spec.ttl_s
         self._fresh.append(Message(next(self._numbers), dies_at, body, died_in))
 
@@ -86,13 +87,13 @@ class Queue:
         return consumer
 
     def make_ready(self, consumer: Consumer) -> None:
-        """Put the consumer into the ring when it has room and is not there yet."""
+        """Put the consumer into the ring if it can take a message and is not in the ring yet."""
         if consumer.has_capacity() and not consumer.in_ring:
             consumer.in_ring = True
             self._ring.append(consumer)
 
     def remove_consumer(self, consumer: Consumer, now: float) -> list[Message]:
-        """Take back what it holds; those that died of it are returned."""
+        """Remove the consumer and take back its messages. Returns those that died by the delivery limit."""
         consumer.gone = True
         self._consumers.discard(consumer)
         self._unused_since = now
@@ -102,11 +103,11 @@ class Queue:
         return [message for handover in held if (message := self.take_back(handover))]
 
     def acknowledge(self, handover: Handover) -> None:
-        """Forget the message, when it is still in that consumer's hands."""
+        """Delete the message, if that consumer still holds it."""
         self._remove_held(handover)
 
     def take_back(self, handover: Handover) -> Message | None:
-        """The message waits again, when it is still in that consumer's hands; returned when its limit kills it."""
+        """Let the message wait again, if that consumer still holds it. Returns it if it died by the delivery limit."""
         if not handover.is_unsettled():
             return None
         self._remove_held(handover)
@@ -122,7 +123,7 @@ class Queue:
         self.make_ready(handover.consumer)
 
     def hand_out(self) -> list[Handover]:
-        """Give waiting messages to consumers with room, in turn."""
+        """Deliver waiting messages in turn to consumers with free capacity."""
         handovers = []
         while self._ring and self.depth():
             consumer = self._ring.popleft()
@@ -136,7 +137,7 @@ class Queue:
         return handovers
 
     def remove_expired(self, now: float) -> list[Message]:
-        """Take out the waiting messages whose time is over."""
+        """Remove and return the waiting messages whose TTL has passed."""
         dead = []
         while self._returned and self._returned[0].dies_at <= now:
             dead.append(heapq.heappop(self._returned))
@@ -145,16 +146,16 @@ class Queue:
         return dead
 
     def renew(self, now: float) -> None:
-        """Somebody showed interest: the time without a consumer starts anew."""
+        """Restart the time without a consumer, because the queue was declared again."""
         self._unused_since = now
 
     def expires_at(self) -> float:
-        """When the queue itself goes away, should no consumer come."""
+        """Return when the queue itself expires if no consumer comes (monotonic seconds)."""
         if self.spec.expires_s is None or self._consumers:
             return math.inf
         return self._unused_since + self.spec.expires_s
 
     def due_at(self) -> float:
-        """When the next thing happens by itself: a message's death or the queue's."""
+        """Return when the next message, or the queue itself, expires (monotonic seconds)."""
         heads = [line[0].dies_at for line in (self._returned, self._fresh) if line]
         return min(self.expires_at(), *heads, math.inf)

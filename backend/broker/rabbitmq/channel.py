@@ -1,7 +1,7 @@
-"""One channel that consumes one queue, for as long as the channel lives.
+"""One channel that consumes one queue for as long as the channel lives.
 
-What is asked of it happens in the order it was asked, one thing after the other: so a message acknowledged after the
-consumer was told to stop makes no room for another one.
+Commands are run one after the other, in the order in which they were given. So an acknowledgement that is given after
+the consumer was told to stop does not cause another delivery.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from roost.wire.errors import Misuse, Unavailable
 log = logging.getLogger(__name__)
 
 COMMANDS_AT_ONCE = 100
-"""So many share one time limit; it costs more than what it limits."""
+"""This many commands share one timeout, because a timeout costs more than a command."""
 Command = Callable[[], Awaitable[Any]]
 Receive = Callable[["ConsumerChannel", AbstractIncomingMessage], None]
 
 
 class ConsumerChannel:
-    """Consumes, while `wanted`, until `ended` is set; by then what it held is the broker's again, and it is void."""
+    """Consumes while `wanted`, until `ended` is set. Then the broker has its messages back, and settling has no effect."""
 
     def __init__(
         self, channel: AbstractChannel, queue: AbstractQueue, receive: Receive, no_ack: bool, wanted: bool
@@ -46,7 +46,7 @@ class ConsumerChannel:
         self._worker: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Consume. Raises Unavailable."""
+        """Begin to consume. Raises Unavailable."""
         with translated():
             self._protocol_channel = await self._channel.get_underlay_channel()
             self._channel.close_callbacks.add(lambda *_: self.ended.set())
@@ -55,30 +55,30 @@ class ConsumerChannel:
         self._worker = asyncio.create_task(self._work())
 
     def want(self, wanted: bool) -> None:
-        """Take messages from now on, or none."""
+        """Start or stop taking messages."""
         self.wanted = wanted
-        self.activity_count += 1  # nobody can have heard anything in a pause
+        self.activity_count += 1  # silence during a pause is not a stall
         self._enqueue(self._adjust)
 
     def holds(self, message: AbstractIncomingMessage) -> bool:
-        """Whether settling the message would still mean something."""
+        """Return whether settling the message still has an effect."""
         return message.delivery_tag in self.held and not self._is_void()
 
     def acknowledge(self, message: AbstractIncomingMessage) -> None:
-        """The message is done with, when it is still in hand."""
+        """Acknowledge the message, if it is still held."""
         if self.holds(message):
             tag = self._remove_held(message)
             self._enqueue(partial(self._protocol_channel.basic_ack, tag, wait=False))
 
     def give_back(self, message: AbstractIncomingMessage) -> None:
-        """Somebody should have the message again, when it is still in hand."""
+        """Return the message to the queue, if it is still held."""
         if self.holds(message):
             tag = self._remove_held(message)
-            # Not nack: from 4.3 that counts against no delivery limit, and a broken message would go round for ever.
+            # Not nack: from 4.3 it does not count against the delivery limit; a bad message would be redelivered for ever.
             self._enqueue(partial(self._protocol_channel.basic_reject, tag, requeue=True, wait=False))
 
     async def end(self) -> None:
-        """Take nothing more, do what was ordered before, give back the rest."""
+        """Stop consuming, run the commands given before, and give back the other messages."""
         if self._worker is not None and not self._is_void():
             self._is_closing = True
             with suppress(TimeoutError):
@@ -117,7 +117,7 @@ class ConsumerChannel:
                     for _ in range(min(COMMANDS_AT_ONCE, len(self._commands))):
                         await self._commands.popleft()()
         except (Unavailable, Misuse) as problem:
-            log.debug("channel void", extra={"action": "channel_void", "reason": str(problem)})
+            log.debug("channel closed by an error", extra={"action": "channel_void", "reason": str(problem)})
             self.ended.set()
             self._flushed.set()
         except Exception:
@@ -129,7 +129,7 @@ class ConsumerChannel:
         self._flushed.set()
 
     async def _adjust(self) -> None:
-        """Consume, or stop consuming, as is wanted by now."""
+        """Start or stop consuming, as `wanted` says now."""
         if self.wanted and self._tag is None:
             self._tag = await self._queue.consume(self._on_message, no_ack=self._no_ack, timeout=ANSWER_S)
         elif not self.wanted and self._tag is not None:

@@ -1,9 +1,10 @@
-"""A `QueueSpec` in RabbitMQ's declared, pure; the same declared for 3.10 to 4.x, so that an upgrade refuses no declaration.
+"""Translates a `QueueSpec` into queue arguments of RabbitMQ. Pure.
 
-What must outlive a node is a quorum queue. A queue that expires with its owner is a classic one where the broker is one
-node: durable too, cheaper, and there is nobody to hold a replica. In a cluster it is a quorum queue as well: a classic
-one lives on one node, and while that is down nobody can use it or declare it elsewhere. Only quorum queues count
-deliveries, so whatever has a limit is one.
+The arguments are the same for 3.10 to 4.x, so that no declaration is refused after an upgrade. A queue that must survive
+the loss of a node is a quorum queue. On a single node, a queue that expires with its owner is a classic queue: it is
+durable too, costs less, and there is no other node for a replica. In a cluster it is a quorum queue as well, because a
+classic queue lives on one node, and while that node is down it can neither be used nor be declared elsewhere. Only
+quorum queues count deliveries, so a queue with a delivery limit is always a quorum queue.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from roost.wire.errors import Misuse
 NAME_BYTES = 255
 """AMQP 0-9-1, section 4.2.5.3: a name is a short string."""
 NO_DELIVERY_LIMIT = 1_000_000_000
-"""Without one 4.x takes 20, and -1, its word for none, makes 3.10 destroy messages; this many is none in effect."""
+"""Effectively no limit. Without a limit 4.x uses 20, and -1, its value for none, makes 3.10 drop messages."""
 
 Arguments = dict[str, str | int]
 
 
 def arguments(spec: QueueSpec, in_cluster: bool = False) -> Arguments:
-    """The arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
+    """Return the arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
     check_name(spec.name)
     is_quorum = _is_quorum(spec, in_cluster)
     declared: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
@@ -47,13 +48,13 @@ def _is_quorum(spec: QueueSpec, in_cluster: bool) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises Misuse for a name that no queue can have."""
+    """Raise Misuse for a name that is too long for a queue."""
     if len(name.encode()) > NAME_BYTES:
         raise Misuse(f"a queue's name has at most {NAME_BYTES} bytes: {name[:40]}…")
 
 
 def death_queue(headers: Mapping[str, object]) -> str | None:
-    """The queue that a dead letter died in last, from the headers that RabbitMQ gave it; None for other messages."""
+    """Return the queue in which a dead letter died last, from its headers; None for other messages."""
     deaths = headers.get("x-death")
     if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
         return str(deaths[0].get("queue", ""))
@@ -63,7 +64,7 @@ def death_queue(headers: Mapping[str, object]) -> str | None:
 def _dead_letters(target: str, is_quorum: bool) -> Arguments:
     declared: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
     if is_quorum:
-        # Kept in the source until the target has confirmed them; RabbitMQ asks for reject-publish with it.
+        # Dead letters stay in the source until the target has confirmed them. This strategy requires reject-publish.
         declared |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     return declared
 
