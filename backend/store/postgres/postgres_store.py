@@ -1,9 +1,9 @@
 """The store in PostgreSQL, for lock servers on any number of hosts.
 
-A batch of decisions is one call of a server-side function, and so one transaction that no slow or dead client can hold
-open: the rules of the protocol are in the ``.sql`` files beside this one. Calls that must not wait for one another have
-connections of their own (P18). Time is the server's. What is answered is on the server's disk, and on that of a
-synchronous standby where there is one: only such a standby may take over, or tokens could repeat (P30).
+A batch of decisions is one call of a server-side function, and so one transaction that no slow or dead client can keep
+open. The rules of the protocol are in the ``.sql`` files in this folder. Calls that must not wait for one another have
+connections of their own (P18). The time is the server's. What was answered is on the disk of the server, and of a
+synchronous standby if there is one. Only such a standby may take over; otherwise tokens could repeat (P30).
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from roost.wire.messages.lock import (
 )
 
 CALL_S = 2.0
-"""The server itself gives up after 1 s (P18): this is for one that does not answer at all."""
+"""The server itself cancels a call after 1 s (P18); this timeout is for a server that does not answer at all."""
 PART_S = 5.0
 PART_CONNECTIONS = 3
-"""Parts on the way at once: some hundred MB/s, and under 1 MB of memory."""
+"""Concurrent calls that carry parts: some hundred MB/s, and under 1 MB of memory."""
 SLOW_S = 300.0
-"""A migration."""
+"""Timeout (seconds) of a migration."""
 AT_ONCE = 500
-"""Rows that one step of a tick ends or deletes at most: some 10 ms."""
+"""Most rows that one step of a tick ends or deletes: some 10 ms."""
 STEPS = 4
-"""Steps of each kind that one tick makes at most: retention keeps up with 2,000 jobs/s for each lock server."""
+"""Most steps of each kind in one tick: retention keeps up with 2,000 jobs/s for each lock server."""
 AGAIN_S = 60.0
-"""How often the clients of a dead gateway are looked for again."""
+"""How often (seconds) the clients of a dead gateway are searched again."""
 
 
 class PostgresStore:
@@ -90,7 +90,7 @@ class PostgresStore:
         return row_codec.answers(decisions, rows, self._limits.lease_s)
 
     async def _decide_singly(self, connection: Any, decisions: Sequence[Decision]) -> list[Answer]:
-        """In one transaction, each in a savepoint of its own (P19)."""
+        """Make the decisions in one transaction, each in its own savepoint (P19)."""
         answers: list[Answer] = []
         async with connection.transaction():
             for decision in decisions:
@@ -120,7 +120,7 @@ class PostgresStore:
         return answers
 
     async def _renew_alone(self, connection: DedicatedConnection, renewal: LeaseRenewal) -> LeaseAnswer:
-        """No job has a number that cannot be stored (P19)."""
+        """Renew one lease. LOST if its values cannot be stored, because no job has such a number (P19)."""
         try:
             return (await self._renew(connection, [renewal]))[0]
         except DATA_ERRORS:
@@ -141,7 +141,7 @@ class PostgresStore:
         )
 
     async def _call(self, connection: DedicatedConnection, name: str, *values: object) -> list[Any]:
-        """Raises DecodeError for what no message can mean."""
+        """Run a named statement. Raises DecodeError for values that the database does not accept."""
         try:
             return await connection.fetch(self._sql[name], *values)
         except DATA_ERRORS as problem:
@@ -160,7 +160,7 @@ class PostgresStore:
         await self._in_steps(connection, "delete_old", AT_ONCE)
 
     async def _in_steps(self, connection: DedicatedConnection, name: str, *values: object) -> None:
-        """Again while there is more to do than one step may."""
+        """Repeat a statement, at most `STEPS` times, while it processes as many rows as one step may."""
         for _ in range(STEPS):
             ((done,),) = await connection.fetch(self._sql[name], *values, self._rules)
             if done < AT_ONCE:

@@ -1,6 +1,6 @@
-"""Decisions as the rows that the server-side functions take, and the rows they return as answers.
+"""Encodes decisions as rows for the server-side functions, and decodes the rows that they return into answers.
 
-The types are those of the ``.sql`` files: a row here has the fields of its type there, in order.
+The types are those of the ``.sql`` files: a row here has the fields of its type there, in the same order.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ OWN_ENDINGS = {"left": LEFT_ENDING, "refused": REFUSED_ENDING, "taken": TAKEN_EN
 
 
 def rules(limits: StoreLimits) -> Row:
-    """The limits as a row."""
+    """Return the limits as a row of the type `rules`."""
     return (
         limits.lease_s,
         limits.retention_s,
@@ -84,11 +84,11 @@ def rules(limits: StoreLimits) -> Row:
     )
 
 
-# --- asking ----------------------------------------------------------------------------------------
+# --- encoding --------------------------------------------------------------------------------------
 
 
 def commands(decisions: Sequence[Decision]) -> tuple[list[Row], list[Row]]:
-    """The decisions, and the offers that they point into, counted from 1."""
+    """Return the decisions as rows, and the offers, to which the rows refer by range, counted from 1."""
     rows: list[Row] = []
     offers: list[Row] = []
     for place, decision in enumerate(decisions):
@@ -134,15 +134,15 @@ def _offer(offer: Offer) -> Row:
 
 
 def lease_renewal(renewal: LeaseRenewal) -> Row:
-    """A beat as a row."""
+    """Return a lease renewal as a row."""
     return renewal.job, renewal.token, renewal.level, renewal.growth, renewal.progress
 
 
-# --- answers ---------------------------------------------------------------------------------------
+# --- decoding --------------------------------------------------------------------------------------
 
 
 def answers(decisions: Sequence[Decision], rows: Iterable[Any], lease_s: float) -> list[Answer]:
-    """An answer to each decision, from what is rows_of of it."""
+    """Return an answer to each decision, from the rows about it."""
     requests: dict[int, list[RequestRef]] = defaultdict(list)
     rows_of: list[list[Any]] = [[] for _ in decisions]
     for row in rows:
@@ -167,7 +167,7 @@ def _answer(about: Decision, rows: list[Any], requests: dict[int, list[RequestRe
 
 
 def refused(decision: Decision, reason: str) -> Refused:
-    """The answer to a decision that cannot be made."""
+    """Return the answer to a decision that cannot be made."""
     return Refused(ErrorCode.BAD_MESSAGE, f"{type(decision).__name__} refused: {reason}")
 
 
@@ -178,12 +178,12 @@ def _grant(row: Any, requests: list[RequestRef], lease_s: float) -> Grant:
 
 
 def request_ref(row: Any) -> RequestRef:
-    """Who waits for a job."""
+    """Return the request that waits for a job, from a row."""
     return RequestRef(row["client"], row["request"], row["gateway"], row["stream"])
 
 
 def finished_jobs(rows: Iterable[Any]) -> list[JobFinished]:
-    """Requests that ended, those of one job, gateway and ending found."""
+    """Group finished requests by gateway, job and ending."""
     found: dict[tuple[str, int, str], JobFinished] = {}
     for row in rows:
         gateway, job, state = row["gateway"], row["job"] or 0, row["state"]
@@ -195,7 +195,7 @@ def finished_jobs(rows: Iterable[Any]) -> list[JobFinished]:
 
 
 def finished_requests(rows: Sequence[Any]) -> FinishedRequests:
-    """The answer to a sweep."""
+    """Return the answer to a poll of a gateway."""
     unknown = [(row["client"], row["request"]) for row in rows if row["what"] == "unknown"]
     return FinishedRequests(finished_jobs(row for row in rows if row["what"] == "knock"), unknown)
 
@@ -210,7 +210,7 @@ def _status(row: Any) -> RequestStatus:
 
 
 def _ending(row: Any) -> Ending:
-    """How a request ended. Of jobs that the store itself ended the state says all."""
+    """Return how a request ended. A job that the store itself ended has no packed ending, only a state."""
     state, token, packed = row["state"], row["token"], row["ending"]
     if state in OWN_ENDINGS:
         return OWN_ENDINGS[state]

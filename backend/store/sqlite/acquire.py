@@ -1,4 +1,4 @@
-"""The acquire decision over SQLite's statements: offers are stored, joined or refused, and jobs are granted (P5)."""
+"""The acquire decision of the SQLite store: it stores, joins or refuses offers, and grants jobs (P5)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Finished = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
 
 
 class Acquisition:
-    """Acquire decisions on one transaction."""
+    """Makes acquire decisions in one transaction."""
 
     def __init__(self, transaction: SqliteTransaction) -> None:
         self._transaction, self._do, self._now, self._limits = (
@@ -39,7 +39,7 @@ class Acquisition:
         self._reserved_by: str | None = None
 
     def acquire(self, acquire: Acquire) -> Acquired:
-        """Store the offers, then grant what is most urgent."""
+        """Store the offers, then grant the most urgent jobs."""
         finished: Finished = defaultdict(list)
         for offer in acquire.offers:
             self._store_offer(offer, finished)
@@ -58,7 +58,10 @@ class Acquisition:
         )
 
     def _candidates(self, acquire: Acquire, free_slots: int) -> list[tuple[Any, ...]]:
-        """The most urgent jobs, expired leases first (P5); none for a master that is kept free, until it is (P16)."""
+        """Return the most urgent jobs, expired leases first (P5).
+
+        A reserved master gets nothing until it runs nothing, and then the job for which it is reserved (P16).
+        """
         if free_slots <= 0:
             return []
         reserved = self._do("reserved").fetchone()
@@ -92,9 +95,9 @@ class Acquisition:
             finished[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
 
     def _repeat(self, offer: Offer, known: tuple[Any, ...], digest: bytes, finished: Finished) -> None:
-        """A repeated offer starts nothing (P3). Made over a newer connection, it brings the request there (P2).
+        """Handle an offer of a known request. It starts nothing (P3); from a newer connection, it moves the request (P2).
 
-        A request that has ended meanwhile is knocked for again; an id that is used up is answered as taken.
+        If the request has ended, its ending is reported again. An id that cannot be used again is reported as taken.
         """
         row, stored_digest, job, gateway, epoch = known
         request = (offer.client, offer.request)
@@ -111,14 +114,14 @@ class Acquisition:
             finished[gateway, status.job, status.ending].append(request)
 
     def _join_or_add(self, offer: Offer) -> int:
-        """The run that this offer may share (P9), or a new one."""
+        """Return the job that this offer may share (P9), or a new one."""
         run = self._do("find_run", kind=offer.kind, run_key=offer.run_key).fetchone()
         if run is not None:
             job, started_at = run
             if started_at is None or started_at >= self._now - offer.fresh_s:
                 return int(job)
             self._do("close_run", job=job)
-        job = int(self._do("next_job").fetchone()[0])  # never one that was: requests of a forgotten job still name it
+        job = int(self._do("next_job").fetchone()[0])  # ids are never reused: requests may still name a deleted job
         self._do(
             "add_job",
             job=job,
@@ -131,7 +134,7 @@ class Acquisition:
         return job
 
     def _try_grant(self, row: tuple[Any, ...], acquire: Acquire, alone: bool) -> Grant | None:
-        """Grant the job, or end it, or hold it back."""
+        """Grant the job and return the grant; or end or delay the job and return None."""
         job, state, kind, spec, attempt, beaten, cancel, deadline, ready_at = row
         lost = state == JobState.RUNNING and beaten
         attempt += int(bool(lost))
@@ -162,7 +165,7 @@ class Acquisition:
         return self._regrant((job, token, kind, spec, attempt, deadline))
 
     def _reserve(self, job: int, master: str) -> None:
-        """Keep this master free for the job; one at a time, whatever jobs there are, so that others go on (P16)."""
+        """Reserve this master for the job. Only one master is reserved at a time, so that others continue (P16)."""
         self._do("reserve", job=job, master=master, until=self._now + RESERVED_S)
         self._reserved_by = master
 

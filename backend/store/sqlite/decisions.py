@@ -1,4 +1,4 @@
-"""The decisions of the lock protocol over SQLite's statements: synchronous, inside one transaction."""
+"""The decisions of the lock protocol in the SQLite store: synchronous, inside one transaction."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ from roost.wire.messages.outcome import Ending, Outcome
 
 
 class SqliteDecisions(SqliteTransaction):
-    """What the store's calls do, each on a page of its own."""
+    """The calls of the store, each in a transaction of its own."""
 
     # --- decisions -----------------------------------------------------------------------------
 
     def decide(self, decision: Decision) -> Answer:
-        """Make one decision in a savepoint of its own (P19)."""
+        """Make one decision in its own savepoint; a decision that fails is answered `Refused` (P19)."""
         self.db.execute("SAVEPOINT decision")
         try:
             answer = self._dispatch(decision)
@@ -115,21 +115,21 @@ class SqliteDecisions(SqliteTransaction):
         self.do("add_waiter", spec_digest=None, job=None, stream=0, **values)
 
     def _settle(self, client: bytes, request: str, event: RequestEvent) -> Statuses:
-        """Acknowledge or leave; a request that is not stored yet gets its row, so that its offer finds it (P12)."""
+        """Acknowledge or give up a request. If it is not stored yet, a row is added, which its offer then finds (P12)."""
         known = self.do("find_waiter", client=client, request=request).fetchone()
         if known is None:
             state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
             self._expect(client, request, state, "", 0)
             return Statuses([self.status(request, state, None)])
         job = known[2]
-        row = self.leave(client, request, RequestRow(known[0]), job)  # who acknowledges unfinished work gives it up
+        row = self.leave(client, request, RequestRow(known[0]), job)  # acknowledging an unfinished request gives it up
         if event is RequestEvent.ACKNOWLEDGE and row is not RequestRow.ACKED:
             row = step(REQUEST_TABLE, row, event)
             self.do("set_waiter_state", client=client, request=request, state=row)
         return Statuses([self.status(request, row, job)])
 
     def leave(self, client: bytes, request: str, row: RequestRow, job: int | None) -> RequestRow:
-        """The client gives the request up; a job that nobody else waits for is cancelled, and its ending is theirs."""
+        """Give the request up. If no other request waits for its job, the job is cancelled, and the request ends with it."""
         if row not in (RequestRow.EXPECTED, RequestRow.WAITING) or self.ending(row, job) is not None:
             return row
         if job is not None and not self.do("count_others", job=job, client=client, request=request).fetchone()[0]:
@@ -148,10 +148,10 @@ class SqliteDecisions(SqliteTransaction):
         else:
             self.do("request_cancel", job=job)
 
-    # --- leases, parts, sweeps -----------------------------------------------------------------
+    # --- leases, parts, polls ------------------------------------------------------------------
 
     def beat(self, renewal: LeaseRenewal) -> LeaseAnswer:
-        """Renew one lease, if the token is still the job's."""
+        """Renew one lease, if its token is still current."""
         renewed = self.do(
             "beat",
             job=renewal.job,
@@ -166,16 +166,16 @@ class SqliteDecisions(SqliteTransaction):
         return LeaseAnswer(Verdict.CANCEL if renewed[0] else Verdict.OK, self.waiting_requests(renewal.job))
 
     def put_part(self, part: PutPart) -> Verdict:
-        """Store one part under a token that is still the job's."""
+        """Store one part, if its token is still current."""
         done = self.do("put_part", job=part.job, token=part.token, seq=part.seq, data=part.data)
         return Verdict.OK if done.rowcount else Verdict.LOST
 
     def beat_gateway(self, gateway: str) -> None:
-        """Note that the gateway lives."""
+        """Record that the gateway is alive."""
         self.do("gateway_beat", gateway=gateway)
 
     def sweep(self, poll: GatewayPoll) -> FinishedRequests:
-        """What ended for the gateway's connected clients, and what never came."""
+        """Return the finished requests of the gateway's connected clients, and those whose offer never came."""
         finished: dict[tuple[int, RequestRow], JobFinished] = {}
         for client, request, state, job, blob in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
             row = RequestRow(state)
@@ -190,17 +190,17 @@ class SqliteDecisions(SqliteTransaction):
         return FinishedRequests(list(finished.values()), [(client, request) for client, request in unknown])
 
     def keep_read(self, job: int) -> None:
-        """Somebody reads the result, which would go soon: it stays a while for the next parts (P28)."""
+        """Extend the retention of a result that is being read, so that its next parts can be read too (P28)."""
         self.do("keep_read", job=job, kept_from=self.now - self.limits.retention_s + READ_KEEPS_S)
 
     # --- time ----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Move the ticking row, and note where a gap in it ended."""
+        """Advance the ticking row, and record where a gap in it ended."""
         self.do("tick", no_reap_before=self.no_reap_before)
 
     def end_overdue(self, many: int) -> None:
-        """End jobs past their deadline, and cancelled ones whose master is gone."""
+        """End jobs past their deadline, and cancelled jobs whose lease has expired."""
         if not self.may_reap:
             return
         for job, _, _ in self.do("overdue_jobs", many=many).fetchall():
@@ -209,7 +209,7 @@ class SqliteDecisions(SqliteTransaction):
             self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
 
     def leave_gone(self, many: int) -> None:
-        """Clients away past their grace, and those of gateways silent for as long, leave what is unfinished (P26)."""
+        """Give up unfinished requests whose client, or whose gateway, was away for longer than the grace (P26)."""
         if not self.may_leave:
             return
         before = self.now - self.limits.grace_s
@@ -217,10 +217,10 @@ class SqliteDecisions(SqliteTransaction):
             self.leave(client, request, RequestRow(state), job)
         for client, request, state, job in self.do("gone", before=before, many=many).fetchall():
             self.leave(client, request, RequestRow(state), job)
-            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not look at it
+            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not read it again
 
     def delete_old(self, many: int) -> None:
-        """Forget outcomes past the retention; their requests stay as long again, to be told `expired` (P28)."""
+        """Delete outcomes past the retention. Their requests stay as long again, to be answered `expired` (P28)."""
         before = self.now - self.limits.retention_s
         for (job,) in self.do("retired_jobs", before=before, many=many).fetchall():
             for name in ("delete_results", "delete_job"):

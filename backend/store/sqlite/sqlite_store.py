@@ -1,9 +1,9 @@
 """The embedded store: one SQLite file, one writer thread.
 
-One host, local disk (P30). Every call is one transaction, BEGIN IMMEDIATE, ``synchronous=FULL``, run as a
-whole in the store's own thread: a batch of decisions crosses threads once, not once a statement, which is why
-this uses the standard library's sqlite3 and not a wrapper that hands over statement by statement. Time is the
-greater of the last stored time and the clock, so that it never goes back, not over a restart either.
+It is for one host with a local disk (P30). Every call is one transaction (BEGIN IMMEDIATE, ``synchronous=FULL``) that
+runs as a whole in the store's own thread. So a batch of decisions crosses threads once, and not once per statement; this
+is why the standard library's sqlite3 is used and not an asynchronous wrapper. The time is the greater of the last stored
+time and the clock, so that it never goes back, not even over a restart.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from roost.wire.messages.lock import (
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
-"""The statements `schema`, `schema_2` … lead from one to the next."""
+"""Current version. The statements `schema`, `schema_2` … migrate from one version to the next."""
 BUSY_TIMEOUT_S = 1.0
 """Another lock server on the same file commits within this time, or the call is answered Unavailable (P18)."""
 RETIRE_AT_ONCE = 200
-"""Rows that one tick ends or deletes at most: a few milliseconds of the writer."""
+"""Most rows that one tick ends or deletes: a few milliseconds of the writer."""
 
 T = TypeVar("T")
 
 
 class SqliteStore:
-    """A `Store` in the file `path`; ``:memory:`` is one that goes with the process."""
+    """A `Store` in the file `path`. With ``:memory:`` it is lost with the process."""
 
     def __init__(self, path: str, limits: StoreLimits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self._path = path
@@ -135,7 +135,7 @@ class SqliteStore:
         return self._db
 
     def _write(self, action: Callable[[SqliteDecisions], T]) -> T:
-        """One transaction."""
+        """Run `action` in one transaction, in the store's thread."""
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -144,7 +144,7 @@ class SqliteStore:
             now = max(stored, seen)
             self._last_time = now, self._clock.monotonic()
             db.execute(self._sql["move_clock"], {"now": now})
-            was_away = abs(seen - ticked_at) > TICK_GAP_S  # behind it, a clock that was set back hides for how long
+            was_away = abs(seen - ticked_at) > TICK_GAP_S  # abs: a clock that was set back hides how long the gap was
             transaction = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
             result = action(transaction)
             db.execute("COMMIT")
@@ -155,7 +155,10 @@ class SqliteStore:
         return result
 
     def _time(self) -> float:
-        """Goes on at the pace of monotonic time while the wall clock, set back, is behind; not so when just opened."""
+        """Return the time (seconds). While the wall clock is behind after it was set back, this advances by monotonic time.
+
+        Directly after opening, it is the wall clock.
+        """
         time, read_at = self._last_time
         return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
 
