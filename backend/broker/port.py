@@ -101,7 +101,7 @@ class Broker(Protocol):
         """Connect. Raises Unavailable."""
 
     async def declare(self, spec: QueueSpec) -> None:
-        """Create the queue unless it exists. Raises Misuse when it exists with another specification, and Unavailable."""
+        """Create the queue unless it exists. Raises Unavailable, or Misuse when it exists with another spec."""
 
     async def publish(self, queue: str, body: bytes) -> None:
         """Publish a message. When this returns, the broker has it, durably if the queue is durable.

@@ -1,6 +1,6 @@
 """A least-recently-used map with a limit in bytes and a lifetime for each value. Pure.
 
-The least recently used entries are evicted first. A value that exceeds the limit for one value is not stored, so that it
+The least recently used entries are evicted first. A value above the limit for one value is not stored, so that it
 cannot evict everything else. An expired value is never returned; it is removed when it is read or evicted.
 """
 

@@ -24,7 +24,7 @@ class Cache(Protocol):
         """Replace the value of the key; it is kept for at most `ttl_s` seconds."""
 
     async def swap(self, key: bytes, old: bytes | None, new: bytes, ttl_s: float) -> bytes | None:
-        """Compare and swap: put `new` only if the value is `old` (None: no value), atomically for all users of the cache.
+        """Compare and swap: put `new` only if the value is `old` (None: no value), atomically for all users.
 
         Returns the value afterwards. The swap was made exactly if that is `new`, provided that no other caller puts the
         same value. None means that there is no value, or that there was no answer. Without an answer the swap may have

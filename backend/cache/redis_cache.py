@@ -9,7 +9,7 @@
 - **Lost writes.** After a failed write, the value in Redis may be older than the one that was put. The key is therefore
   a miss in this process until it is written again.
 - **Swaps** are one script, which Redis runs atomically (`SWAP`). It returns the value of the key afterwards, with its
-  prefix, so that a wrong answer is recognised here too. A lost swap does not mark the key as lost, because the next swap
+  prefix, so that a wrong answer is recognised here too. A lost swap does not mark the key as lost: the next one
   compares anyway.
 """
 

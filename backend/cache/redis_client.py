@@ -2,8 +2,8 @@
 
 ``redis://user:password@host:port/number`` is one server, ``rediss:`` the same over TLS. With
 ``redis+sentinel://user:password@one:26379,two:26379/service/number`` the hosts are sentinels, user and password are
-those of the Redis servers, and `service` is the name that the sentinels use for them (``mymaster``). Sentinels that need
-a password of their own get it as a query: ``?sentinel_password=…``, with ``&sentinel_username=…`` if needed.
+those of the Redis servers, and `service` is the name that the sentinels use for them (``mymaster``). Sentinels with a
+password of their own get it as a query: ``?sentinel_password=…``, with ``&sentinel_username=…`` if needed.
 """
 
 from __future__ import annotations

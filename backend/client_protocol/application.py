@@ -1,6 +1,6 @@
-"""The job protocol (`roost.wire.messages.client`) as a gateway application: who speaks, and whether it makes sense.
+"""The job protocol (`roost.wire.messages.client`) as a gateway application: identifies clients and checks messages.
 
-For an idle client there is nothing but cells: 16 bytes of client id, 8 of epoch, one count of bad messages (I6).
+For an idle client it stores only cells: 16 bytes of client id, 8 of epoch, and one byte to count bad messages (I6).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from roost.wire.tokens import CLIENT_ID_BYTES, Keyring, Session
 
 EPOCH_BYTES = 8
 BAD_MESSAGES = 20
-"""A client that sends so many bad messages on one connection is closed: it does not listen to the answers."""
+"""After this many bad messages a connection is closed: the client ignores the errors that it gets."""
 NOBODY = bytes(CLIENT_ID_BYTES)
 
 
 class ClientProtocol(Application):
-    """A gateway application; its `requests` are a `Part` to be started before the gateway takes connections."""
+    """A gateway application. Start its `requests` before the gateway accepts connections."""
 
     subprotocols = (protocol.SUBPROTOCOL,)
 
@@ -53,13 +53,13 @@ class ClientProtocol(Application):
         self.requests = Requests(settings, broker, cache, locks, clock)
 
     def start(self, gateway: Gateway) -> None:
-        """The mailbox is open already."""
+        """Allocate the cells. The queue of events is consumed already, since `requests` has started."""
         self._clients = gateway.cells(CLIENT_ID_BYTES)
         self._epochs = gateway.cells(EPOCH_BYTES)
         self._bad_counts = gateway.cells(1)
 
     def stop(self) -> None:
-        """What runs in the background ends with `requests`."""
+        """Do nothing: background tasks are stopped with `requests`."""
 
     def on_open(self, peer: Peer) -> None:
         del self._clients[peer.fd], self._epochs[peer.fd], self._bad_counts[peer.fd]
@@ -85,7 +85,10 @@ class ClientProtocol(Application):
         self.requests.drains.notify(peer)
 
     def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
-        """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
+        """Ask the client to move; False if it cannot move now.
+
+        It cannot before its `welcome`, nor while a result is being sent, whose parts would start again (P29).
+        """
         client = self._clients[peer.fd]
         if client == NOBODY or self.requests.is_sending(client, peer):
             return False
@@ -145,7 +148,7 @@ class ClientProtocol(Application):
         send(peer, protocol.Welcome(session, limits))
 
     def _replace(self, client: bytes, epoch: int) -> bool:
-        """Of two connections of one client that has live requests here, the greater epoch stays (P2)."""
+        """Close older connections of a client that has live requests here (P2). False if a newer one is open."""
         for peer in {live.peer for live in self.requests.live.of(client)}:
             if self._epoch(peer) > epoch:
                 return False

@@ -1,7 +1,7 @@
-"""What clients asked for: from a valid submit to the acknowledged result.
+"""The requests of a gateway's clients, from a valid submit to the acknowledged result.
 
-Every method decides at once on the live table (I7); what needs another process becomes a task that starts from
-there and looks again at the live table when it comes back.
+Every method decides at once on the table of active requests (I7). Work that needs another process runs in a task, which
+checks the table again when it has its answer.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ from roost.wire.messages.work import JobChanged, LevelEvent, ProgressEvent, read
 log = logging.getLogger(__name__)
 
 POLL_S = 10.0
-"""How often lost knocks are looked for (P26)."""
+"""How often (seconds) the gateway polls for finished requests whose event was lost (P26)."""
 RETRY_S = 1.0
 EVENTS_AT_ONCE = 256
 MAX_UNANSWERED = 256
-"""Who has asked about so many requests and is not answered yet must wait; honest clients ask about a few."""
+"""Most requests about which a client may have unanswered calls; ordinary clients have a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientProtocolSettings:
-    """`incarnation` is the gateway's. Sessions last as long as a result may wait, and the grace on top (P1)."""
+    """`incarnation` is the gateway's. Sessions are valid as long as a result may wait, plus the grace (P1)."""
 
     incarnation: str
     live_requests: int = 1
@@ -75,7 +75,7 @@ class ClientProtocolSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClientConnection:
-    """Who says something, on which connection; `epoch` orders the connections of one client (P2)."""
+    """A client and its connection; `epoch` orders the connections of one client (P2)."""
 
     peer: Peer
     client: bytes
@@ -83,7 +83,7 @@ class ClientConnection:
 
 
 class Requests:
-    """The requests of a gateway's clients."""
+    """Handles the requests of a gateway's clients."""
 
     def __init__(
         self, settings: ClientProtocolSettings, broker: Broker, cache: Cache, locks: LockClient, clock: Clock
@@ -97,7 +97,10 @@ class Requests:
         self.live = ActiveRequests()
 
     async def start(self) -> None:
-        """Open the mailbox; before the gateway takes connections. Raises Unavailable."""
+        """Consume the gateway's events and begin to poll. Call it before the gateway accepts connections.
+
+        Raises Unavailable.
+        """
         queue = topology.gateway_events(self._settings.incarnation)
         await self._broker.declare(topology.JOBS_DEAD)
         await self._broker.declare(topology.job_offers(self._settings.retention_s))
@@ -106,13 +109,13 @@ class Requests:
         self._spawn(keep_polling(self.sweep, POLL_S, self._clock))
 
     async def stop(self) -> None:
-        """End every task."""
+        """Cancel all background tasks."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None], client: bytes = b"", count: int = 1) -> None:
-        """Do it in the background; `client` is whose question it is, about `count` requests."""
+        """Run `work` in a background task; it counts as unanswered calls of `client` about `count` requests."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         self._unanswered[client] += count
@@ -124,12 +127,12 @@ class Requests:
         if not self._unanswered[client]:
             del self._unanswered[client]
         if not task.cancelled() and task.exception() is not None:
-            log.error("ingress task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
+            log.error("client request task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
 
-    # --- what a client says ------------------------------------------------------------------------
+    # --- messages of clients -----------------------------------------------------------------------
 
     def is_over_limit(self, connection: ClientConnection, submit: protocol.Submit) -> bool:
-        """Whether the client has as many live requests as it may and asks for another one; then it is told so."""
+        """Return whether this would exceed the client's limit of live requests; if so, send an error (P10)."""
         limit = self._settings.live_requests
         if self.live.find(connection.client, submit.id) is not None or self.live.open_count(connection.client) < limit:
             return False
@@ -138,13 +141,12 @@ class Requests:
         return True
 
     def submit(self, connection: ClientConnection, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
-        """A valid submit of a client that is not over its limit."""
+        """Offer a valid request of a client that is not over its limit."""
         packed = kind.pack_spec(spec)
         digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
         known = self.live.find(connection.client, submit.id)
-        is_told = (
-            known is not None and known.peer == connection.peer and known.digest
-        )  # one resumed here is offered once more
+        # one that was resumed here has no digest, and is offered once more
+        is_told = known is not None and known.peer == connection.peer and known.digest
         if known is not None and is_told and not (submit.again and known.digest == digest):
             self._submit_twice(known, digest)
             return
@@ -167,7 +169,7 @@ class Requests:
         self._spawn(self._offer(live, offer, None if submit.again else keys), connection.client)
 
     def _submit_twice(self, known: ActiveRequest, digest: bytes) -> None:
-        """The same id again is the same request, or an error (P3)."""
+        """Handle a repeated id: it must be the same request; otherwise an error is sent (P3)."""
         if known.digest != digest:
             text = "this id names another request of yours: choose a new id"
             send(known.peer, protocol.Error(ErrorCode.CONFLICT, text, known.request))
@@ -175,7 +177,7 @@ class Requests:
             send(known.peer, protocol.Accepted(known.request))
 
     def resume(self, connection: ClientConnection, requests: list[str]) -> None:
-        """The client is back and wants these."""
+        """Find out the status of requests that a reconnected client asks for."""
         wanted = list(dict.fromkeys(requests))
         known = {request: self.live.find(connection.client, request) for request in wanted}
         new = [request for request, live in known.items() if live is None or live.peer != connection.peer]
@@ -186,7 +188,7 @@ class Requests:
         self._spawn(self._resume(connection, wanted), connection.client, len(wanted))
 
     def cancel(self, connection: ClientConnection, request: str) -> None:
-        """The client gives the request up."""
+        """Give a request up for its client."""
         if self._refuses(connection, 1):
             return
         if self.live.find(connection.client, request) is None:
@@ -194,7 +196,7 @@ class Requests:
         self._spawn(self._cancel(connection, request), connection.client)
 
     def acknowledge(self, connection: ClientConnection, request: str) -> None:
-        """The client has the result."""
+        """Take the client's acknowledgement of a result."""
         live = self.live.find(connection.client, request)
         if live is not None:
             self._forget(live)
@@ -202,17 +204,17 @@ class Requests:
             self._spawn(self._acknowledge(connection, request), connection.client)
 
     def is_sending(self, client: bytes, peer: Peer) -> bool:
-        """Whether parts of a result are on their way on this connection."""
+        """Return whether a result is being sent on this connection."""
         return any(live.stage is Stage.DELIVERING and live.peer == peer for live in self.live.of(client))
 
     def gone(self, connection: ClientConnection) -> None:
-        """A connection is over."""
+        """Clean up after a closed connection, and tell the store that the client has disconnected."""
         self.drains.notify(connection.peer)
         if self.live.drop_peer(connection.client, connection.peer):
             self._spawn(self._send_decision(Detach(self._settings.incarnation, [connection.client], connection.epoch)))
 
     def _refuses(self, connection: ClientConnection, more: int, request: str | None = None) -> bool:
-        """Whether the client has too much open to have `more` requests remembered; then it is told (I8)."""
+        """Return whether the client has too much open for `more` requests; if so, send an error (I8)."""
         if (
             self._unanswered[connection.client] < MAX_UNANSWERED
             and self.live.count(connection.client) + more <= protocol.MAX_IDS
@@ -223,7 +225,7 @@ class Requests:
         return True
 
     def _live(self, connection: ClientConnection, request: str, **more: Any) -> ActiveRequest:
-        """Remember a request of this connection; it holds the connection open while it waits."""
+        """Add an active request of this connection, which is held open while the request waits."""
         known = self.live.find(connection.client, request)
         if known is not None:
             self._forget(known)
@@ -235,7 +237,7 @@ class Requests:
     # --- towards the backend -------------------------------------------------------------------------
 
     async def _offer(self, live: ActiveRequest, offer: Offer, keys: ResultSharing | None) -> None:
-        """Answer from the cache, when it may be looked up with `keys`; else publish."""
+        """Answer from the cache if `keys` allow it and it has a result; otherwise publish the offer."""
         if keys is not None:
             answer = await result_cache.find(self._cache, offer.kind, keys, offer.spec, self._clock.wall())
             if not live.is_open:
@@ -301,7 +303,7 @@ class Requests:
         await self._decide(decision)
 
     async def _decide(self, decision: Decision, still: Callable[[], bool] = lambda: True) -> list[RequestStatus]:
-        """Ask a lock server until one answers, or nobody wants to know any more."""
+        """Ask the lock servers until one answers, or until `still` returns False."""
         while still():
             try:
                 answer = (await self._decisions.ask([decision]))[0]
@@ -311,7 +313,7 @@ class Requests:
             return answer.requests if isinstance(answer, Statuses) else []
         return []
 
-    # --- what comes back -----------------------------------------------------------------------------
+    # --- events and results --------------------------------------------------------------------------
 
     def _forget(self, live: ActiveRequest) -> None:
         if self.live.drop(live) and live.stage is not Stage.SENT:
@@ -319,7 +321,7 @@ class Requests:
             live.peer.release()
 
     async def _deliver(self, live: ActiveRequest, job: int, ending: Ending, parts: list[bytes] | None) -> None:
-        """Send the result once in this connection's life (I3)."""
+        """Send the result, at most once on a connection (I3)."""
         if not live.is_open:
             return
         live.stage = Stage.DELIVERING
@@ -327,7 +329,9 @@ class Requests:
         try:
             sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
         except DecodeError as problem:
-            log.error("damaged result", extra={"action": "result_damaged", "job": job, "reason": problem.message})
+            log.error(
+                "stored result is damaged", extra={"action": "result_damaged", "job": job, "reason": problem.message}
+            )
             send(live.peer, protocol.Error(ErrorCode.INTERNAL, "the stored result is damaged", live.request))
             self._forget(live)
             return
@@ -373,7 +377,7 @@ class Requests:
                 send(live.peer, protocol.Level(request, event.level, event.seq, Raw(event.items)))
 
     async def sweep(self) -> FinishedRequests:
-        """Find knocks that got lost, and requests whose offers never came. Raises Unavailable."""
+        """Poll for finished requests whose event was lost, and for those whose offer never came. Raises Unavailable."""
         answer = await self._locks.sweep(self._settings.incarnation)
         absent: defaultdict[bytes, list[str]] = defaultdict(list)
         for client, request in [*answer.unknown, *(pair for finished in answer.knocks for pair in finished.requests)]:
@@ -391,9 +395,9 @@ class Requests:
         return answer
 
     async def _leave_behind(self, client: bytes, requests: list[str]) -> None:
-        """The client left before these were stored, so the store has not heard of it.
+        """Tell the store that the client disconnected before these requests were stored.
 
-        They are named, for the client may be here, idle: what it asks for from now on is none of them.
+        The requests are named, because the client may be connected again and idle; its new requests are not affected.
         """
         detach = Detach(self._settings.incarnation, [client], requests=requests)
         await self._decide(detach, lambda: not self.live.count(client))

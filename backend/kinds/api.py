@@ -50,7 +50,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True)
 class LevelPiece:
-    """Piece number `seq` of the items that a finished level found, for streaming clients; `items` is a JSON array."""
+    """Piece number `seq` of the items that a finished level found, for streaming clients; `items` is JSON."""
 
     level: int
     seq: int
@@ -78,7 +78,7 @@ class Plan(Protocol):
         """
 
     def fold(self, number: int, data: bytes) -> None:
-        """Add the result of a task. A repeated result, or one of an unknown task, changes nothing. Raises DecodeError."""
+        """Add the result of a task. A repeat, or one of an unknown task, changes nothing. Raises DecodeError."""
 
     def give_up(self, number: int, reason: str) -> None:
         """Record the task as failed, because no worker can run it."""

@@ -28,11 +28,11 @@ What fails, and what happens:
 * an answer is lost: the same nonce gets the same grant while its lease lasts (P8); everything else may be repeated;
 * a lock server dies: the client asks the next one, same request, after 0.8 s (P18);
 * a master dies: its lease expires, and the next acquire of any master gets the job under a new token;
-* a master is suspended and resumes: its token is old, so that each of its writes compares and changes nothing (P14);
+* a master is suspended and resumes: its token is old, so each of its writes compares and changes nothing (P14);
 * the store was unavailable, or its clock jumped: for one lease after the gap in its ticking row no master loses a lease,
   and every grace period starts again at the end of the gap, because no client could reconnect before (P15). So the
   death of a gateway is noticed one grace period after it or after the store's last return, whichever is later. While a
-  store is unavailable again and again, no request is given up; the jobs of dead clients end by themselves or at their
+  store fails again and again, no request is given up; the jobs of dead clients end by themselves or at their
   deadlines;
 * an offer is lost or stays in its queue: a client that asks about the request is told `unknown` after one minute and
   offers it again; then after two minutes, four, and so on, so that no queue fills with repeats while no master
@@ -43,11 +43,11 @@ What fails, and what happens:
 
 Jobs that crash their masters. Each lease that is lost after a renewal counts, until a level is finished. The job waits
 longer each time, and after five lost leases it has failed (P16). From the second lost lease on, the job itself may be
-the cause. It is then granted only to a master that runs no other job, and that master takes no other job while the lease
-lasts. If all masters are always busy, this would never happen. So when the job could have been granted for 30 s, the
-store reserves the next master that asks with a free slot: it grants this master nothing until the master runs nothing,
-and then grants this job first. One master at a time is reserved, however many such jobs there are, so that the others
-continue. A reserved master that does not ask for 10 s counts as gone, and another is reserved; when the job's own master
-renews its lease after all, none is reserved. The wait of a reserved master is bounded by `max_seconds` of the jobs that
-it runs, and everything by the deadline of the job.
+the cause. It is then granted only to a master that runs no other job, and that master takes no other job while the
+lease lasts. If all masters are always busy, this would never happen. So when the job could have been granted for 30 s,
+the store reserves the next master that asks with a free slot: it grants this master nothing until the master runs
+nothing, and then grants this job first. One master at a time is reserved, however many such jobs there are, so that
+the others continue. A reserved master that does not ask for 10 s counts as gone, and another is reserved; when the
+job's own master renews its lease after all, none is reserved. The wait of a reserved master is bounded by
+`max_seconds` of the jobs that it runs, and everything by the deadline of the job.
 """

@@ -1,4 +1,4 @@
-"""The HTTP interface of a lock server: msgpack bodies, and a route for each kind of call that must not wait for another.
+"""The HTTP interface of a lock server: msgpack bodies, and a route for each call that must not wait for others.
 
 ``POST /v1/decide`` list of Decision -> list of Answer · ``/v1/beat`` list of LeaseRenewal -> list of LeaseAnswer
 · ``/v1/part`` PutPart -> Verdict · ``/v1/parts`` ReadParts -> list of blobs · ``/v1/sweep`` GatewayPoll ->
@@ -171,7 +171,7 @@ class LockServer:
             await self._clock.sleep(TICK_S)
 
     def _check_waiting(self, waiting_count: int) -> None:
-        """Check whether too many jobs wait. This runs once per tick; the limit is exceeded by one second of offers at most."""
+        """Check whether too many jobs wait. Once per tick, so the excess is one second of offers."""
         is_full = waiting_count >= self._max_waiting
         if is_full != self._is_full:
             what = "no new jobs are stored: too many wait" if is_full else "new jobs are stored again"

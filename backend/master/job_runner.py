@@ -120,7 +120,7 @@ class JobRunner:
         self._wake.set()
 
     def on_lease_answer(self, answer: LeaseAnswer, sent_at: float) -> None:
-        """Take the answer to a lease renewal sent at `sent_at`. Raises LostAuthority when another master has the job."""
+        """Take the answer to a lease renewal sent at `sent_at`. Raises LostAuthority when the lease is lost."""
         if answer.verdict is Verdict.LOST:
             raise LostAuthority(self.run.job, self.run.token)
         self.run.renewed(sent_at)

@@ -164,7 +164,7 @@ class Master:
         task.add_done_callback(partial(self._ended, key))
 
     def _ended(self, key: int, task: asyncio.Task[None]) -> None:
-        """Clean up after a task; a callback, so that it also runs for a task that was cancelled before its first step."""
+        """Clean up after a task. A done callback also runs for a task that was cancelled before its first step."""
         if self._tasks.get(key) is task:
             del self._tasks[key]
             self._runners.pop(key, None)

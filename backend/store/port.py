@@ -50,7 +50,7 @@ class StoreLimits:
     retention_s: float = 24 * 3600.0
     """How long outcomes are kept (P28): a client may be away overnight."""
     grace_s: float = 120.0
-    """After this long without its client, an unfinished request is given up (P26). A phone changes networks within a minute."""
+    """After this long without its client, an unfinished request is given up (P26): phones reconnect in a minute."""
     expect_s: float = 60.0
     """A request that a client named, but whose offer has not come within this time, is unknown (P12)."""
     live_requests: int = 1
@@ -74,7 +74,7 @@ class Store(Protocol):
     """Stores jobs, requests, results, and the gateways that poll for them."""
 
     async def start(self) -> None:
-        """Open the database and create or migrate the schema. Raises Unavailable, or Misuse for data of a newer version."""
+        """Open the database and migrate it. Raises Unavailable, or Misuse when a newer version has written it."""
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
         """Make the decisions in order, in one transaction, and return an answer to each.
@@ -107,9 +107,9 @@ class Store(Protocol):
         """Return how many jobs wait to be granted, counting no further than `most`."""
 
     async def tick(self) -> None:
-        """Advance the time, and process what is past its deadline, grace or retention. The work per call is bounded (P28).
+        """Advance the time, and process what is past its deadline, grace or retention.
 
-        Every lock server calls this once a second.
+        Every lock server calls this once a second. The work per call is bounded (P28).
         """
 
     async def stop(self) -> None:

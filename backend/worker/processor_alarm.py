@@ -34,7 +34,7 @@ def prepare(ends: bool) -> None:
 
 
 def put_off(seconds: float) -> None:
-    """Postpone the alarm until the process has used `seconds` more of processor time; it then repeats at this interval."""
+    """Set the alarm to when the process has used `seconds` more of processor time, and then to repeat so."""
     signal.setitimer(signal.ITIMER_PROF, seconds, seconds)
 
 

@@ -1,8 +1,8 @@
 """A thread that detects when the event loop of a worker is stalled, and names the task that blocks it.
 
 A task that computes without end, or waits without `await`, blocks the whole worker: deadlines are missed, no result is
-sent, and no other worker gets the tasks in hand. Code on the loop cannot detect this. A process that is only a worker is
-ended: its supervisor starts another one, and the broker delivers its tasks again. That counts as a death for each of
+sent, and no other worker gets the tasks in hand. Code on the loop cannot detect this. A process that is only a worker
+is ended: its supervisor starts another one, and the broker delivers its tasks again. That counts as a death for each of
 them (P21), so that in the end the faulty task is recorded as failed. A process that also runs other services continues,
 and logs a line every few seconds.
 

@@ -151,7 +151,8 @@ REQUESTS_AND_RESULTS = (
             ),
             Change(
                 REQUESTS,
-                "        for status in statuses:\n            live = self.live.find(connection.client, status.request)\n"
+                "        for status in statuses:\n"
+                "            live = self.live.find(connection.client, status.request)\n"
                 "            if live is not None and live.peer == connection.peer:",
                 "        for status in statuses:\n"
                 "            live = self._live(connection, status.request, stream=True, counts=False)\n"

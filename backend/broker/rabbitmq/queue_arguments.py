@@ -1,10 +1,10 @@
 """Translates a `QueueSpec` into queue arguments of RabbitMQ. Pure.
 
-The arguments are the same for 3.10 to 4.x, so that no declaration is refused after an upgrade. A queue that must survive
-the loss of a node is a quorum queue. On a single node, a queue that expires with its owner is a classic queue: it is
-durable too, costs less, and there is no other node for a replica. In a cluster it is a quorum queue as well, because a
-classic queue lives on one node, and while that node is down it can neither be used nor be declared elsewhere. Only
-quorum queues count deliveries, so a queue with a delivery limit is always a quorum queue.
+The arguments are the same for 3.10 to 4.x, so that no declaration is refused after an upgrade. A queue that must
+survive the loss of a node is a quorum queue. On a single node, a queue that expires with its owner is a classic queue:
+it is durable too, costs less, and there is no other node for a replica. In a cluster it is a quorum queue as well,
+because a classic queue lives on one node, and while that node is down it can neither be used nor be declared
+elsewhere. Only quorum queues count deliveries, so a queue with a delivery limit is always a quorum queue.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each service has two connections. RabbitMQ slows down fast publishers by not reading from their connection, and
 acknowledgements must not be delayed with them. Both connections reconnect by themselves
-(`roost.backend.broker.rabbitmq.amqp_connection`); meanwhile publishing is refused at once and consumers receive nothing.
+(`roost.backend.broker.rabbitmq.amqp_connection`); meanwhile publishing is refused at once and consumers get nothing.
 Messages are persistent on durable queues. They are confirmed when the queue has stored them: for a quorum queue on the
 disks of most of its nodes, for other queues on one (`roost.backend.broker.rabbitmq.queue_arguments`).
 """

@@ -95,7 +95,7 @@ class Acquisition:
             finished[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
 
     def _repeat(self, offer: Offer, known: tuple[Any, ...], digest: bytes, finished: Finished) -> None:
-        """Handle an offer of a known request. It starts nothing (P3); from a newer connection, it moves the request (P2).
+        """Handle an offer of a known request: it starts nothing (P3), but may move it to a newer connection (P2).
 
         If the request has ended, its ending is reported again. An id that cannot be used again is reported as taken.
         """

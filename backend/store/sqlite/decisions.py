@@ -115,7 +115,7 @@ class SqliteDecisions(SqliteTransaction):
         self.do("add_waiter", spec_digest=None, job=None, stream=0, **values)
 
     def _settle(self, client: bytes, request: str, event: RequestEvent) -> Statuses:
-        """Acknowledge or give up a request. If it is not stored yet, a row is added, which its offer then finds (P12)."""
+        """Acknowledge or give up a request. If it is not stored yet, a row is added for its offer (P12)."""
         known = self.do("find_waiter", client=client, request=request).fetchone()
         if known is None:
             state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
@@ -129,7 +129,7 @@ class SqliteDecisions(SqliteTransaction):
         return Statuses([self.status(request, row, job)])
 
     def leave(self, client: bytes, request: str, row: RequestRow, job: int | None) -> RequestRow:
-        """Give the request up. If no other request waits for its job, the job is cancelled, and the request ends with it."""
+        """Give the request up. If no other one waits for its job, the job is cancelled, and the request with it."""
         if row not in (RequestRow.EXPECTED, RequestRow.WAITING) or self.ending(row, job) is not None:
             return row
         if job is not None and not self.do("count_others", job=job, client=client, request=request).fetchone()[0]:

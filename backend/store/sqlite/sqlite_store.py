@@ -1,9 +1,9 @@
 """The embedded store: one SQLite file, one writer thread.
 
-It is for one host with a local disk (P30). Every call is one transaction (BEGIN IMMEDIATE, ``synchronous=FULL``) that
-runs as a whole in the store's own thread. So a batch of decisions crosses threads once, and not once per statement; this
-is why the standard library's sqlite3 is used and not an asynchronous wrapper. The time is the greater of the last stored
-time and the clock, so that it never goes back, not even over a restart.
+It is for one host with a local disk (P30). Every call is one transaction (BEGIN IMMEDIATE, ``synchronous=FULL``),
+which runs as a whole in the store's own thread. So a batch of decisions crosses threads once, and not once per
+statement; this is why the standard library's sqlite3 is used and not an asynchronous wrapper. The time is the greater
+of the last stored time and the clock, so that it never goes back, not even over a restart.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class SqliteStore:
         return result
 
     def _time(self) -> float:
-        """Return the time (seconds). While the wall clock is behind after it was set back, this advances by monotonic time.
+        """Return the time in seconds. While a wall clock that was set back is behind, monotonic time is added instead.
 
         Directly after opening, it is the wall clock.
         """
