@@ -69,7 +69,7 @@ class RedisCache:
         self._connections = asyncio.Semaphore(CONNECTIONS)
         self._commands: set[asyncio.Future[Any]] = set()
         self._lost: OrderedDict[bytes, None] = OrderedDict()
-        self._is_started = self._is_away = False
+        self._is_started = self._is_unavailable = False
         self._try_at = self._log_refusal_at = 0.0
 
     async def start(self) -> None:
@@ -140,9 +140,9 @@ class RedisCache:
         return await asyncio.shield(task)
 
     async def _in_turn(self, command: Command) -> Any:
-        was_away = self._is_away
+        was_unavailable = self._is_unavailable
         async with self._connections:
-            if self._is_away and not was_away:
+            if self._is_unavailable and not was_unavailable:
                 return None  # the outage began while this command waited
             try:
                 answer = await command()
@@ -150,14 +150,14 @@ class RedisCache:
                 self._log_refusal(problem)
                 return None
             except OUTAGES as problem:
-                self._set_away(away=True, reason=str(problem))
+                self._set_unavailable(unavailable=True, reason=str(problem))
                 return None
-            self._set_away(away=False)
+            self._set_unavailable(unavailable=False)
             return answer
 
     def _may_ask(self) -> bool:
         """Return whether to send a command: during an outage, one command in `PAUSE_S` is sent."""
-        if not self._is_started or not self._is_away:
+        if not self._is_started or not self._is_unavailable:
             return self._is_started
         now = self._clock.monotonic()
         if now < self._try_at:
@@ -165,13 +165,13 @@ class RedisCache:
         self._try_at = now + PAUSE_S
         return True
 
-    def _set_away(self, away: bool, reason: str = "") -> None:
-        if away and not self._is_away:
+    def _set_unavailable(self, unavailable: bool, reason: str = "") -> None:
+        if unavailable and not self._is_unavailable:
             self._try_at = self._clock.monotonic() + PAUSE_S
             log.warning("cache unavailable, continuing without it", extra={"action": "cache_away", "reason": reason})
-        elif self._is_away and not away:
+        elif self._is_unavailable and not unavailable:
             log.warning("cache available again", extra={"action": "cache_back"})
-        self._is_away = away
+        self._is_unavailable = unavailable
 
     def _log_refusal(self, problem: ResponseError) -> None:
         """Log, at most once a minute, that Redis refused a command, for example for lack of memory."""

@@ -50,7 +50,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True)
 class LevelPiece:
-    """Piece number `seq` of the items that a finished level found, for streaming clients; `items` is JSON."""
+    """Piece `seq` of what a finished level found, for streaming clients; `items` is a bounded JSON array."""
 
     level: int
     seq: int

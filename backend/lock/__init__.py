@@ -29,10 +29,10 @@ What fails, and what happens:
 * a lock server dies: the client asks the next one, same request, after 0.8 s (P18);
 * a master dies: its lease expires, and the next acquire of any master gets the job under a new token;
 * a master is suspended and resumes: its token is old, so each of its writes compares and changes nothing (P14);
-* the store was unavailable, or its clock jumped: for one lease after the gap in its ticking row no master loses a lease,
-  and every grace period starts again at the end of the gap, because no client could reconnect before (P15). So the
-  death of a gateway is noticed one grace period after it or after the store's last return, whichever is later. While a
-  store fails again and again, no request is given up; the jobs of dead clients end by themselves or at their
+* the store was unavailable, or its clock jumped: for one lease after the gap in its ticking row no master loses a
+  lease, and every grace period starts again at the end of the gap, because no client could reconnect before (P15). So
+  the death of a gateway is noticed one grace period after it or after the store's last return, whichever is later.
+  While a store fails again and again, no request is given up; the jobs of dead clients end by themselves or at their
   deadlines;
 * an offer is lost or stays in its queue: a client that asks about the request is told `unknown` after one minute and
   offers it again; then after two minutes, four, and so on, so that no queue fills with repeats while no master

@@ -156,22 +156,22 @@ class LockServer:
         return finished
 
     async def _tick(self) -> None:
-        away = False
+        is_unavailable = False
         while True:
             try:
                 await self._store.tick()
                 self._check_waiting(await self._store.waiting_count(self._max_waiting))
-                away = False
+                is_unavailable = False
             except Unavailable as problem:
-                if not away:
+                if not is_unavailable:
                     log.warning("store unavailable", extra={"action": "store_away", "reason": problem.reason})
-                away = True
+                is_unavailable = True
             except Exception:  # without ticks no job would ever expire
                 log.exception("tick failed", extra={"action": "tick_failed"})
             await self._clock.sleep(TICK_S)
 
     def _check_waiting(self, waiting_count: int) -> None:
-        """Check whether too many jobs wait. Once per tick, so the excess is one second of offers."""
+        """Check whether too many jobs wait. Once per tick, so at most one second of offers is in excess."""
         is_full = waiting_count >= self._max_waiting
         if is_full != self._is_full:
             what = "no new jobs are stored: too many wait" if is_full else "new jobs are stored again"

@@ -147,10 +147,10 @@ class JobAcquirer:
             try:
                 decisions: list[Decision] = [acquire]
                 answer = (await self._locks.decide(decisions))[0]
-                self._note_outage(away=False)
+                self._count_unanswered(unanswered=False)
                 return answer, asked_at
             except Unavailable as problem:
-                self._note_outage(away=True, reason=problem.reason)
+                self._count_unanswered(unanswered=True, reason=problem.reason)
                 if not offers:
                     return None, asked_at
             await self._clock.sleep(POLL_S)
@@ -160,10 +160,10 @@ class JobAcquirer:
     def _new_acquire(self, offers: list[Offer], slots: int) -> Acquire:
         return Acquire(self._name, secrets.token_bytes(NONCE_BYTES), slots, offers, self._running())
 
-    def _note_outage(self, away: bool, reason: str = "") -> None:
+    def _count_unanswered(self, unanswered: bool, reason: str = "") -> None:
         """Log the start and the end of an outage. Fewer than `OUTAGE_FROM` missed answers are not logged."""
-        if away and self._missed_count + 1 == OUTAGE_FROM:
+        if unanswered and self._missed_count + 1 == OUTAGE_FROM:
             log.warning("no lock server answers", extra={"action": "locks_away", "reason": reason})
-        if self._missed_count >= OUTAGE_FROM and not away:
+        if self._missed_count >= OUTAGE_FROM and not unanswered:
             log.warning("a lock server answers again", extra={"action": "locks_back"})
-        self._missed_count = self._missed_count + 1 if away else 0
+        self._missed_count = self._missed_count + 1 if unanswered else 0

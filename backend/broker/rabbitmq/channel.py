@@ -28,7 +28,10 @@ Receive = Callable[["ConsumerChannel", AbstractIncomingMessage], None]
 
 
 class ConsumerChannel:
-    """Consumes while `wanted`, until `ended` is set. Then its messages are the broker's again."""
+    """Consumes while `wanted`, until `ended` is set.
+
+    Then the broker has taken its unsettled messages back, and settling them has no effect.
+    """
 
     def __init__(
         self, channel: AbstractChannel, queue: AbstractQueue, receive: Receive, no_ack: bool, wanted: bool
@@ -74,7 +77,7 @@ class ConsumerChannel:
         """Return the message to the queue, if it is still held."""
         if self.holds(message):
             tag = self._remove_held(message)
-            # Not nack: from 4.3 it does not count against the delivery limit.
+            # Not nack: from 4.3 it counts against no delivery limit; a bad message would be redelivered for ever.
             self._enqueue(partial(self._protocol_channel.basic_reject, tag, requeue=True, wait=False))
 
     async def end(self) -> None:
