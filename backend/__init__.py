@@ -1,4 +1,4 @@
-"""Jobs: who splits them, who does the pieces, who keeps them, and the client protocol on top of a gateway."""
+"""Jobs: masters split them into tasks, workers run the tasks, a store keeps them; and the client protocol."""
 
 if __name__ == "backend":  # imported by the folder's own name, in a clone
     from roost.folders import hand_over

@@ -1,6 +1,7 @@
-"""Each part of the backend as the list of `Part`s that it is made of.
+"""Builds each kind of process (lock server, master, worker, gateway) as a list of `Service`s in starting order.
 
-What others connect to registers last, so that discovery never names a part that cannot work yet, and it drains first.
+A service that others connect to registers at discovery last, so that discovery never names a process that cannot work
+yet. Services drain in the opposite order, so that it is also the first to drain.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ from roost.wire.service import FunctionService, Service
 from roost.wire.tokens import Keyring
 
 SESSION_SLACK_S = 3600.0
-"""A session is valid for so much longer than a result is kept (P1)."""
+"""A session stays valid this much longer (seconds) than a result is kept (P1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all parts of one deployment agree on. `discovery` are the base URLs of its replicas, once they are known."""
+    """Settings that all processes of one deployment share.
+
+    `discovery` returns the base URLs of the discovery replicas; call it only after they are known.
+    """
 
     discovery: Callable[[], list[str]]
     keys: Keyring
@@ -57,7 +61,10 @@ class Site:
 
 
 class Registration:
-    """A registrar that is made when it starts, because only then the addresses of discovery are known."""
+    """A service that registers one component at discovery.
+
+    The registrar is created by `start`, because the addresses of discovery are not known before.
+    """
 
     def __init__(
         self,
@@ -73,15 +80,15 @@ class Registration:
         self._registrar: Registrar | None = None
 
     def locks(self) -> list[str]:
-        """Addresses of live lock servers."""
+        """Return the base URLs of the live lock servers."""
         return self._registrar.locks() if self._registrar is not None else []
 
     async def reserve(self, count: int, *, is_leaving: bool) -> list[Endpoint]:
-        """Places at other gateways for so many clients of this one."""
+        """Reserve places at other gateways for `count` clients of this gateway; fewer may be returned."""
         return await self._registrar.reserve(count, is_leaving=is_leaving) if self._registrar is not None else []
 
     def workers(self) -> list[str]:
-        """Live workers by incarnation; a worker alone is told."""
+        """Return the incarnations of the live workers. Discovery tells only workers; others get an empty list."""
         return self._registrar.workers() if self._registrar is not None else []
 
     async def start(self) -> None:
@@ -110,27 +117,28 @@ class Registration:
 
 
 def lock_parts(site: Site, host: str, port: int, public_url: str = "") -> list[Service]:
-    """A lock server on host and port; others reach it at `public_url`, by default where it listens.
+    """Return the services of a lock server on `host` and `port`.
 
-    Raises Misuse when it listens on every address and so has none to tell, when it listens beyond loopback without the
-    shared secret, and for a URL that is none.
+    Others reach it at `public_url`; the default is the address on which it listens. Raises Misuse when it listens on
+    every address and no public URL is given, when it listens beyond loopback without the shared secret, and for an
+    invalid URL.
     """
     checked_public_url(public_url, "http", "https")
     advice = "say how others reach it (--public-url http://NAME:PORT)"
     _check_place(f"the lock server listens on {host}: {advice}", host, public_url, site.secret)
     server = LockServer(site.engines.store(), site.secret, host, port, site.clock)
-    known = Registration(
+    registration = Registration(
         site,
         ComponentKind.LOCK,
         new_incarnation(),
         lambda: public_url or f"http://{first_place(host, server.port)}",
         lambda: ComponentStatus(capacity=1, load=0, counters={"decided": server.decided_count}),
     )
-    return [server, known]
+    return [server, registration]
 
 
 def master_parts(site: Site, slots: int) -> list[Service]:
-    """A master that drives up to `slots` jobs."""
+    """Return the services of a master that runs up to `slots` jobs at a time."""
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
     settings = MasterSettings(name, slots, site.limits.retention_s)
 
@@ -138,17 +146,18 @@ def master_parts(site: Site, slots: int) -> list[Service]:
         counters = {"ended": master.ended_count, "lost": master.lost_count}
         return ComponentStatus(capacity=slots, load=master.running(), counters=counters)
 
-    known = Registration(site, ComponentKind.MASTER, name, lambda: "", vitals)
-    locks = LockClient(known.locks, site.secret)
+    registration = Registration(site, ComponentKind.MASTER, name, lambda: "", vitals)
+    locks = LockClient(registration.locks, site.secret)
     master = Master(settings, broker, cache, locks, site.kinds, site.clock)
-    return [*_connections(broker, cache), locks, known, master]
+    return [*_connections(broker, cache), locks, registration, master]
 
 
 def worker_parts(site: Site, slots: int, options: Mapping[str, Any], end_after_s: float | None = None) -> list[Service]:
-    """A worker that runs up to `slots` tasks; `options` are each kind's own settings, by its name.
+    """Return the services of a worker that runs up to `slots` tasks at a time.
 
-    A task that holds the event loop for `end_after_s` ends this process; with None, for a process that does more than
-    this, it is only named in the log. Raises Misuse for a bound that is too short.
+    `options` maps the name of a kind to the kind's own settings. A task that blocks the event loop for `end_after_s`
+    seconds ends this process. With None (for a process that also runs other services) such a task is only logged.
+    Raises Misuse when `end_after_s` is too short.
     """
     broker, cache = site.engines.broker(), site.engines.cache()
     name = new_incarnation()
@@ -156,27 +165,31 @@ def worker_parts(site: Site, slots: int, options: Mapping[str, Any], end_after_s
     def vitals() -> ComponentStatus:
         return ComponentStatus(capacity=slots, load=worker.running(), counters={"done": worker.done_count})
 
-    known = Registration(site, ComponentKind.WORKER, name, lambda: "", vitals)
+    registration = Registration(site, ComponentKind.WORKER, name, lambda: "", vitals)
     tools = {
-        kind: RunnerTools(cache, site.clock, options.get(kind), name, known.workers) for kind in site.kinds.names()
+        kind: RunnerTools(cache, site.clock, options.get(kind), name, registration.workers)
+        for kind in site.kinds.names()
     }
     watchdog = Watchdog(lambda: worker.tasks(), end_after_s)
     worker = Worker(WorkerSettings(slots), broker, site.kinds, tools, watchdog)
-    return [*_connections(broker, cache), worker, known]
+    return [*_connections(broker, cache), worker, registration]
 
 
 def check_gateway_place(settings: Settings, public_url: str, secret: InternalSecret) -> None:
-    """Raise Misuse when a gateway would listen on every address and so have none to tell, when it would listen beyond
-    loopback without the shared secret, and for a URL that is none."""
+    """Check the addresses of a gateway before it is built.
+
+    Raises Misuse when it would listen on every address and no public URL is given, when it would listen beyond
+    loopback without the shared secret, and for an invalid URL.
+    """
     checked_public_url(public_url, "ws", "wss")
     advice = f"say how clients reach it (--public-url {_scheme(settings)}://NAME:PORT)"
     _check_place(f"the gateway listens on {settings.host}: {advice}", settings.host, public_url, secret)
 
 
-def _check_place(nowhere_to_go: str, host: str, public_url: str, secret: InternalSecret) -> None:
+def _check_place(no_address: str, host: str, public_url: str, secret: InternalSecret) -> None:
     problems = exposure(secret, host)
     if not public_url and is_everywhere(host):
-        problems.insert(0, nowhere_to_go)
+        problems.insert(0, no_address)
     if problems:
         raise Misuse("; ".join(problems))
 
@@ -188,21 +201,22 @@ def _scheme(settings: Settings) -> str:
 def gateway_parts(
     site: Site, settings: Settings, public_url: str, require_ticket: bool, bearer: JwtVerifier | None = None
 ) -> tuple[list[Service], Server]:
-    """A gateway that speaks the job protocol; clients reach it at `public_url`, by default where it listens.
+    """Return the services of a gateway that speaks the job protocol, and its server.
 
-    With `require_ticket` nobody gets in without a ticket of discovery, with `bearer` nobody without a token that it
-    accepts. Raises Misuse as `check_gateway_place` does, and for settings that cannot be used.
+    Clients reach it at `public_url`; the default is the address on which it listens. With `require_ticket` each
+    connection needs a ticket from discovery; with `bearer` each connection needs a token that the verifier accepts.
+    Raises Misuse as `check_gateway_place` does, and for settings that cannot be used.
     """
     check_gateway_place(settings, public_url, site.secret)
     name, broker, cache = new_incarnation(), site.engines.broker(), site.engines.cache()
-    ingress_settings = ClientProtocolSettings(
+    protocol_settings = ClientProtocolSettings(
         name,
         live_requests=site.limits.live_requests,
         message_bytes=settings.max_message_bytes,
         retention_s=site.limits.retention_s,
         session_s=site.limits.retention_s + site.limits.grace_s + SESSION_SLACK_S,
     )
-    known = Registration(
+    registration = Registration(
         site,
         ComponentKind.GATEWAY,
         name,
@@ -210,20 +224,20 @@ def gateway_parts(
         lambda: server.vitals(),
         lambda directions: server.follow(directions),
     )
-    locks = LockClient(known.locks, site.secret)
-    ingress = ClientProtocol(ingress_settings, broker, cache, locks, site.kinds, site.keys, site.clock)
+    locks = LockClient(registration.locks, site.secret)
+    protocol = ClientProtocol(protocol_settings, broker, cache, locks, site.kinds, site.keys, site.clock)
     server = Server(
-        ingress,
+        protocol,
         settings,
         clock=site.clock,
         incarnation=name,
         keyring=site.keys,
         require_ticket=require_ticket,
         bearer=bearer,
-        reserve_endpoints=known.reserve,
+        reserve_endpoints=registration.reserve,
     )
-    background = FunctionService(start=ingress.requests.start, stop=ingress.requests.stop)
-    return [*_connections(broker, cache), locks, background, server, known], server
+    background = FunctionService(start=protocol.requests.start, stop=protocol.requests.stop)
+    return [*_connections(broker, cache), locks, background, server, registration], server
 
 
 def _connections(broker: Broker, cache: Cache) -> list[Service]:

@@ -1,15 +1,16 @@
-"""The only chooser of engines, from URLs, and how the parts of the backend are put together.
+"""Choose the broker, cache and store by URL. This is the only module that knows which engines exist.
 
 ============  ==================  ============================
-what          embedded            real
+what          embedded            external
 ============  ==================  ============================
 ``broker``    ``memory:``         ``amqp://…``, ``amqps://…``
 ``cache``     ``memory:``         ``redis://…``, ``rediss://…``, ``redis+sentinel://…``
 ``store``     ``sqlite:PATH``     ``postgresql://…``, ``postgres://…``
 ============  ==================  ============================
 
-Embedded broker and cache live in one process: parts that are to share them are made from one `Engines`. Of the real
-ones each part gets connections of its own. A cluster is one URL with several hosts (`roost.backend.host_lists`).
+The embedded broker and cache live inside one process: services that share them must be built from the same `Engines`.
+With the external engines each service gets its own connections. A cluster is written as one URL with several hosts
+(`roost.backend.host_lists`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ STORES = ("postgresql", "postgres")
 
 @dataclass(frozen=True, slots=True)
 class EngineUrls:
-    """Which engines to use."""
+    """The URLs of the engines to use."""
 
     broker: str = IN_MEMORY
     cache: str = IN_MEMORY
@@ -42,7 +43,10 @@ class EngineUrls:
 
 
 class Engines:
-    """Engines by URL. Raises Misuse for a URL that names none, with the ones there are."""
+    """Makes brokers, caches and stores for the given URLs.
+
+    Raises Misuse for a URL that names no known engine; the message lists the known forms.
+    """
 
     def __init__(self, urls: EngineUrls, limits: StoreLimits, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limits, self._clock = limits, clock
@@ -51,15 +55,15 @@ class Engines:
         self._new_store = self._store_maker(urls.store)
 
     def broker(self) -> Broker:
-        """A connection of its own for one part."""
+        """Return a new broker connection for one service."""
         return self._new_broker()
 
     def cache(self) -> Cache:
-        """The cache for one part; all see the same content."""
+        """Return a cache for one service; all services see the same content."""
         return self._new_cache()
 
     def store(self) -> Store:
-        """A store for one lock server."""
+        """Return a store for one lock server."""
         return self._new_store()
 
     def _broker_maker(self, url: str) -> Callable[[], Broker]:
@@ -67,9 +71,8 @@ class Engines:
             return MemoryBroker(self._clock).connect
         if not names_hosts(url, BROKERS):
             raise _unknown("broker", url, "memory:, amqp://USER:PASSWORD@HOST:PORT,HOST:PORT/VHOST")
-        from roost.backend.broker.rabbitmq.rabbitmq_broker import (
-            RabbitBroker,  # with its driver, which takes a while to import
-        )
+        # imported here because its driver takes a while to import
+        from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
 
         return lambda: RabbitBroker(url, self._clock)
 
@@ -82,7 +85,7 @@ class Engines:
             raise _unknown("cache", url, "memory:, redis://HOST:PORT/NUMBER, redis+sentinel://HOST,HOST/SERVICE/NUMBER")
         from roost.backend.cache.redis_cache import RedisCache
 
-        RedisCache(url, self._clock)  # what is wrong with the rest of the URL is said now, not when a part is made
+        RedisCache(url, self._clock)  # raises Misuse now for other mistakes in the URL
         return lambda: RedisCache(url, self._clock)
 
     def _store_maker(self, url: str) -> Callable[[], Store]:

@@ -9,7 +9,7 @@ _AUTHORITY = re.compile(r"(?P<before>[^/?#]*://(?:[^/?#]*@)?)(?P<hosts>[^/?#]*)(
 
 
 def each_host(url: str) -> list[str]:
-    """The URL once for each host that it names, otherwise the same."""
+    """Return one URL for each host that `url` names; the rest of the URL is unchanged."""
     parts = _AUTHORITY.fullmatch(url)
     if parts is None:
         return [url]
@@ -17,7 +17,7 @@ def each_host(url: str) -> list[str]:
 
 
 def names_hosts(url: str, schemes: tuple[str, ...]) -> bool:
-    """Whether it is a URL of one of these schemes with at least one host, each with a valid port or none."""
+    """Return whether `url` has one of the schemes and at least one host, each with a valid port or no port."""
     return all(_names_host(single, schemes) for single in each_host(url))
 
 

@@ -1,9 +1,9 @@
-"""The states of a job, of a client's request, and of a task, each as one table: state -> event -> state.
+"""The state machines of a job, of a client's request and of a task, each as one table: state -> event -> state.
 
 `docs/protocol/guarantees.md` defines the rules that are cited by number (P3, P11, ...), here and elsewhere.
 
-A pair that is not in its table is illegal: `step` raises and nothing changes. Readiness of a request is never
-copied from its job (P11): `request_ending` derives it.
+A (state, event) pair that is not in its table is illegal: `step` raises Misuse and nothing changes. Whether a request
+has its result is never stored with the request; `request_ending` derives it from the job (P11).
 
 ::
 
@@ -28,7 +28,7 @@ from roost.wire.messages.outcome import Ending, Failure, Outcome
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """State of a job as the store keeps it."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -39,7 +39,7 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What moves a job."""
+    """Event that changes the state of a job."""
 
     GRANT = "grant"
     RELEASE = "release"
@@ -50,7 +50,7 @@ class JobEvent(StrEnum):
 
 
 class RequestEvent(StrEnum):
-    """What moves a request."""
+    """Event that changes the state of a request."""
 
     OFFER = "offer"
     REFUSE = "refuse"
@@ -59,11 +59,12 @@ class RequestEvent(StrEnum):
 
 
 class RequestRow(StrEnum):
-    """What the store's row of a request says.
+    """State of a request as the store's row keeps it.
 
-    `expected`: heard of before its offer came (P12). `waiting`: has a job and shares its fate. `left`: given
-    up while the job goes on for others. `refused`: over the client's limit of live requests (P10). `acked`:
-    over; the row stays so that a late duplicate of the offer starts nothing (P3).
+    `expected`: the client named the request before its offer arrived (P12). `waiting`: the request has a job and ends
+    as the job ends. `left`: the client gave the request up while the job continues for others. `refused`: the request
+    was over the client's limit of live requests (P10). `acked`: acknowledged; the row stays so that a late duplicate of
+    the offer starts nothing (P3).
     """
 
     EXPECTED = "expected"
@@ -74,7 +75,10 @@ class RequestRow(StrEnum):
 
 
 class TaskState(StrEnum):
-    """Where a task of a running job is, as its master sees it."""
+    """State of a task of a running job, as its master sees it.
+
+    `held`: delayed because a runner raised `RetryLater`. `folded`: its result is in the plan. `given up`: failed.
+    """
 
     PLANNED = "planned"
     OUT = "out"
@@ -84,7 +88,7 @@ class TaskState(StrEnum):
 
 
 class TaskEvent(StrEnum):
-    """What moves a task."""
+    """Event that changes the state of a task."""
 
     RELEASE = "release"
     LATER = "later"
@@ -154,7 +158,7 @@ EventT = TypeVar("EventT", bound=StrEnum)
 
 
 def step(table: Mapping[StateT, Mapping[EventT, StateT]], state: StateT, event: EventT) -> StateT:
-    """The state after `event`. Raises Misuse when the table has no such step."""
+    """Return the state that follows `state` on `event`. Raises Misuse when the table has no such step."""
     try:
         return table[state][event]
     except KeyError:
@@ -175,7 +179,7 @@ TAKEN_ENDING = Ending(
 
 
 def request_ending(row: RequestRow, job: Ending | None) -> Ending | None:
-    """How the request ended, from its row and how its job ended; None while it has not."""
+    """Return how the request ended, from its row and the ending of its job; None while it has not ended."""
     if row is RequestRow.LEFT:
         return LEFT_ENDING
     if row is RequestRow.REFUSED:

@@ -1,7 +1,7 @@
-"""Whole answers in the cache: what one run found serves the next client that asks the same (I5: only cost).
+"""Complete results in the cache, for later requests with the same specification (P9, P27).
 
-An answer is kept only when its job is done and complete, under the kind's cache key; it is served when it was
-made from the same spec and is young enough for the asker (P9, P27).
+A result is stored only when its job is done and complete, under the kind's cache key. It is used when it was made from
+the same specification and is not older than the request allows. The cache changes the cost, never an outcome (I5).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from roost.wire.errors import DecodeError
 
 KEEP_S = 24 * 3600.0
 MOST_BYTES = 4 * 1024 * 1024
-"""A larger answer is not kept: it would push out hundreds of others."""
+"""A larger result is not stored: it would evict hundreds of others."""
 
 
 class KeptAnswer(Struct, array_like=True, frozen=True):
-    """`made_at` in wall seconds; `parts` compressed, `summary` JSON."""
+    """A stored result: `made_at` is wall-clock seconds, `parts` are compressed, `summary` is JSON."""
 
     spec: bytes
     made_at: float
@@ -35,13 +35,13 @@ def _name(kind: str, keys: ResultSharing) -> bytes:
 
 
 async def keep(cache: Cache, kind: str, keys: ResultSharing, answer: KeptAnswer) -> None:
-    """Put the answer into the cache, if it is not too large."""
+    """Put the result into the cache unless its parts exceed `MOST_BYTES`."""
     if sum(map(len, answer.parts)) <= MOST_BYTES:
         await cache.put(_name(kind, keys), pack(answer), KEEP_S)
 
 
 async def find(cache: Cache, kind: str, keys: ResultSharing, spec: bytes, now_wall: float) -> KeptAnswer | None:
-    """The kept answer to this very spec, when it is young enough."""
+    """Return the stored result for exactly this specification, or None when there is none that is recent enough."""
     blob = await cache.get(_name(kind, keys)) if keys.max_age_s > 0 else None
     if blob is None:
         return None

@@ -1,4 +1,4 @@
-"""Handlers at work: each delivery's handler is a task of its own, and one that fails gives its message back."""
+"""Runs message handlers: each delivery gets a task of its own, and a handler that raises gives its message back."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ log = logging.getLogger(__name__)
 
 
 class Handling:
-    """The handlers that run on behalf of one connection."""
+    """The running handlers of one connection."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, handler: Handler, delivery: Delivery, is_held: Callable[[], bool]) -> None:
-        """Hand the delivery over, unless it is no longer in hand by the time that its turn comes."""
+        """Start a task that calls the handler, unless the message is no longer held when the task begins."""
         task = asyncio.get_running_loop().create_task(self._handle(handler, delivery, is_held))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Cancel those that run, but not the one that asks for it."""
+        """Cancel all running handlers except the one that called this."""
         running = self._tasks - {asyncio.current_task()}
         for task in running:
             task.cancel()

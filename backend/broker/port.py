@@ -1,8 +1,8 @@
-"""The broker port: at least once, in order per queue until redelivery.
+"""The broker port: delivery at least once, in order for each queue until a redelivery.
 
-Queues are declared by whoever uses them, from the specs of one table (`roost.backend.broker.topology`), so that
-two parts can never disagree about one. Bodies are bytes; nothing else of a message means anything to the
-broker. What is promised here is what `tests/backend/contract_broker.py` shows of every engine.
+Each service declares the queues that it uses, from the specifications of one table (`roost.backend.broker.topology`),
+so that two services can never disagree about a queue. Bodies are bytes, which the broker does not interpret.
+`tests/backend/contract_broker.py` tests these promises with every engine.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Protocol
 from roost.wire.errors import Misuse
 
 BROKER = "the broker"
-"""What `Unavailable` names while the broker itself is away; otherwise it names the queue that takes no message."""
+"""`Unavailable.what` when the broker itself is unavailable; otherwise it names the queue that takes no message."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """What a queue is. Raises Misuse when a bound is not positive.
+    """The properties of a queue. Raises Misuse when a limit is not positive.
 
-    `max_length`: while about so many messages wait, publishing is refused (Unavailable); an engine may take a few
-    more. `ttl_s`: a message that no consumer took for so long dies; one in a consumer's hands does not.
-    `delivery_limit`: a message is given to consumers at most once plus so many times; when it comes back after
-    that, for whatever reason, it dies. `dead_letters`: the queue that dead messages go to, declared before this
-    one, never refusing them; without it they vanish. `expires_s`: the queue goes away, with all that is in it,
-    after so long without a consumer. `durable`: confirmed messages outlive the broker's restart, where it can.
+    `max_length`: while about this many messages wait, publishing raises Unavailable; an engine may take a few more.
+    `ttl_s`: a message that no consumer took for this long dies; a message that a consumer holds does not.
+    `delivery_limit`: a message is delivered at most once plus this many times; when it comes back after that, for any
+    reason, it dies. `dead_letters`: the queue to which dead messages go; it is declared before this one and never
+    refuses them. Without it, dead messages are dropped. `expires_s`: the queue is deleted with its messages after this
+    long without a consumer. `durable`: confirmed messages survive a restart of the broker, if the engine can do that.
     """
 
     name: str
@@ -46,29 +46,32 @@ class QueueSpec:
 
 
 class Delivery(Protocol):
-    """One message in the hands of a consumer, until it is settled. Settling twice, or late, does nothing."""
+    """One message that a consumer holds until it is settled. Settling it twice, or too late, does nothing."""
 
     @property
     def body(self) -> bytes:
-        """What was published."""
+        """The body as it was published."""
 
     @property
     def queue(self) -> str:
-        """The queue it was taken from."""
+        """The queue from which it was delivered."""
 
     @property
     def died_in(self) -> str | None:
-        """For a dead letter, the queue it died in; None for any other message."""
+        """For a dead letter, the queue in which it died; None for any other message."""
 
     @property
     def redelivered(self) -> bool:
-        """A consumer of this queue may have seen it before."""
+        """Whether a consumer of this queue may have received it before."""
 
     def acknowledge(self) -> None:
-        """Done with it. Not confirmed: a lost acknowledgement means another delivery."""
+        """Settle the message. This is not confirmed: if the acknowledgement is lost, it is delivered again."""
 
     def give_back(self) -> None:
-        """Somebody should have it again, perhaps the same consumer, at once; counts against the delivery limit."""
+        """Return the message to the queue for immediate redelivery, perhaps to the same consumer.
+
+        This counts against the delivery limit.
+        """
 
 
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -78,51 +81,55 @@ class Subscription(Protocol):
     """A running consumer or listener."""
 
     def pause(self) -> None:
-        """Take no further messages until `resume`; those in hand stay, and may still reach the handler."""
+        """Take no further messages until `resume`. Messages already held stay, and may still reach the handler."""
 
     def resume(self) -> None:
         """Take messages again."""
 
     async def cancel(self) -> None:
-        """Take no further messages; unsettled ones go back to the queue, and another consumer gets them.
+        """Take no further messages. Unsettled ones go back to the queue for other consumers.
 
-        No handler starts afterwards; those that run go on, but what they settle no longer counts. Fine to call twice.
+        No handler starts afterwards. Running handlers continue, but settling has no effect any more. It may be called
+        twice.
         """
 
 
 class Broker(Protocol):
-    """Named queues and fanouts, through one connection of one part. Every method but `start` needs `start` first."""
+    """Named queues and fanouts, through one connection of one service. Call `start` before any other method."""
 
     async def start(self) -> None:
         """Connect. Raises Unavailable."""
 
     async def declare(self, spec: QueueSpec) -> None:
-        """The queue exists, with this spec. Raises Misuse when it exists with another, Unavailable."""
+        """Create the queue unless it exists. Raises Unavailable, or Misuse when it exists with another spec."""
 
     async def publish(self, queue: str, body: bytes) -> None:
-        """The broker has the message, durably on a durable queue, when this returns.
+        """Publish a message. When this returns, the broker has it, durably if the queue is durable.
 
-        Raises Unavailable: no such queue, queue full, or the broker is away; the message may still have
-        been taken, so publishing again may double it.
+        Raises Unavailable when there is no such queue, when it is full, or when the broker is unavailable. The message
+        may have been taken nevertheless, so that publishing it again may deliver it twice.
         """
 
     async def consume(self, queue: str, handler: Handler, prefetch: int) -> Subscription:
         """Call `handler` with each message, in order, at most `prefetch` (1 or more) unsettled at a time.
 
-        Handlers run side by side: the next starts before the last has ended. Each delivery must be settled, by its
-        handler or later; a handler that raises gives it back. Consumers of a queue share its messages, each with
-        room getting some. Raises Unavailable when there is no such queue, Misuse for a prefetch below 1.
+        Handlers run concurrently: the next one starts before the last one has ended. Each delivery must be settled, by
+        its handler or later; a handler that raises gives it back. The consumers of a queue share its messages; each
+        one that holds fewer than `prefetch` gets some. Raises Unavailable when there is no such queue, and Misuse for a
+        prefetch below 1.
         """
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
-        """Everybody who listens right now gets it, at most once. Never raises for an outage."""
+        """Send to all current listeners, each at most once. Does not raise for an outage: the message is then lost."""
 
     async def listen(self, fanout: str, handler: Callable[[bytes], None]) -> Subscription:
-        """Call `handler` with every broadcast from now on; those of a pause may be missed."""
+        """Call `handler` with every broadcast from now on. Broadcasts during a pause may be missed."""
 
     async def depth(self, queue: str) -> int:
-        """Messages that wait for a consumer. Raises Unavailable."""
+        """Return how many messages wait for a consumer. Raises Unavailable."""
 
     async def stop(self) -> None:
-        """Cancel this connection's consumers and disconnect: its unsettled messages go back, its handlers that still
-        run are cancelled, other connections notice nothing else. Fine to call twice."""
+        """Cancel the consumers of this connection and disconnect.
+
+        Its unsettled messages go back to their queues, and its running handlers are cancelled. It may be called twice.
+        """

@@ -1,7 +1,7 @@
-"""What an embedded cache keeps, pure: the most recently used values, within a number of bytes.
+"""A least-recently-used map with a limit in bytes and a lifetime for each value. Pure.
 
-The oldest use goes first when room is needed. A value too big for its share is not kept at all, so that one cannot
-push out everything else. What is too old is never given out; it leaves when it is asked for or its turn comes.
+The least recently used entries are evicted first. A value above the limit for one value is not stored, so that it
+cannot evict everything else. An expired value is never returned; it is removed when it is read or evicted.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 
 ENTRY_BYTES = 250
-"""What Python needs for an entry beside the bytes of key and value (measured with tracemalloc, 50,000 entries)."""
+"""Memory of an entry beyond the bytes of its key and value (measured with tracemalloc, 50,000 entries)."""
 
 
 class Lru:
-    """Values by key. `now` is monotonic seconds. `max_bytes` counts keys, values and what holding them costs."""
+    """Values by key. `now` is monotonic seconds. `max_bytes` counts keys, values and `ENTRY_BYTES` for each entry."""
 
     def __init__(self, max_bytes: int, max_value_bytes: int) -> None:
         self._max_bytes, self._max_value_bytes = max_bytes, max_value_bytes
@@ -24,7 +24,7 @@ class Lru:
         return len(self._entries)
 
     def get(self, key: bytes, now: float) -> bytes | None:
-        """The value, unless it was pushed out or is too old."""
+        """Return the value, or None when it was evicted or has expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -36,7 +36,7 @@ class Lru:
         return value
 
     def put(self, key: bytes, value: bytes, ttl_s: float, now: float) -> None:
-        """Replace what the key had; a value that is too big, or that may not live, only removes it."""
+        """Replace the value. A value that is too large, or whose TTL is not positive, only removes the old one."""
         self.drop(key)
         cost = _cost(key, value)
         if cost > min(self._max_bytes, self._max_value_bytes) or not ttl_s > 0:
@@ -48,7 +48,7 @@ class Lru:
             self.used_bytes -= _cost(oldest, gone)
 
     def drop(self, key: bytes) -> None:
-        """Forget the key."""
+        """Remove the key, if it is there."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.used_bytes -= _cost(key, entry[1])

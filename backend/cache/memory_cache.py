@@ -1,4 +1,4 @@
-"""The embedded cache, shared by the services of one process. `roost.backend.cache.lru` decides what stays."""
+"""The embedded cache, shared by the services of one process. `roost.backend.cache.lru` evicts values."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from roost.backend.cache.lru import Lru
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Small beside the parts that share the process."""
+"""Small compared with the services that share the process."""
 
 VALUE_SHARE = 8
-"""One value may take an eighth of the cache."""
+"""One value may use at most one part in this many of the cache."""
 
 
 class MemoryCache:
-    """Bytes by key, at most `max_bytes` in all and an eighth of that in one value."""
+    """A `Cache` of at most `max_bytes` in total, and an eighth of that in one value."""
 
     def __init__(self, max_bytes: int = MAX_BYTES, clock: Clock = SYSTEM_CLOCK) -> None:
         self._kept = Lru(max_bytes, max_bytes // VALUE_SHARE)
         self._clock = clock
 
     async def start(self) -> None:
-        """Nothing to connect to."""
+        """Do nothing: there is nothing to connect to."""
 
     async def get(self, key: bytes) -> bytes | None:
         return self._kept.get(key, self._clock.monotonic())
@@ -42,4 +42,4 @@ class MemoryCache:
         self._kept.drop(key)
 
     async def stop(self) -> None:
-        """Keeps what it has: other parts may share it."""
+        """Keep the content: other services may share it."""

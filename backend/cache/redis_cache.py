@@ -1,14 +1,16 @@
-"""The cache over Redis. It decides nothing (I5), so an outage is told once and otherwise shows as misses.
+"""The cache in Redis. It decides no outcome (I5), so an outage is logged once and otherwise looks like misses.
 
-- **Away.** A command that gets no answer opens the circuit: for `PAUSE_S` every call is a miss at once, then one call
-  finds out whether Redis is back. Callers wait at most `ANSWER_S`, and one at a time, for a Redis that is not there.
-- **Wrong answers.** A connection on which a command was abandoned may give its answer to the next one. So commands are
-  never cancelled with their caller, and each value is stored behind its key: what does not begin with the key that was
-  asked for is a miss.
-- **Lost writes.** After a write that failed, what Redis has under the key may be older than what was put, so this side
-  answers with a miss until the key is written again.
-- **Swaps** are one script, which Redis runs in one step (`SWAP`). It returns the value that the key has then, label and
-  all, so a wrong answer is recognised here too. A lost swap marks no key as lost: the next one compares anyway.
+- **Outages.** A command that gets no answer opens a circuit breaker: for `PAUSE_S` every call is a miss at once, then
+  one call tests whether Redis is back. Callers wait at most `ANSWER_S`, and only one at a time, for an unavailable
+  Redis.
+- **Wrong answers.** On a connection on which a command was abandoned, its answer may be taken for that of the next
+  command. So commands are never cancelled with their caller, and each value is stored with its key as a prefix: a value
+  that does not begin with the requested key is a miss.
+- **Lost writes.** After a failed write, the value in Redis may be older than the one that was put. The key is therefore
+  a miss in this process until it is written again.
+- **Swaps** are one script, which Redis runs atomically (`SWAP`). It returns the value of the key afterwards, with its
+  prefix, so that a wrong answer is recognised here too. A lost swap does not mark the key as lost: the next one
+  compares anyway.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ from roost.wire.clock import SYSTEM_CLOCK, Clock
 log = logging.getLogger(__name__)
 
 ANSWER_S = 0.5
-"""A thousand times what a healthy one needs; what waits for the cache can also do without."""
+"""Timeout of a command: a thousand times what a healthy Redis needs; callers can do without the cache."""
 PAUSE_S = 1.0
 CONNECTIONS = 8
 KEYS_AT_ONCE = 200
 VALUE_BYTES = 8 * 1024 * 1024
-"""A larger value is not kept: it would hold up everybody else's. The embedded cache has the same bound."""
+"""A larger value is not stored: it would delay all other commands. The embedded cache has the same limit."""
 TTL_MAX_S = 365 * 24 * 3600.0
 LOST_KEYS = 10_000
-COMPLAIN_S = 60.0
+LOG_REFUSAL_EVERY_S = 60.0
 PREFIX = b"roost:"
 KEY_LENGTH = struct.Struct("!I")
 SWAP = """
@@ -49,26 +51,26 @@ if found == (ARGV[1] ~= '' and ARGV[1]) then
 end
 return found
 """
-"""GET gives `false` for a key that has nothing, which the empty string stands for: no stored value is empty."""
+"""GET returns `false` for a missing key. The empty string stands for it in ARGV, because no stored value is empty."""
 OUTAGES = (RedisError, OSError, TimeoutError)
 Command = Callable[[], Awaitable[Any]]
 
 
 class RedisCache:
-    """One part's cache. `url` names a server, or sentinels that know one (`roost.backend.cache.redis_client`).
+    """The `Cache` of one service. `url` names a server or sentinels (`roost.backend.cache.redis_client`).
 
-    Raises Misuse for a URL that is none.
+    Raises Misuse for an invalid URL.
     """
 
     def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._client = Client(url, ANSWER_S)
         self._redis = self._client.redis
         self._clock = clock
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._connections = asyncio.Semaphore(CONNECTIONS)
         self._commands: set[asyncio.Future[Any]] = set()
         self._lost: OrderedDict[bytes, None] = OrderedDict()
-        self._is_started = self._is_away = False
-        self._try_at = self._complain_at = 0.0
+        self._is_started = self._is_unavailable = False
+        self._try_at = self._log_refusal_at = 0.0
 
     async def start(self) -> None:
         self._is_started = True
@@ -109,7 +111,7 @@ class RedisCache:
 
     async def stop(self) -> None:
         self._is_started = False
-        await asyncio.gather(*self._commands, return_exceptions=True)  # each ends within its own time
+        await asyncio.gather(*self._commands, return_exceptions=True)  # each ends within its own timeout
         with suppress(*OUTAGES):
             await self._client.close()
 
@@ -122,40 +124,40 @@ class RedisCache:
             self._lost.popitem(last=False)
 
     def _open(self, key: bytes, kept: bytes | None) -> bytes | None:
-        """The value, when it is this key's and nothing newer was lost."""
+        """Return the value, if its prefix is this key and no newer write was lost."""
         label = _label(key)
         if kept is None or key in self._lost or not kept.startswith(label):
             return None
         return kept[len(label) :]
 
     async def _ask(self, command: Command) -> Any:
-        """The answer, or None when there is none. The command goes on when the caller is cancelled."""
-        if not self._is_worth_asking():
+        """Return the answer, or None when there is none. The command continues when the caller is cancelled."""
+        if not self._may_ask():
             return None
-        asking = asyncio.ensure_future(self._in_turn(command))
-        self._commands.add(asking)
-        asking.add_done_callback(self._commands.discard)
-        return await asyncio.shield(asking)
+        task = asyncio.ensure_future(self._in_turn(command))
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+        return await asyncio.shield(task)
 
     async def _in_turn(self, command: Command) -> Any:
-        was_away = self._is_away
-        async with self._turns:
-            if self._is_away and not was_away:
-                return None  # it went while this one waited
+        was_unavailable = self._is_unavailable
+        async with self._connections:
+            if self._is_unavailable and not was_unavailable:
+                return None  # the outage began while this command waited
             try:
                 answer = await command()
             except ResponseError as problem:
-                self._complain(problem)
+                self._log_refusal(problem)
                 return None
             except OUTAGES as problem:
-                self._note(away=True, reason=str(problem))
+                self._set_unavailable(unavailable=True, reason=str(problem))
                 return None
-            self._note(away=False)
+            self._set_unavailable(unavailable=False)
             return answer
 
-    def _is_worth_asking(self) -> bool:
-        """Not while it is away, but for one call in `PAUSE_S`."""
-        if not self._is_started or not self._is_away:
+    def _may_ask(self) -> bool:
+        """Return whether to send a command: during an outage, one command in `PAUSE_S` is sent."""
+        if not self._is_started or not self._is_unavailable:
             return self._is_started
         now = self._clock.monotonic()
         if now < self._try_at:
@@ -163,27 +165,27 @@ class RedisCache:
         self._try_at = now + PAUSE_S
         return True
 
-    def _note(self, away: bool, reason: str = "") -> None:
-        if away and not self._is_away:
+    def _set_unavailable(self, unavailable: bool, reason: str = "") -> None:
+        if unavailable and not self._is_unavailable:
             self._try_at = self._clock.monotonic() + PAUSE_S
-            log.warning("cache away: going on without", extra={"action": "cache_away", "reason": reason})
-        elif self._is_away and not away:
-            log.warning("cache back", extra={"action": "cache_back"})
-        self._is_away = away
+            log.warning("cache unavailable, continuing without it", extra={"action": "cache_away", "reason": reason})
+        elif self._is_unavailable and not unavailable:
+            log.warning("cache available again", extra={"action": "cache_back"})
+        self._is_unavailable = unavailable
 
-    def _complain(self, problem: ResponseError) -> None:
-        """Redis is there and refuses, for lack of memory for example: said once a minute."""
+    def _log_refusal(self, problem: ResponseError) -> None:
+        """Log, at most once a minute, that Redis refused a command, for example for lack of memory."""
         now = self._clock.monotonic()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_S
-            log.warning("cache refuses", extra={"action": "cache_refuses", "reason": str(problem)})
+        if now >= self._log_refusal_at:
+            self._log_refusal_at = now + LOG_REFUSAL_EVERY_S
+            log.warning("cache refused a command", extra={"action": "cache_refuses", "reason": str(problem)})
 
 
 def _ttl_ms(ttl_s: float) -> int:
-    """How long Redis keeps a value; 0: not at all."""
+    """Return the TTL in milliseconds; 0 means that the value is not stored."""
     return int(min(ttl_s, TTL_MAX_S) * 1000) if ttl_s > 0 else 0
 
 
 def _label(key: bytes) -> bytes:
-    """What a value of this key is stored behind."""
+    """Return the prefix with which each value of this key is stored."""
     return KEY_LENGTH.pack(len(key)) + key

@@ -1,4 +1,5 @@
 """The client protocol on top of a gateway.
 
-`application` knows who speaks, `requests` what they asked for, `live` remembers it, `delivery` sends results.
+`application` identifies clients and decodes their messages, `requests` handles their requests, `active_requests` keeps
+the live ones, `delivery` sends results, and `poll_schedule` decides when the gateway polls for finished requests.
 """

@@ -1,6 +1,6 @@
-"""The requests that clients of this gateway wait for. Pure. A client without one is not in here (I6).
+"""The requests for which clients of this gateway wait. Pure. A client without a request has no entry here (I6).
 
-What is here is a courtesy copy: which connection to answer, and what it was told. The store decides everything.
+This is only a local copy: it says on which connection to answer, and what was sent there. The store is authoritative.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from roost.gateway.api import Peer
 
 
 class Stage(Enum):
-    """What has been told to the client."""
+    """What has been sent to the client about a request."""
 
-    OFFERED = "not yet safe with the broker"
-    ACCEPTED = "told accepted, waiting for the outcome"
-    DELIVERING = "parts are on their way"
+    OFFERED = "not yet confirmed by the broker"
+    ACCEPTED = "accepted, waiting for the outcome"
+    DELIVERING = "parts are being sent"
     SENT = "everything is sent, waiting for the acknowledgement"
 
 
 @dataclass(slots=True, eq=False)
 class ActiveRequest:
-    """One request and the connection that waits for it. `digest` is of kind and spec; empty after a resume."""
+    """A request and the connection that waits for it.
+
+    `digest` is a hash of kind and specification; it is empty after a resume.
+    """
 
     client: bytes
     request: str
@@ -32,18 +35,18 @@ class ActiveRequest:
     stream: bool = False
     stage: Stage = Stage.ACCEPTED
     is_stored: bool = True
-    """False for an answer from the cache: nothing is to be acknowledged to the store (P27)."""
+    """False for a result from the cache, which is not acknowledged to the store (P27)."""
     counts: bool = True
-    """False for a resumed request while nobody knows whether there is one: it does not count as live."""
+    """False for a resumed request until the store has confirmed it; until then it does not count as live."""
 
     @property
     def is_open(self) -> bool:
-        """The outcome is not on its way yet."""
+        """Whether sending the result has not begun yet."""
         return self.stage in (Stage.OFFERED, Stage.ACCEPTED)
 
 
 class ActiveRequests:
-    """Live requests by (client, request id), and by client."""
+    """The live requests by (client id, request id), and by client."""
 
     def __init__(self) -> None:
         self._requests: dict[tuple[bytes, str], ActiveRequest] = {}
@@ -56,24 +59,24 @@ class ActiveRequests:
         return self._requests.get((client, request))
 
     def of(self, client: bytes) -> list[ActiveRequest]:
-        """The client's live requests."""
+        """Return the client's requests."""
         return [self._requests[client, request] for request in self._of_client.get(client, ())]
 
     def count(self, client: bytes) -> int:
-        """How many they are."""
+        """Return how many requests the client has here."""
         return len(self._of_client.get(client, ()))
 
     def open_count(self, client: bytes) -> int:
-        """How many of them are known to wait for their outcome."""
+        """Return how many of them wait for their outcome and count as live."""
         return sum(live.is_open and live.counts for live in self.of(client))
 
     def add(self, live: ActiveRequest) -> None:
-        """Remember; replaces the same client's same request."""
+        """Add a request. It replaces an entry with the same client and request id."""
         self._requests[live.client, live.request] = live
         self._of_client[live.client].add(live.request)
 
     def drop(self, live: ActiveRequest) -> bool:
-        """Forget, unless it was replaced meanwhile."""
+        """Remove a request and return True; return False if it was removed or replaced before."""
         if self._requests.get((live.client, live.request)) is not live:
             return False
         del self._requests[live.client, live.request]
@@ -84,7 +87,7 @@ class ActiveRequests:
         return True
 
     def drop_peer(self, client: bytes, peer: Peer) -> list[ActiveRequest]:
-        """Forget what waited on this connection; returns it."""
+        """Remove and return the client's requests that waited on this connection."""
         gone = [live for live in self.of(client) if live.peer == peer]
         for live in gone:
             self.drop(live)

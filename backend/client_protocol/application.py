@@ -1,6 +1,6 @@
-"""The job protocol (`roost.wire.messages.client`) as a gateway application: who speaks, and whether it makes sense.
+"""The job protocol (`roost.wire.messages.client`) as a gateway application: identifies clients and checks messages.
 
-For an idle client there is nothing but cells: 16 bytes of client id, 8 of epoch, one count of bad messages (I6).
+For an idle client it stores only cells: 16 bytes of client id, 8 of epoch, and one byte to count bad messages (I6).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from roost.wire.tokens import CLIENT_ID_BYTES, Keyring, Session
 
 EPOCH_BYTES = 8
 BAD_MESSAGES = 20
-"""A client that sends so many bad messages on one connection is closed: it does not listen to the answers."""
+"""After this many bad messages a connection is closed: the client ignores the errors that it gets."""
 NOBODY = bytes(CLIENT_ID_BYTES)
 
 
 class ClientProtocol(Application):
-    """A gateway application; its `requests` are a `Part` to be started before the gateway takes connections."""
+    """A gateway application. Start its `requests` before the gateway accepts connections."""
 
     subprotocols = (protocol.SUBPROTOCOL,)
 
@@ -53,13 +53,13 @@ class ClientProtocol(Application):
         self.requests = Requests(settings, broker, cache, locks, clock)
 
     def start(self, gateway: Gateway) -> None:
-        """The mailbox is open already."""
+        """Allocate the cells. The queue of events is consumed already, since `requests` has started."""
         self._clients = gateway.cells(CLIENT_ID_BYTES)
         self._epochs = gateway.cells(EPOCH_BYTES)
         self._bad_counts = gateway.cells(1)
 
     def stop(self) -> None:
-        """What runs in the background ends with `requests`."""
+        """Do nothing: background tasks are stopped with `requests`."""
 
     def on_open(self, peer: Peer) -> None:
         del self._clients[peer.fd], self._epochs[peer.fd], self._bad_counts[peer.fd]
@@ -69,23 +69,26 @@ class ClientProtocol(Application):
             peer.close(UNSUPPORTED)
             return
         try:
-            said = protocol.read_from_client(message)
+            decoded = protocol.read_from_client(message)
         except DecodeError as problem:
-            self._complain(peer, problem)
+            self._reject(peer, problem)
             return
         client = self._clients[peer.fd]
-        if isinstance(said, Hello):
-            self._hello(peer, said, client)
+        if isinstance(decoded, Hello):
+            self._hello(peer, decoded, client)
         elif client == NOBODY:
             peer.close(HELLO_EXPECTED)
         else:
-            self._dispatch(ClientConnection(peer, client, self._epoch(peer)), said)
+            self._dispatch(ClientConnection(peer, client, self._epoch(peer)), decoded)
 
     def on_drained(self, peer: Peer) -> None:
         self.requests.drains.notify(peer)
 
     def on_move(self, peer: Peer, endpoint: Endpoint) -> bool:
-        """Not before its welcome, nor while it is being sent a result, whose parts would begin anew (P29)."""
+        """Ask the client to move; False if it cannot move now.
+
+        It cannot before its `welcome`, nor while a result is being sent, whose parts would start again (P29).
+        """
         client = self._clients[peer.fd]
         if client == NOBODY or self.requests.is_sending(client, peer):
             return False
@@ -94,31 +97,29 @@ class ClientProtocol(Application):
     def on_close(self, peer: Peer, code: int, reason: str) -> None:
         self.requests.gone(ClientConnection(peer, self._clients[peer.fd], self._epoch(peer)))
 
-    def _dispatch(self, who: ClientConnection, said: Submit | Resume | Ack | Cancel) -> None:
-        match said:
+    def _dispatch(self, connection: ClientConnection, message: Submit | Resume | Ack | Cancel) -> None:
+        match message:
             case Submit():
-                self._submit(who, said)
+                self._submit(connection, message)
             case Resume():
-                self.requests.resume(who, said.ids)
+                self.requests.resume(connection, message.ids)
             case Ack():
-                self.requests.acknowledge(who, said.id)
+                self.requests.acknowledge(connection, message.id)
             case Cancel():
-                self.requests.cancel(who, said.id)
+                self.requests.cancel(connection, message.id)
 
-    def _submit(self, who: ClientConnection, submit: Submit) -> None:
-        if self.requests.is_over_limit(
-            who, submit
-        ):  # before the spec is read, which costs more than anything else here
+    def _submit(self, connection: ClientConnection, submit: Submit) -> None:
+        if self.requests.is_over_limit(connection, submit):  # checked first: reading the spec is the expensive step
             return
         try:
             kind = self._kinds.find(submit.kind)
             spec = kind.parse_spec(bytes(submit.spec))
         except BadInput as problem:
-            self._complain(who.peer, problem, submit.id)
+            self._reject(connection.peer, problem, submit.id)
             return
-        self.requests.submit(who, submit, kind, spec)
+        self.requests.submit(connection, submit, kind, spec)
 
-    def _complain(self, peer: Peer, problem: BadInput, request: str | None = None) -> None:
+    def _reject(self, peer: Peer, problem: BadInput, request: str | None = None) -> None:
         count = min(self._bad_counts[peer.fd][0] + 1, BAD_MESSAGES)
         self._bad_counts[peer.fd] = bytes((count,))
         send(peer, protocol.Error(problem.code, problem.message, request))
@@ -127,13 +128,13 @@ class ClientProtocol(Application):
 
     def _hello(self, peer: Peer, hello: Hello, known: bytes) -> None:
         if known != NOBODY:
-            self._complain(peer, BadInput(ErrorCode.BAD_MESSAGE, "hello was said already: it comes once, first"))
+            self._reject(peer, BadInput(ErrorCode.BAD_MESSAGE, "hello was said already: it comes once, first"))
             return
         now = self._clock.wall()
         try:
             client = self._keys.read_session(hello.session, now).client if hello.session else _new_client()
         except TokenError as problem:
-            self._complain(peer, problem)
+            self._reject(peer, problem)
             peer.close(BAD_SESSION)
             return
         if not self._replace(client, hello.epoch):
@@ -147,7 +148,7 @@ class ClientProtocol(Application):
         send(peer, protocol.Welcome(session, limits))
 
     def _replace(self, client: bytes, epoch: int) -> bool:
-        """Of two connections of one client that has live requests here, the greater epoch stays (P2)."""
+        """Close older connections of a client that has live requests here (P2). False if a newer one is open."""
         for peer in {live.peer for live in self.requests.live.of(client)}:
             if self._epoch(peer) > epoch:
                 return False

@@ -1,4 +1,4 @@
-"""Sends one result to one peer: its parts in order, then `result`, as fast as the peer takes them and no faster."""
+"""Sends one result to one peer: its parts in order, then `result`, no faster than the peer reads them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from roost.wire.messages.lock import ReadParts
 from roost.wire.messages.outcome import PART_BYTES, Ending
 
 PARTS_AT_ONCE = 4
-"""Parts fetched in one request: at most 1 MiB in memory for each result that is being sent."""
+"""Parts read in one call: at most 1 MiB of memory for each result that is being sent."""
 UNSENT_BYTES = 128 * 1024
-"""The next part waits until the peer's outbox holds less than this."""
+"""The next part is sent when the peer's outbox holds no more than this."""
 PART_MOST_BYTES = 2 * PART_BYTES
-"""A kind that makes larger parts than allowed is stopped here."""
+"""Limit for decompressing a part: twice the size that a kind may produce."""
 RETRY_S = 1.0
 
 ReadPartsCall = Callable[[ReadParts], Awaitable[list[bytes]]]
 
 
 def send(peer: Peer, message: FromGateway) -> bool:
-    """Send one protocol message. False when the peer is gone."""
+    """Send one protocol message. Returns False when the connection is closed."""
     return peer.send(to_json(message).decode())
 
 
 class WriteBackpressure:
-    """Who waits for which peer's outbox to empty."""
+    """Lets deliveries wait until the outbox of their peer has emptied."""
 
     def __init__(self) -> None:
         self._waiting: dict[Peer, list[asyncio.Future[None]]] = {}
 
     async def wait(self, peer: Peer) -> None:
-        """Return when the peer has taken most of what was sent, or is gone."""
+        """Wait until at most `UNSENT_BYTES` are unsent, or the connection is closed."""
         while peer.is_open and peer.unsent_bytes > UNSENT_BYTES:
             drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(peer, []).append(drained)
             await drained
 
     def notify(self, peer: Peer) -> None:
-        """The outbox is empty, or the peer is gone."""
+        """Wake the waiting deliveries: the outbox is empty, or the connection is closed."""
         for drained in self._waiting.pop(peer, ()):
             if not drained.done():
                 drained.set_result(None)
@@ -62,7 +62,11 @@ async def deliver(
     drains: WriteBackpressure,
     clock: Clock,
 ) -> bool:
-    """Send the result; False when the peer went away, or wants it no more. `parts` are all, where they are at hand."""
+    """Send the result. Returns False when the connection is closed or the request is no longer wanted.
+
+    `parts` are all parts if they are known; with None they are read from the store with `read`. Raises DecodeError for
+    a damaged part.
+    """
     peer, request = live.peer, live.request
     seq = 0
     async for blob in _parts(job, ending, parts, read, clock, peer):

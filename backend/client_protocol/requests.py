@@ -1,7 +1,7 @@
-"""What clients asked for: from a valid submit to the acknowledged result.
+"""The requests of a gateway's clients, from a valid submit to the acknowledged result.
 
-Every method decides at once on the live table (I7); what needs another process becomes a task that starts from
-there and looks again at the live table when it comes back.
+Every method decides at once on the table of active requests (I7). Work that needs another process runs in a task, which
+checks the table again when it has its answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roost.backend.broker.port import Broker, Delivery
 from roost.backend.cache.port import Cache
 from roost.backend.client_protocol.active_requests import ActiveRequest, ActiveRequests, Stage
 from roost.backend.client_protocol.delivery import UNSENT_BYTES, WriteBackpressure, deliver, send
-from roost.backend.client_protocol.poll_schedule import keep_sweeping
+from roost.backend.client_protocol.poll_schedule import keep_polling
 from roost.backend.jobs import TAKEN_ENDING
 from roost.backend.kinds.api import JobKind, ResultSharing
 from roost.backend.lock.client import LockClient
@@ -54,17 +54,17 @@ from roost.wire.messages.work import JobChanged, LevelEvent, ProgressEvent, read
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 10.0
-"""How often lost knocks are looked for (P26)."""
+POLL_S = 10.0
+"""How often (seconds) the gateway polls for finished requests whose event was lost (P26)."""
 RETRY_S = 1.0
-MAIL_AT_ONCE = 256
-MOST_ASKED = 256
-"""Who has asked about so many requests and is not answered yet must wait; honest clients ask about a few."""
+EVENTS_AT_ONCE = 256
+MAX_UNANSWERED = 256
+"""Most requests about which a client may have unanswered calls; ordinary clients have a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientProtocolSettings:
-    """`incarnation` is the gateway's. Sessions last as long as a result may wait, and the grace on top (P1)."""
+    """`incarnation` is the gateway's. Sessions are valid as long as a result may wait, plus the grace (P1)."""
 
     incarnation: str
     live_requests: int = 1
@@ -75,7 +75,7 @@ class ClientProtocolSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClientConnection:
-    """Who says something, on which connection; `epoch` orders the connections of one client (P2)."""
+    """A client and its connection; `epoch` orders the connections of one client (P2)."""
 
     peer: Peer
     client: bytes
@@ -83,7 +83,7 @@ class ClientConnection:
 
 
 class Requests:
-    """The requests of a gateway's clients."""
+    """Handles the requests of a gateway's clients."""
 
     def __init__(
         self, settings: ClientProtocolSettings, broker: Broker, cache: Cache, locks: LockClient, clock: Clock
@@ -92,68 +92,72 @@ class Requests:
         self._clock = clock
         self._decisions: Batcher[Decision, Answer] = Batcher(locks.decide, rows)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asked: Counter[bytes] = Counter()
+        self._unanswered: Counter[bytes] = Counter()
         self.drains = WriteBackpressure()
         self.live = ActiveRequests()
 
     async def start(self) -> None:
-        """Open the mailbox; before the gateway takes connections. Raises Unavailable."""
+        """Consume the gateway's events and begin to poll. Call it before the gateway accepts connections.
+
+        Raises Unavailable.
+        """
         queue = topology.gateway_events(self._settings.incarnation)
         await self._broker.declare(topology.JOBS_DEAD)
         await self._broker.declare(topology.job_offers(self._settings.retention_s))
         await self._broker.declare(queue)
-        await self._broker.consume(queue.name, self._on_mail, MAIL_AT_ONCE)
-        self._spawn(keep_sweeping(self.sweep, SWEEP_S, self._clock))
+        await self._broker.consume(queue.name, self._on_event, EVENTS_AT_ONCE)
+        self._spawn(keep_polling(self.sweep, POLL_S, self._clock))
 
     async def stop(self) -> None:
-        """End every task."""
+        """Cancel all background tasks."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _spawn(self, work: Coroutine[Any, Any, None], client: bytes = b"", count: int = 1) -> None:
-        """Do it in the background; `client` is whose question it is, about `count` requests."""
+        """Run `work` in a background task; it counts as unanswered calls of `client` about `count` requests."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        self._asked[client] += count
+        self._unanswered[client] += count
         task.add_done_callback(partial(self._ended, client, count))
 
     def _ended(self, client: bytes, count: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._asked[client] -= count
-        if not self._asked[client]:
-            del self._asked[client]
+        self._unanswered[client] -= count
+        if not self._unanswered[client]:
+            del self._unanswered[client]
         if not task.cancelled() and task.exception() is not None:
-            log.error("ingress task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
+            log.error("client request task failed", exc_info=task.exception(), extra={"action": "ingress_bug"})
 
-    # --- what a client says ------------------------------------------------------------------------
+    # --- messages of clients -----------------------------------------------------------------------
 
-    def is_over_limit(self, who: ClientConnection, submit: protocol.Submit) -> bool:
-        """Whether the client has as many live requests as it may and asks for another one; then it is told so."""
+    def is_over_limit(self, connection: ClientConnection, submit: protocol.Submit) -> bool:
+        """Return whether this would exceed the client's limit of live requests; if so, send an error (P10)."""
         limit = self._settings.live_requests
-        if self.live.find(who.client, submit.id) is not None or self.live.open_count(who.client) < limit:
+        if self.live.find(connection.client, submit.id) is not None or self.live.open_count(connection.client) < limit:
             return False
         text = f"you have {limit} live request(s), the limit: wait for it, or cancel it"
-        send(who.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
+        send(connection.peer, protocol.Error(ErrorCode.BUSY, text, submit.id, retry_after_s=1.0))
         return True
 
-    def submit(self, who: ClientConnection, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
-        """A valid submit of a client that is not over its limit."""
+    def submit(self, connection: ClientConnection, submit: protocol.Submit, kind: JobKind[Any], spec: Any) -> None:
+        """Offer a valid request of a client that is not over its limit."""
         packed = kind.pack_spec(spec)
         digest = hashlib.sha256(submit.kind.encode() + b"\0" + packed).digest()
-        known = self.live.find(who.client, submit.id)
-        is_told = known is not None and known.peer == who.peer and known.digest  # one resumed here is offered once more
+        known = self.live.find(connection.client, submit.id)
+        # one that was resumed here has no digest, and is offered once more
+        is_told = known is not None and known.peer == connection.peer and known.digest
         if known is not None and is_told and not (submit.again and known.digest == digest):
             self._submit_twice(known, digest)
             return
-        if self._refuses(who, 1, submit.id):
+        if self._refuses(connection, 1, submit.id):
             return
         keys = kind.sharing_keys(spec)
         offer = Offer(
-            client=who.client,
+            client=connection.client,
             request=submit.id,
             gateway=self._settings.incarnation,
-            epoch=who.epoch,
+            epoch=connection.epoch,
             kind=kind.name,
             spec=packed,
             run_key=keys.run_key,
@@ -161,76 +165,79 @@ class Requests:
             max_seconds=kind.timeout_s(spec),
             stream=submit.stream,
         )
-        live = self._live(who, submit.id, digest=digest, stream=submit.stream, stage=Stage.OFFERED)
-        self._spawn(self._offer(live, offer, None if submit.again else keys), who.client)
+        live = self._live(connection, submit.id, digest=digest, stream=submit.stream, stage=Stage.OFFERED)
+        self._spawn(self._offer(live, offer, None if submit.again else keys), connection.client)
 
     def _submit_twice(self, known: ActiveRequest, digest: bytes) -> None:
-        """The same id again is the same request, or an error (P3)."""
+        """Handle a repeated id: it must be the same request; otherwise an error is sent (P3)."""
         if known.digest != digest:
             text = "this id names another request of yours: choose a new id"
             send(known.peer, protocol.Error(ErrorCode.CONFLICT, text, known.request))
         elif known.stage is Stage.ACCEPTED:
             send(known.peer, protocol.Accepted(known.request))
 
-    def resume(self, who: ClientConnection, requests: list[str]) -> None:
-        """The client is back and wants these."""
+    def resume(self, connection: ClientConnection, requests: list[str]) -> None:
+        """Find out the status of requests that a reconnected client asks for."""
         wanted = list(dict.fromkeys(requests))
-        known = {request: self.live.find(who.client, request) for request in wanted}
-        new = [request for request, live in known.items() if live is None or live.peer != who.peer]
-        if self._refuses(who, len(new)):
+        known = {request: self.live.find(connection.client, request) for request in wanted}
+        new = [request for request, live in known.items() if live is None or live.peer != connection.peer]
+        if self._refuses(connection, len(new)):
             return
         for request in new:
-            self._live(who, request, stream=True, counts=False)
-        self._spawn(self._resume(who, wanted), who.client, len(wanted))
+            self._live(connection, request, stream=True, counts=False)
+        self._spawn(self._resume(connection, wanted), connection.client, len(wanted))
 
-    def cancel(self, who: ClientConnection, request: str) -> None:
-        """The client gives the request up."""
-        if self._refuses(who, 1):
+    def cancel(self, connection: ClientConnection, request: str) -> None:
+        """Give a request up for its client."""
+        if self._refuses(connection, 1):
             return
-        if self.live.find(who.client, request) is None:
-            self._live(who, request, counts=False)
-        self._spawn(self._cancel(who, request), who.client)
+        if self.live.find(connection.client, request) is None:
+            self._live(connection, request, counts=False)
+        self._spawn(self._cancel(connection, request), connection.client)
 
-    def acknowledge(self, who: ClientConnection, request: str) -> None:
-        """The client has the result."""
-        live = self.live.find(who.client, request)
+    def acknowledge(self, connection: ClientConnection, request: str) -> None:
+        """Take the client's acknowledgement of a result."""
+        live = self.live.find(connection.client, request)
         if live is not None:
             self._forget(live)
-        if (live is None or live.is_stored) and not self._refuses(who, 0):
-            self._spawn(self._acknowledge(who, request), who.client)
+        if (live is None or live.is_stored) and not self._refuses(connection, 0):
+            self._spawn(self._acknowledge(connection, request), connection.client)
 
     def is_sending(self, client: bytes, peer: Peer) -> bool:
-        """Whether parts of a result are on their way on this connection."""
+        """Return whether a result is being sent on this connection."""
         return any(live.stage is Stage.DELIVERING and live.peer == peer for live in self.live.of(client))
 
-    def gone(self, who: ClientConnection) -> None:
-        """A connection is over."""
-        self.drains.notify(who.peer)
-        if self.live.drop_peer(who.client, who.peer):
-            self._spawn(self._tell(Detach(self._settings.incarnation, [who.client], who.epoch)))
+    def gone(self, connection: ClientConnection) -> None:
+        """Clean up after a closed connection, and tell the store that the client has disconnected."""
+        self.drains.notify(connection.peer)
+        if self.live.drop_peer(connection.client, connection.peer):
+            self._spawn(self._send_decision(Detach(self._settings.incarnation, [connection.client], connection.epoch)))
 
-    def _refuses(self, who: ClientConnection, more: int, request: str | None = None) -> bool:
-        """Whether the client has too much open to have `more` requests remembered; then it is told (I8)."""
-        if self._asked[who.client] < MOST_ASKED and self.live.count(who.client) + more <= protocol.MAX_IDS:
+    def _refuses(self, connection: ClientConnection, more: int, request: str | None = None) -> bool:
+        """Return whether the client has too much open for `more` requests; if so, send an error (I8)."""
+        if (
+            self._unanswered[connection.client] < MAX_UNANSWERED
+            and self.live.count(connection.client) + more <= protocol.MAX_IDS
+        ):
             return False
         text = "you have too much open: wait for answers, and acknowledge results"
-        send(who.peer, protocol.Error(ErrorCode.OVERLOADED, text, request, retry_after_s=1.0))
+        send(connection.peer, protocol.Error(ErrorCode.OVERLOADED, text, request, retry_after_s=1.0))
         return True
 
-    def _live(self, who: ClientConnection, request: str, **more: Any) -> ActiveRequest:
-        """Remember a request of this connection; it holds the connection open while it waits."""
-        known = self.live.find(who.client, request)
+    def _live(self, connection: ClientConnection, request: str, **more: Any) -> ActiveRequest:
+        """Add an active request of this connection, which is held open while the request waits."""
+        known = self.live.find(connection.client, request)
         if known is not None:
             self._forget(known)
-        live = ActiveRequest(who.client, request, who.peer, **more)
+        live = ActiveRequest(connection.client, request, connection.peer, **more)
         self.live.add(live)
-        who.peer.hold()
+        connection.peer.hold()
         return live
 
     # --- towards the backend -------------------------------------------------------------------------
 
     async def _offer(self, live: ActiveRequest, offer: Offer, keys: ResultSharing | None) -> None:
-        """Answer from the cache, when it may be looked up with `keys`; else publish."""
+        """Answer from the cache if `keys` allow it and it has a result; otherwise publish the offer."""
         if keys is not None:
             answer = await result_cache.find(self._cache, offer.kind, keys, offer.spec, self._clock.wall())
             if not live.is_open:
@@ -256,24 +263,24 @@ class Requests:
             send(live.peer, protocol.Accepted(live.request))
         reach(Point.SUBMIT_ACCEPTED)
 
-    async def _resume(self, who: ClientConnection, requests: list[str]) -> None:
-        attach = Attach(who.client, who.epoch, self._settings.incarnation, requests)
+    async def _resume(self, connection: ClientConnection, requests: list[str]) -> None:
+        attach = Attach(connection.client, connection.epoch, self._settings.incarnation, requests)
         reach(Point.RESUME_BEGUN)
-        statuses = await self._decide(attach, lambda: who.peer.is_open)
+        statuses = await self._decide(attach, lambda: connection.peer.is_open)
         reach(Point.RESUME_ANSWERED)
         for status in statuses:
-            live = self.live.find(who.client, status.request)
-            if live is not None and live.peer == who.peer:
+            live = self.live.find(connection.client, status.request)
+            if live is not None and live.peer == connection.peer:
                 self._act_on(live, status)
 
-    async def _cancel(self, who: ClientConnection, request: str) -> None:
+    async def _cancel(self, connection: ClientConnection, request: str) -> None:
         reach(Point.CANCEL_BEGUN)
-        statuses = await self._decide(CancelRequest(who.client, request), lambda: who.peer.is_open)
+        statuses = await self._decide(CancelRequest(connection.client, request), lambda: connection.peer.is_open)
         reach(Point.CANCEL_ANSWERED)
         for status in statuses:
             if status.state is RequestState.WAITING and status.job:
                 await self._broker.broadcast(topology.CONTROL, pack(JobChanged(status.job)))
-            live = self.live.find(who.client, request)
+            live = self.live.find(connection.client, request)
             if live is not None:
                 self._act_on(live, status)
 
@@ -287,16 +294,16 @@ class Requests:
             self._forget(live)
         live.counts = live.counts or status.job > 0
 
-    async def _acknowledge(self, who: ClientConnection, request: str) -> None:
+    async def _acknowledge(self, connection: ClientConnection, request: str) -> None:
         reach(Point.ACK_BEGUN)
-        await self._decide(Acknowledge(who.client, request))
+        await self._decide(Acknowledge(connection.client, request))
         reach(Point.ACK_ANSWERED)
 
-    async def _tell(self, decision: Decision) -> None:
+    async def _send_decision(self, decision: Decision) -> None:
         await self._decide(decision)
 
     async def _decide(self, decision: Decision, still: Callable[[], bool] = lambda: True) -> list[RequestStatus]:
-        """Ask a lock server until one answers, or nobody wants to know any more."""
+        """Ask the lock servers until one answers, or until `still` returns False."""
         while still():
             try:
                 answer = (await self._decisions.ask([decision]))[0]
@@ -306,7 +313,7 @@ class Requests:
             return answer.requests if isinstance(answer, Statuses) else []
         return []
 
-    # --- what comes back -----------------------------------------------------------------------------
+    # --- events and results --------------------------------------------------------------------------
 
     def _forget(self, live: ActiveRequest) -> None:
         if self.live.drop(live) and live.stage is not Stage.SENT:
@@ -314,7 +321,7 @@ class Requests:
             live.peer.release()
 
     async def _deliver(self, live: ActiveRequest, job: int, ending: Ending, parts: list[bytes] | None) -> None:
-        """Send the result once in this connection's life (I3)."""
+        """Send the result, at most once on a connection (I3)."""
         if not live.is_open:
             return
         live.stage = Stage.DELIVERING
@@ -322,7 +329,9 @@ class Requests:
         try:
             sent = await deliver(live, job, ending, parts, self._locks.read_parts, self.drains, self._clock)
         except DecodeError as problem:
-            log.error("damaged result", extra={"action": "result_damaged", "job": job, "reason": problem.message})
+            log.error(
+                "stored result is damaged", extra={"action": "result_damaged", "job": job, "reason": problem.message}
+            )
             send(live.peer, protocol.Error(ErrorCode.INTERNAL, "the stored result is damaged", live.request))
             self._forget(live)
             return
@@ -331,64 +340,64 @@ class Requests:
             live.stage = Stage.SENT
             live.peer.release()
 
-    async def _on_mail(self, delivery: Delivery) -> None:
+    async def _on_event(self, delivery: Delivery) -> None:
         try:
-            mail = read_gateway_event(delivery.body)
+            event = read_gateway_event(delivery.body)
         except DecodeError as problem:
-            log.error("unreadable mail dropped", extra={"action": "mail_unreadable", "reason": problem.message})
+            log.error("unreadable event dropped", extra={"action": "mail_unreadable", "reason": problem.message})
             delivery.acknowledge()
             return
         delivery.acknowledge()
-        if isinstance(mail, JobFinished):
+        if isinstance(event, JobFinished):
             reach(Point.KNOCK_TAKEN)
-            self._on_knock(mail)
+            self._on_job_finished(event)
         else:
-            self._on_news(mail)
+            self._on_progress_event(event)
 
-    def _on_knock(self, knock: JobFinished) -> None:
-        parts = [knock.only_part] if knock.only_part is not None else None
-        for client, request in knock.requests:
+    def _on_job_finished(self, finished: JobFinished) -> None:
+        parts = [finished.only_part] if finished.only_part is not None else None
+        for client, request in finished.requests:
             live = self.live.find(client, request)
             if live is None or not live.is_open:
                 continue
-            if knock.ending == TAKEN_ENDING and knock.ending.failure is not None:
-                send(live.peer, protocol.Error(ErrorCode.CONFLICT, knock.ending.failure.message, request))
+            if finished.ending == TAKEN_ENDING and finished.ending.failure is not None:
+                send(live.peer, protocol.Error(ErrorCode.CONFLICT, finished.ending.failure.message, request))
                 self._forget(live)
             else:
-                self._spawn(self._deliver(live, knock.job, knock.ending, parts))
+                self._spawn(self._deliver(live, finished.job, finished.ending, parts))
 
-    def _on_news(self, news: LevelEvent | ProgressEvent) -> None:
-        for client, request in news.requests:
+    def _on_progress_event(self, event: LevelEvent | ProgressEvent) -> None:
+        for client, request in event.requests:
             live = self.live.find(client, request)
             if live is None or not live.is_open or not live.stream or live.peer.unsent_bytes > UNSENT_BYTES:
                 continue
-            if isinstance(news, ProgressEvent):
-                send(live.peer, protocol.Progress(request, news.level, news.done, news.known))
+            if isinstance(event, ProgressEvent):
+                send(live.peer, protocol.Progress(request, event.level, event.done, event.known))
             else:
-                send(live.peer, protocol.Level(request, news.level, news.seq, Raw(news.items)))
+                send(live.peer, protocol.Level(request, event.level, event.seq, Raw(event.items)))
 
     async def sweep(self) -> FinishedRequests:
-        """Find knocks that got lost, and requests whose offers never came. Raises Unavailable."""
-        swept = await self._locks.sweep(self._settings.incarnation)
+        """Poll for finished requests whose event was lost, and for those whose offer never came. Raises Unavailable."""
+        answer = await self._locks.sweep(self._settings.incarnation)
         absent: defaultdict[bytes, list[str]] = defaultdict(list)
-        for client, request in [*swept.unknown, *(who for knock in swept.knocks for who in knock.requests)]:
+        for client, request in [*answer.unknown, *(pair for finished in answer.knocks for pair in finished.requests)]:
             if not self.live.count(client):
                 absent[client].append(request)
         for client, requests in absent.items():
             self._spawn(self._leave_behind(client, requests))
-        for knock in swept.knocks:
-            self._on_knock(knock)
-        for client, request in swept.unknown:
+        for finished in answer.knocks:
+            self._on_job_finished(finished)
+        for client, request in answer.unknown:
             live = self.live.find(client, request)
             if live is not None and live.stage is Stage.ACCEPTED:
                 send(live.peer, protocol.Unknown(request))
                 self._forget(live)
-        return swept
+        return answer
 
     async def _leave_behind(self, client: bytes, requests: list[str]) -> None:
-        """The client left before these were stored, so the store has not heard of it.
+        """Tell the store that the client disconnected before these requests were stored.
 
-        They are named, for the client may be here, idle: what it asks for from now on is none of them.
+        The requests are named, because the client may be connected again and idle; its new requests are not affected.
         """
         detach = Detach(self._settings.incarnation, [client], requests=requests)
         await self._decide(detach, lambda: not self.live.count(client))

@@ -1,14 +1,14 @@
-"""What a kind of job is: the seam on which the crawl sits, and where yours goes.
+"""The interface of a kind of job. The crawl implements it; implement it to run your own kind of job.
 
-A kind has three faces, each used in another process:
+A kind has three parts, each used in a different process:
 
-* `JobKind.parse_spec` at the gateway: a client's JSON becomes a checked, normalised `Spec`;
-* `Plan` at a master: pure and synchronous, splits one job into tasks level by level and folds their
-  results; the same spec and the same task results in any order give the same answer;
-* `Runner` at a worker: does one task, as often as it is asked to (tasks may be repeated).
+* `JobKind.parse_spec` at the gateway turns a client's JSON into a checked, normalised specification;
+* `Plan` at a master is pure and synchronous: it splits one job into tasks, level by level, and folds their results. The
+  same specification and the same task results, in any order, must give the same result;
+* `Runner` at a worker runs one task. A task may be run more than once.
 
-A result is a list of parts (each a JSON value of at most `PART_BYTES`) and a small JSON summary. What they
-mean is the kind's own; the gateway only passes them on.
+A result is a list of parts (each a JSON value of at most `PART_BYTES`) and a small JSON summary. Only the kind and its
+clients interpret them; the gateway passes them on.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SpecT = TypeVar("SpecT")
 
 @dataclass(frozen=True, slots=True)
 class ResultSharing:
-    """How answers of a spec may be shared (P9).
+    """How results of a specification may be shared between requests (P9).
 
-    `run_key`: everything that decides the answer; requests with the same one may share a run. `cache_key`: the
-    same without what a kept answer can be cut to (depth) or checked by (age). `max_age_s`: how old a shared
-    answer may be, in seconds; 0 insists on a new one.
+    `run_key`: a hash of everything that decides the result; requests with the same key may share one job. `cache_key`:
+    the same without the fields to which a stored result can be cut (depth) or by which it is checked (age).
+    `max_age_s`: how old a shared result may be, in seconds; 0 always asks for a new one.
     """
 
     run_key: bytes
@@ -41,7 +41,7 @@ class ResultSharing:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTask:
-    """A task that may run now. `number` names it within the job; `deadline_s` is how long one run may take."""
+    """A task that may run now. `number` identifies it within the job; a run may take `deadline_s` seconds."""
 
     number: int
     payload: bytes
@@ -50,7 +50,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True)
 class LevelPiece:
-    """Piece `seq` of what a finished level brought, for clients that stream; `items` is a bounded JSON array."""
+    """Piece `seq` of what a finished level found, for streaming clients; `items` is a bounded JSON array."""
 
     level: int
     seq: int
@@ -59,7 +59,7 @@ class LevelPiece:
 
 @dataclass(frozen=True, slots=True)
 class PlanProgress:
-    """`done` of `known` tasks of `level`; `growth` only rises, with each task that brought something (P17)."""
+    """`done` of `known` tasks of `level` are done; `growth` increases with each task that had a result (P17)."""
 
     level: int
     done: int
@@ -68,42 +68,42 @@ class PlanProgress:
 
 
 class Plan(Protocol):
-    """One job at its master. No I/O, no clock, no randomness; `now` is monotonic seconds."""
+    """The plan of one job at its master. It does no I/O and reads neither a clock nor random numbers."""
 
     def next_tasks(self, room: int) -> list[PlannedTask]:
-        """At most `room` tasks that may run now, each handed out once.
+        """Return at most `room` tasks that may run now; each task is returned once.
 
-        Runs on an event loop: a plan that has much to choose from hands out what it found in some ten milliseconds.
-        When that is nothing, and no task is out, it is asked again at once.
+        This runs on an event loop. A plan that has many candidates should return what it found within about ten
+        milliseconds. If it returns nothing and no task is out, it is called again soon.
         """
 
     def fold(self, number: int, data: bytes) -> None:
-        """Take a task's result. Repeats and numbers never handed out change nothing. Raises DecodeError."""
+        """Add the result of a task. A repeat, or one of an unknown task, changes nothing. Raises DecodeError."""
 
     def give_up(self, number: int, reason: str) -> None:
-        """The task cannot be done by any worker: record it as failed."""
+        """Record the task as failed, because no worker can run it."""
 
     def new_levels(self) -> list[LevelPiece]:
-        """Pieces of the levels finished since the last call."""
+        """Return pieces of the levels that have finished since the last call."""
 
     def progress(self) -> PlanProgress:
-        """How far the job is."""
+        """Return the progress of the job."""
 
     def is_over(self) -> bool:
-        """No task is out and none is left."""
+        """Return whether no task is out and none is left to run."""
 
     def failure(self) -> Failure | None:
-        """Why the job as a whole failed, once it is over; None when it has a result."""
+        """Return why the whole job failed, once it is over; None when it has a result."""
 
     def parts(self) -> Iterator[bytes]:
-        """The result so far, in parts; complete once the job is over."""
+        """Iterate over the parts of the result so far; they are complete once the job is over."""
 
     def summary(self, outcome: Outcome, elapsed_s: float) -> bytes:
-        """JSON object that goes with the parts."""
+        """Return the JSON object that is sent with the parts."""
 
 
 class RetryLater(Exception):
-    """Raised by a runner that must not do the task before `after_s` seconds have passed (P20)."""
+    """Raised by a runner when the task must not run before `after_s` seconds have passed (P20)."""
 
     def __init__(self, after_s: float) -> None:
         super().__init__(after_s)
@@ -111,27 +111,27 @@ class RetryLater(Exception):
 
 
 class Runner(Protocol):
-    """Does a kind's tasks in a worker; shared by all tasks of the worker that run at the same time."""
+    """Runs the tasks of one kind in a worker; all concurrent tasks of the worker share one runner."""
 
     async def start(self) -> None:
-        """Open what tasks share (connections, pools)."""
+        """Open resources that tasks share, such as connections and pools."""
 
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
-        """Do one task within `deadline_s` and return its result for `Plan.fold`.
+        """Run one task within `deadline_s` seconds and return its result for `Plan.fold`.
 
-        A task that cannot succeed (page missing, address refused) is a result, not an exception. Raises
-        RetryLater; anything else it raises is a bug, reported as such. May be cancelled at any await.
+        A task that cannot succeed (page missing, address refused) is a result, not an exception. Raises RetryLater to
+        delay the task. Any other exception is reported as a bug. The call may be cancelled at any await.
         """
 
     async def stop(self) -> None:
-        """Release everything."""
+        """Close the shared resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerTools:
-    """What a worker lends its runners. `options` are the operator's settings for this kind.
+    """What a worker passes to its runners. `options` are the operator's settings for this kind.
 
-    `name` is the worker's, and `workers` tells of all that live, by name, as far as discovery knows (P32).
+    `name` is the incarnation of this worker; `workers` returns the names of all workers that discovery knows (P32).
     """
 
     cache: Cache
@@ -142,38 +142,38 @@ class RunnerTools:
 
 
 class JobKind(Protocol, Generic[SpecT]):
-    """A kind of job; stateless."""
+    """A kind of job. It keeps no state."""
 
     name: str
-    """Lower-case word; names the queue ``tasks.<name>`` and stands in ``submit``."""
+    """Lower-case word, used in the message ``submit`` and in the name of the queue ``tasks.<name>``."""
 
     def parse_spec(self, text: bytes) -> SpecT:
-        """A client's JSON, checked and normalised. Raises BadInput with a sentence that says what to do."""
+        """Check and normalise a client's JSON. Raises BadInput with a message that tells the user what to do."""
 
     def pack_spec(self, spec: SpecT) -> bytes:
-        """The spec as it travels inside the system."""
+        """Return the specification as the bytes that the system stores and sends."""
 
     def unpack_spec(self, data: bytes) -> SpecT:
         """The inverse of `pack_spec`. Raises DecodeError."""
 
     def sharing_keys(self, spec: SpecT) -> ResultSharing:
-        """How answers may be shared."""
+        """Return how results of this specification may be shared."""
 
     def timeout_s(self, spec: SpecT) -> float:
-        """How long the job may take before it expires with what it has (P17)."""
+        """Return after how many seconds the job expires with the result that it has so far (P17)."""
 
     def plan(self, spec: SpecT, since: float) -> Plan:
-        """A fresh plan for a job that began at `since` (wall seconds), perhaps at another master.
+        """Return a new plan for a job that began at `since` (wall-clock seconds), perhaps at another master.
 
-        What was found after that is as fresh as the client can ask for, so a plan that takes over may build on it.
+        Data found after `since` is as recent as the client can ask for, so a plan that takes over may reuse it.
         """
 
     def runner(self, tools: RunnerTools) -> Runner:
-        """A runner for one worker."""
+        """Return a new runner for one worker."""
 
 
 def __getattr__(name: str) -> Any:
-    """The names of before 0.2, with a warning; they end with 0.3."""
+    """Return names from before 0.2, with a warning. They will be removed in 0.3."""
     renamed = {"Keys": _keys, "Later": RetryLater}
     if name not in renamed:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Kinds of job by name: the crawl is built in, others come by ``module:attribute`` from the operator."""
+"""Kinds of job by name. The crawl is built in; the operator adds others as ``module:attribute``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BUILT_IN = ("roost.backend.kinds.crawl.kind:Crawl",)
 RENAMED: Mapping[str, str] = MappingProxyType(
     {"parse_spec": "read_spec", "sharing_keys": "keys", "timeout_s": "max_seconds"}
 )
-"""Methods of a kind and their names before 0.2, which are accepted with a warning until 0.3."""
+"""Methods of a kind -> their names before 0.2, which are accepted with a warning until 0.3."""
 
 
 class Kinds:
-    """The kinds that a process knows."""
+    """The kinds that a process knows. Raises Misuse when two of them have the same name."""
 
     def __init__(self, kinds: Iterable[JobKind[Any]]) -> None:
         self._kinds: dict[str, JobKind[Any]] = {}
@@ -31,11 +31,11 @@ class Kinds:
             self._kinds[kind.name] = kind
 
     def names(self) -> list[str]:
-        """In alphabetical order."""
+        """Return the names of all kinds in alphabetical order."""
         return sorted(self._kinds)
 
     def find(self, name: str) -> JobKind[Any]:
-        """Raises BadInput with the names there are."""
+        """Return the kind with this name. Raises BadInput, with the known names, when there is none."""
         kind = self._kinds.get(name)
         if kind is None:
             known = ", ".join(self.names())
@@ -44,7 +44,7 @@ class Kinds:
 
 
 def load(paths: Sequence[str] = ()) -> Kinds:
-    """The built-in kinds and those at `paths` (``module:attribute``, a kind or its class). Raises Misuse."""
+    """Return the built-in kinds and those at `paths`: ``module:attribute``, a kind or its class. Raises Misuse."""
     return Kinds(_load_one(path) for path in (*BUILT_IN, *paths))
 
 
@@ -68,7 +68,7 @@ def _with_new_names(kind: JobKind[Any], path: str) -> JobKind[Any]:
 
 
 class _Renamed:
-    """A kind whose methods have their old names."""
+    """Wraps a kind that still uses the old method names, and gives it the new ones."""
 
     def __init__(self, kind: JobKind[Any], old_names: Mapping[str, str]) -> None:
         self._kind, self._old_names = kind, old_names

@@ -1,4 +1,4 @@
-"""The failpoints of a batch of decisions: nothing is looked at unless they are armed."""
+"""The failpoints of a batch of decisions. The batch is inspected only while failpoints are armed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ _POINTS: Mapping[type, tuple[Point, Point]] = {
 
 
 def have_received(decisions: Sequence[Decision]) -> None:
-    """Before the transaction. An acquire counts when it brings offers: masters ask without any once a second."""
+    """Reach the failpoints before the transaction.
+
+    An acquire counts only when it carries offers, because masters ask without any once a second.
+    """
     for decision in decisions if are_armed() else ():
         if type(decision) in _POINTS and not (isinstance(decision, Acquire) and not decision.offers):
             reach(_POINTS[type(decision)][0])
 
 
 def have_committed(decisions: Sequence[Decision], answers: Sequence[Answer]) -> None:
-    """After it. An acquire counts when it brought offers or was granted a job."""
+    """Reach the failpoints after the transaction. An acquire counts when it carried offers or was granted a job."""
     for decision, answer in zip(decisions, answers, strict=True) if are_armed() else ():
         is_idle = isinstance(answer, Acquired) and not answer.grants
         if type(decision) in _POINTS and not (isinstance(decision, Acquire) and not decision.offers and is_idle):

@@ -1,4 +1,4 @@
-"""Group commit: what arrives while a commit is in flight shares the next one (P18). No timer is needed."""
+"""Group commit: calls that arrive while a commit is running share the next commit (P18). No timer is needed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ AskT = TypeVar("AskT")
 AnswerT = TypeVar("AnswerT")
 
 MOST = 1000
-"""Rows in one commit, about: bounds how long the last of those who share it waits (P18)."""
+"""Approximate limit of rows in one commit; it bounds the longest wait of the calls that share it (P18)."""
 
 
 def rows(decision: Decision) -> int:
-    """About how many rows a decision touches."""
+    """Return about how many rows a decision touches."""
     match decision:
         case Acquire():
             return 1 + len(decision.offers)
@@ -27,14 +27,14 @@ def rows(decision: Decision) -> int:
     return 1
 
 
-def _one(ask: object) -> int:
+def _one(item: object) -> int:
     return 1
 
 
 class Batcher(Generic[AskT, AnswerT]):
-    """Gathers asks for `commit`, which takes a list and answers each, or raises for all.
+    """Collects items for `commit`, which takes a list and returns one answer per item, or raises for all of them.
 
-    What one commit takes weighs at most `most`, unless a single call weighs more.
+    The items of one commit weigh at most `most` together, unless a single call weighs more.
     """
 
     def __init__(
@@ -45,28 +45,28 @@ class Batcher(Generic[AskT, AnswerT]):
     ) -> None:
         self._commit, self._weigh, self._most = commit, weigh, most
         self._waiting: list[tuple[list[AskT], asyncio.Future[list[AnswerT]]]] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._committing: asyncio.Task[None] | None = None
 
-    async def ask(self, asks: list[AskT]) -> list[AnswerT]:
-        """The answers, in order; all asks of one call are in the same commit. Raises what `commit` raises."""
+    async def ask(self, items: list[AskT]) -> list[AnswerT]:
+        """Return the answers in order. All items of one call are in the same commit. Raises what `commit` raises."""
         answer: asyncio.Future[list[AnswerT]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asks, answer))
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        self._waiting.append((items, answer))
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
         return await answer
 
-    async def _work(self) -> None:
+    async def _commit_all(self) -> None:
         try:
             while self._waiting:
                 await self._commit_once(self._take())
         finally:
-            self._worker = None
+            self._committing = None
 
     def _take(self) -> list[tuple[list[AskT], asyncio.Future[list[AnswerT]]]]:
-        """Whole calls up to the bound, at least one."""
+        """Remove and return waiting calls, at least one, up to the weight limit."""
         weight = taken = 0
-        for asks, _ in self._waiting:
-            weight += sum(map(self._weigh, asks))
+        for items, _ in self._waiting:
+            weight += sum(map(self._weigh, items))
             if taken and weight > self._most:
                 break
             taken += 1
@@ -75,14 +75,14 @@ class Batcher(Generic[AskT, AnswerT]):
 
     async def _commit_once(self, batch: list[tuple[list[AskT], asyncio.Future[list[AnswerT]]]]) -> None:
         try:
-            answers = await self._commit([ask for asks, _ in batch for ask in asks])
+            answers = await self._commit([item for items, _ in batch for item in items])
         except Exception as problem:
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(problem)
             return
         start = 0
-        for asks, answer in batch:
+        for items, answer in batch:
             if not answer.done():
-                answer.set_result(answers[start : start + len(asks)])
-            start += len(asks)
+                answer.set_result(answers[start : start + len(items)])
+            start += len(items)

@@ -1,9 +1,9 @@
-"""The HTTP face of a lock server: msgpack bodies, one route for each thing that must not wait for another.
+"""The HTTP interface of a lock server: msgpack bodies, and a route for each call that must not wait for others.
 
 ``POST /v1/decide`` list of Decision -> list of Answer · ``/v1/beat`` list of LeaseRenewal -> list of LeaseAnswer
 · ``/v1/part`` PutPart -> Verdict · ``/v1/parts`` ReadParts -> list of blobs · ``/v1/sweep`` GatewayPoll ->
 FinishedRequests.
-Errors: 400 body that cannot be read, 401 no secret, 503 store away (with Retry-After).
+Errors: 400 body cannot be decoded, 401 missing or wrong secret, 503 store unavailable (with Retry-After).
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 MAX_WAITING = 100_000
-"""While so many jobs wait, offers are left with the broker, whose queue is bounded too (P6)."""
+"""While this many jobs wait, offers stay at the broker, whose queue is bounded too (P6)."""
 MAX_BODY_BYTES = 32 * 1024 * 1024
-"""A batch of 200 offers with large specs, or one part, fits many times."""
+"""Many times the size of a batch of 200 offers with large specifications, or of one part."""
 
 
 class LockServer:
-    """A `Part`: answers masters and gateways from the store, and ticks it."""
+    """A `Service` that answers masters and gateways from the store, and calls the store's `tick` once a second."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class LockServer:
         self._max_waiting, self._is_full = max_waiting, False
         self._host, self._port = host, port
         self._decisions: Batcher[Decision, Answer] = Batcher(self._decide, rows)
-        self._beats: Batcher[LeaseRenewal, LeaseAnswer] = Batcher(store.beat)
+        self._renewals: Batcher[LeaseRenewal, LeaseAnswer] = Batcher(store.beat)
         self._runner: web.AppRunner | None = None
         self._ticker: asyncio.Task[None] | None = None
         self.decided_count = 0
@@ -90,7 +90,7 @@ class LockServer:
         self._ticker = asyncio.create_task(self._tick())
 
     async def drain(self) -> None:
-        """Nothing to hand on: every answer given is durable."""
+        """Do nothing: every answer that was sent is durable."""
 
     async def stop(self) -> None:
         if self._ticker is not None:
@@ -128,9 +128,9 @@ class LockServer:
         return [_full(each) if is_held else each for each, is_held in zip(answers, held, strict=True)]
 
     async def _on_beat(self, body: bytes) -> list[LeaseAnswer]:
-        beats = messages.read_lease_renewals(body)
+        renewals = messages.read_lease_renewals(body)
         reach(Point.BEAT_RECEIVED)
-        answers = await self._beats.ask(beats)
+        answers = await self._renewals.ask(renewals)
         reach(Point.BEAT_COMMITTED)
         return answers
 
@@ -149,29 +149,29 @@ class LockServer:
         return parts
 
     async def _on_sweep(self, body: bytes) -> messages.FinishedRequests:
-        sweep: GatewayPoll = messages.read_gateway_poll(body)
+        poll: GatewayPoll = messages.read_gateway_poll(body)
         reach(Point.SWEEP_RECEIVED)
-        swept = await self._store.sweep(sweep)
+        finished = await self._store.sweep(poll)
         reach(Point.SWEEP_COMMITTED)
-        return swept
+        return finished
 
     async def _tick(self) -> None:
-        away = False
+        is_unavailable = False
         while True:
             try:
                 await self._store.tick()
-                self._look(await self._store.waiting_count(self._max_waiting))
-                away = False
+                self._check_waiting(await self._store.waiting_count(self._max_waiting))
+                is_unavailable = False
             except Unavailable as problem:
-                if not away:
-                    log.warning("store away", extra={"action": "store_away", "reason": problem.reason})
-                away = True
-            except Exception:  # without ticks no lease would ever end
+                if not is_unavailable:
+                    log.warning("store unavailable", extra={"action": "store_away", "reason": problem.reason})
+                is_unavailable = True
+            except Exception:  # without ticks no job would ever expire
                 log.exception("tick failed", extra={"action": "tick_failed"})
             await self._clock.sleep(TICK_S)
 
-    def _look(self, waiting_count: int) -> None:
-        """Whether too many jobs wait; checked once a tick, so that the bound is passed by a second's offers at most."""
+    def _check_waiting(self, waiting_count: int) -> None:
+        """Check whether too many jobs wait. Once per tick, so at most one second of offers is in excess."""
         is_full = waiting_count >= self._max_waiting
         if is_full != self._is_full:
             what = "no new jobs are stored: too many wait" if is_full else "new jobs are stored again"

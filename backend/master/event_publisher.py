@@ -1,4 +1,7 @@
-"""What a master tells gateways: that a job ended, and how far it is. All of it may be lost: gateways sweep."""
+"""Events from a master to gateways: a job has ended, or made progress.
+
+An event may be lost. Gateways therefore also poll for finished requests (P26).
+"""
 
 from __future__ import annotations
 
@@ -20,41 +23,41 @@ log = logging.getLogger(__name__)
 Requests = list[tuple[bytes, str]]
 
 
-def by_gateway(watchers: Iterable[RequestRef], only_streaming: bool = False) -> dict[str, Requests]:
-    """Whom to address at which gateway, at most MAX_IDS each."""
+def by_gateway(requests: Iterable[RequestRef], only_streaming: bool = False) -> dict[str, Requests]:
+    """Group (client id, request id) pairs by gateway; at most MAX_IDS pairs for each gateway."""
     found: dict[str, Requests] = defaultdict(list)
-    for watcher in watchers:
-        if (watcher.stream or not only_streaming) and len(found[watcher.gateway]) < MAX_IDS:
-            found[watcher.gateway].append((watcher.client, watcher.request))
-    return {gateway: requests for gateway, requests in found.items() if requests}
+    for ref in requests:
+        if (ref.stream or not only_streaming) and len(found[ref.gateway]) < MAX_IDS:
+            found[ref.gateway].append((ref.client, ref.request))
+    return {gateway: ids for gateway, ids in found.items() if ids}
 
 
 class EventPublisher:
-    """Sends mail to gateways through the broker."""
+    """Sends events to gateways through the broker."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     async def job_finished(
-        self, watchers: Iterable[RequestRef], job: int, ending: Ending, only_part: bytes | None
+        self, requests: Iterable[RequestRef], job: int, ending: Ending, only_part: bytes | None
     ) -> None:
-        """Tell every waiting gateway that the job ended; `only_part` when the result is one part (P24)."""
-        for gateway, requests in by_gateway(watchers).items():
-            await self.send(gateway, JobFinished(gateway, job, requests, ending, only_part))
+        """Tell every waiting gateway that the job ended; `only_part` is set when the result has a single part (P24)."""
+        for gateway, ids in by_gateway(requests).items():
+            await self.send(gateway, JobFinished(gateway, job, ids, ending, only_part))
 
-    async def level(self, watchers: Iterable[RequestRef], level: int, seq: int, items: bytes) -> None:
-        """Stream a piece of a finished level (P25)."""
-        for gateway, requests in by_gateway(watchers, only_streaming=True).items():
-            await self.send(gateway, LevelEvent(requests, level, seq, items))
+    async def level(self, requests: Iterable[RequestRef], level: int, seq: int, items: bytes) -> None:
+        """Send a piece of a finished level to the requests that stream (P25)."""
+        for gateway, ids in by_gateway(requests, only_streaming=True).items():
+            await self.send(gateway, LevelEvent(ids, level, seq, items))
 
-    async def progress(self, watchers: Iterable[RequestRef], level: int, done: int, known: int) -> None:
-        """Stream how far the job is (P25)."""
-        for gateway, requests in by_gateway(watchers, only_streaming=True).items():
-            await self.send(gateway, ProgressEvent(requests, level, done, known))
+    async def progress(self, requests: Iterable[RequestRef], level: int, done: int, known: int) -> None:
+        """Send the progress of the job to the requests that stream (P25)."""
+        for gateway, ids in by_gateway(requests, only_streaming=True).items():
+            await self.send(gateway, ProgressEvent(ids, level, done, known))
 
-    async def send(self, gateway: str, mail: GatewayEvent) -> None:
-        """Put mail into a gateway's queue, or drop it: a gateway that is gone has none."""
+    async def send(self, gateway: str, event: GatewayEvent) -> None:
+        """Put an event into a gateway's queue; drop it when the broker does not take it (queue gone, outage)."""
         try:
-            await self._broker.publish(topology.gateway_events(gateway).name, pack(mail))
+            await self._broker.publish(topology.gateway_events(gateway).name, pack(event))
         except Unavailable as problem:
-            log.debug("mail dropped", extra={"action": "mail_dropped", "gateway": gateway, "reason": problem.reason})
+            log.debug("event dropped", extra={"action": "mail_dropped", "gateway": gateway, "reason": problem.reason})

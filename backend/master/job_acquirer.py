@@ -1,9 +1,10 @@
-"""From offers at the door to jobs in hand: stores every offer at once, takes as many jobs as there are free slots.
+"""Stores offers through a lock server and acquires as many jobs as the master has free slots.
 
-Offers stay unacknowledged until a lock server has answered that they are stored (P5, P7). A master with a free slot
-also asks without offers, once a second with jitter, so that nothing stored is stranded. Offers that died in their
-queue become jobs without any time left, which expire: their clients are told (P7). While too many jobs wait, offers are
-kept and offered again later; the broker hands out no more than it may, and its queue fills (P6).
+An offer stays unacknowledged at the broker until a lock server has answered that it is stored (P5, P7). A master with a
+free slot also polls without offers, once a second with jitter, so that no stored job is left waiting. An offer that was
+dead-lettered becomes a job with no time left, which expires, so that its client gets an outcome (P7). While too many
+jobs wait, the master keeps its offers and sends them again later. The broker then delivers no more, because its
+prefetch is used up, and its queue fills (P6).
 """
 
 from __future__ import annotations
@@ -28,25 +29,29 @@ from roost.wire.messages.lock import Acquire, Acquired, Decision, Grant, Offer, 
 
 log = logging.getLogger(__name__)
 
-ASK_S = 1.0
-"""An idle master asks this often."""
+POLL_S = 1.0
+"""How often (seconds) a master with free slots asks for jobs."""
 OFFERS_AT_ONCE = 200
-"""Offers in one acquire; also how many the broker hands out unacknowledged."""
+"""Most offers in one acquire; also the prefetch: how many offers the broker delivers unacknowledged."""
 NONCE_S = 4.0
-"""A nonce is repeated for so long, less than the trust it starts; then a new one is taken (P8)."""
+"""How long (seconds) a nonce is repeated before a new one is used (P8): less than the trust window it starts."""
 NONCE_BYTES = 16
 OUTAGE_FROM = 3
-"""So many unanswered requests one after another are an outage."""
+"""This many unanswered requests in a row are logged as an outage."""
 
 
 def _without_time(offer: Offer) -> Offer:
-    """Nobody may join its run, which is over before it begins."""
+    """Return the offer with no time left and a run key of its own, so that no other request joins the expired job."""
     own_run = hashlib.sha256(b"dead" + offer.client + offer.request.encode()).digest()
     return msgspec.structs.replace(offer, run_key=own_run, fresh_s=0.0, max_seconds=0.0)
 
 
 class JobAcquirer:
-    """`free_slots` and `running` are asked before each request; `on_grant` gets each job and when it was asked for."""
+    """Acquires jobs until cancelled.
+
+    `free_slots` and `running` are called before each request. `on_grant` gets each granted job and the monotonic time
+    (seconds) at which the request for it was first sent.
+    """
 
     def __init__(
         self,
@@ -59,16 +64,16 @@ class JobAcquirer:
         on_grant: Callable[[Grant, float], None],
     ) -> None:
         self._name, self._locks, self._clock = name, locks, clock
-        self._broker, self._post = broker, EventPublisher(broker)
+        self._broker, self._events = broker, EventPublisher(broker)
         self._free_slots, self._running, self._on_grant = free_slots, running, on_grant
         self._offers: list[tuple[Delivery, Offer]] = []
         self._wake = asyncio.Event()
         self._missed_count = 0
-        self._held_until = 0.0
+        self._paused_until = 0.0
         self.is_open = True
 
     async def on_delivery(self, delivery: Delivery) -> None:
-        """Handler for the queue of offers, and for that of dead ones."""
+        """Handle a message from the queue of offers or from the queue of dead offers."""
         try:
             offer = read_offer(delivery.body)
             if delivery.died_in is not None:
@@ -82,14 +87,14 @@ class JobAcquirer:
         self._wake.set()
 
     def wake(self) -> None:
-        """A slot is free: ask now."""
+        """Ask for jobs now, because a slot has become free."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Ask on and on."""
+        """Acquire jobs until cancelled. Errors are logged, and acquiring goes on."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ASK_S * random.uniform(0.75, 1.25)):  # noqa: S311  spreads masters out
+                async with asyncio.timeout(POLL_S * random.uniform(0.75, 1.25)):  # noqa: S311  spreads masters out
                     await self._wake.wait()
             self._wake.clear()
             batch = self._next_batch()
@@ -97,14 +102,14 @@ class JobAcquirer:
             try:
                 if batch or slots:
                     await self._acquire(batch, slots)
-            except Exception:  # an intake that ended here would strand every later job
-                log.exception("intake failed", extra={"action": "intake_failed"})
+            except Exception:  # if this loop ended, the master would take no more jobs
+                log.exception("acquiring jobs failed", extra={"action": "intake_failed"})
                 self._offers[:0] = batch
-                await self._clock.sleep(ASK_S)
+                await self._clock.sleep(POLL_S)
 
     def _next_batch(self) -> list[tuple[Delivery, Offer]]:
-        """Offers to store now; none while the store has enough."""
-        if self._clock.monotonic() < self._held_until:
+        """Return the offers to send now; none while the lock server has said that too many jobs wait."""
+        if self._clock.monotonic() < self._paused_until:
             return []
         batch, self._offers = self._offers[:OFFERS_AT_ONCE], self._offers[OFFERS_AT_ONCE:]
         if self._offers:
@@ -112,14 +117,14 @@ class JobAcquirer:
         return batch
 
     async def _acquire(self, batch: list[tuple[Delivery, Offer]], slots: int) -> None:
-        """One answered acquire; asks until it is answered when offers are at stake."""
-        answer, asked_at = await self._ask([offer for _, offer in batch], slots)
+        """Send one acquire and act on the answer. With offers it is repeated until it is answered."""
+        answer, asked_at = await self._request([offer for _, offer in batch], slots)
         if isinstance(answer, Acquired):
             if batch or answer.grants:
                 reach(Point.ACQUIRE_ANSWERED)
             if answer.is_full:
                 self._offers[:0] = batch
-                self._held_until = self._clock.monotonic() + ASK_S
+                self._paused_until = self._clock.monotonic() + POLL_S
             else:
                 for delivery, _ in batch:
                     delivery.acknowledge()
@@ -127,8 +132,8 @@ class JobAcquirer:
                     reach(Point.OFFER_ACKNOWLEDGED)
             for grant in answer.grants:
                 self._on_grant(grant, asked_at)
-            for knock in answer.ended:
-                await self._post.send(knock.gateway, knock)
+            for finished in answer.ended:
+                await self._events.send(finished.gateway, finished)
         elif isinstance(answer, Refused) and len(batch) > 1:
             for single in batch:
                 await self._acquire([single], 0)
@@ -136,29 +141,29 @@ class JobAcquirer:
             log.error("offer refused by the store", extra={"action": "offer_refused", "reason": answer.message})
             batch[0][0].acknowledge()
 
-    async def _ask(self, offers: list[Offer], slots: int) -> tuple[object, float]:
-        ask, asked_at = self._new_ask(offers, slots), self._clock.monotonic()
+    async def _request(self, offers: list[Offer], slots: int) -> tuple[object, float]:
+        acquire, asked_at = self._new_acquire(offers, slots), self._clock.monotonic()
         while True:
             try:
-                decisions: list[Decision] = [ask]
+                decisions: list[Decision] = [acquire]
                 answer = (await self._locks.decide(decisions))[0]
-                self._note(away=False)
+                self._count_unanswered(unanswered=False)
                 return answer, asked_at
             except Unavailable as problem:
-                self._note(away=True, reason=problem.reason)
+                self._count_unanswered(unanswered=True, reason=problem.reason)
                 if not offers:
                     return None, asked_at
-            await self._clock.sleep(ASK_S)
+            await self._clock.sleep(POLL_S)
             if self._clock.monotonic() - asked_at > NONCE_S:
-                ask, asked_at = self._new_ask(offers, slots), self._clock.monotonic()
+                acquire, asked_at = self._new_acquire(offers, slots), self._clock.monotonic()
 
-    def _new_ask(self, offers: list[Offer], slots: int) -> Acquire:
+    def _new_acquire(self, offers: list[Offer], slots: int) -> Acquire:
         return Acquire(self._name, secrets.token_bytes(NONCE_BYTES), slots, offers, self._running())
 
-    def _note(self, away: bool, reason: str = "") -> None:
-        """One answer missed is a busy moment; only an outage is worth a line, and its end."""
-        if away and self._missed_count + 1 == OUTAGE_FROM:
+    def _count_unanswered(self, unanswered: bool, reason: str = "") -> None:
+        """Log the start and the end of an outage. Fewer than `OUTAGE_FROM` missed answers are not logged."""
+        if unanswered and self._missed_count + 1 == OUTAGE_FROM:
             log.warning("no lock server answers", extra={"action": "locks_away", "reason": reason})
-        if self._missed_count >= OUTAGE_FROM and not away:
+        if self._missed_count >= OUTAGE_FROM and not unanswered:
             log.warning("a lock server answers again", extra={"action": "locks_back"})
-        self._missed_count = self._missed_count + 1 if away else 0
+        self._missed_count = self._missed_count + 1 if unanswered else 0

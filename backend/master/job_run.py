@@ -1,7 +1,8 @@
-"""One job at its master: which tasks are out, what to do next. Pure: `now` is monotonic seconds.
+"""The state of one running job at its master. Pure: `now` is monotonic seconds.
 
-The plan (`roost.backend.kinds.api.Plan`) knows what the job means; `JobRun` knows where each task is (`TASK_TABLE`),
-how many may be out at once (P20), when one is overdue (P22), and for how long the lease may be trusted (P13).
+The plan (`roost.backend.kinds.api.Plan`) decides which tasks a job has. `JobRun` keeps the state of each task
+(`TASK_TABLE`), limits how many are out at once (P20), finds overdue tasks (P22), and knows until when the lease may be
+trusted (P13).
 """
 
 from __future__ import annotations
@@ -18,37 +19,38 @@ from roost.wire.messages.outcome import Outcome
 from roost.wire.messages.work import Task, TaskResult
 
 MOST_OUT = 64
-"""Tasks of one job that are out at once (P20): a large job cannot fill the queue before a small one."""
+"""Most tasks of one job that are out at once (P20), so that a large job cannot fill the queue before a small one."""
 TRUST_MARGIN_S = 1.0
-"""The lease is trusted for so much less than it lasts (P13)."""
+"""The lease is trusted for this much less than it lasts, in seconds (P13)."""
 OVERDUE_FACTOR = 10.0
-"""A task is given out again when this many of its deadlines have passed (P22), then twice as many: it also waits
-for a worker, and a task that kills its workers comes back by the dead letters, so this is only for lost ones."""
+"""A task is published again after this many times its deadline (P22), then after twice as many. The factor is large,
+because a task also waits for a worker. Tasks that kill their workers come back as dead letters, so this covers only
+lost tasks."""
 
 
 @dataclass(slots=True)
 class TaskAtWork:
-    """A task that has left the plan and has not come back."""
+    """A task that the plan has handed out and whose result has not arrived."""
 
     planned: PlannedTask
     state: TaskState = TaskState.PLANNED
     due: float = 0.0
     sent: int = 0
-    is_lone: bool = False
-    """No worker survived it: it gets one more chance, alone, for it may have died by another's fault (P21)."""
+    must_run_alone: bool = False
+    """No worker survived it. It is run once more, alone, because another task may have been the cause (P21)."""
 
 
 class JobRun:
-    """A granted job. `asked_at` is when the request that granted it was first sent."""
+    """A granted job. `asked_at` is the monotonic time at which the request that granted it was first sent."""
 
     def __init__(self, grant: Grant, plan: Plan, reply_to: str, asked_at: float, now: float) -> None:
         self.job, self.token, self.kind = grant.job, grant.token, grant.kind
         self.spec = grant.spec
-        self.watchers: list[RequestRef] = grant.watchers
+        self.requests: list[RequestRef] = grant.watchers
         self.plan = plan
         self.started_at = now
         self.wants_master = grant.attempt >= ALONE_FROM
-        """Its masters died under it: none may run anything beside it, for as long as this lease (P16)."""
+        """Earlier masters of this job died: this master must run nothing else while it holds this lease (P16)."""
         self.expires_at = now + grant.remaining_s
         self.cancelled = False
         self._lease_s = grant.lease_s
@@ -58,15 +60,15 @@ class JobRun:
         self._again: deque[int] = deque()
 
     def is_trusted(self, now: float) -> bool:
-        """The lease holds for sure; otherwise publish nothing."""
+        """Return whether the lease is certainly still held; if not, publish nothing."""
         return now < self._trusted_until
 
     def renewed(self, sent_at: float) -> None:
-        """A beat sent at `sent_at` was answered `ok`."""
+        """Extend the trust window: a lease renewal that was sent at `sent_at` was answered `ok`."""
         self._trusted_until = max(self._trusted_until, sent_at + self._lease_s - TRUST_MARGIN_S)
 
     def outcome(self, now: float) -> Outcome | None:
-        """How the job has ended, or None while there is work."""
+        """Return how the job has ended, or None while there is work left."""
         if self.cancelled:
             return Outcome.CANCELLED
         if not self._out and self.plan.is_over():
@@ -74,12 +76,12 @@ class JobRun:
         return Outcome.EXPIRED if now >= self.expires_at else None
 
     def release(self, now: float) -> list[Task]:
-        """Tasks to publish now: those due again first, then new ones, as far as there is room."""
+        """Return the tasks to publish now: first those that are due again, then new ones up to `MOST_OUT`."""
         tasks = []
         while self._again:
             tasks.append(self._send(self._out[self._again.popleft()], now))
-        room = MOST_OUT - len(self._out)
-        for planned in self.plan.next_tasks(room) if room > 0 else ():
+        free = MOST_OUT - len(self._out)
+        for planned in self.plan.next_tasks(free) if free > 0 else ():
             work = self._out[planned.number] = TaskAtWork(planned)
             tasks.append(self._send(work, now))
         return tasks
@@ -97,17 +99,17 @@ class JobRun:
             payload=planned.payload,
             reply_to=self._reply_to,
             deadline_s=planned.deadline_s,
-            alone=work.is_lone,
+            alone=work.must_run_alone,
         )
 
     def unsent(self, task: Task, now: float) -> None:
-        """Publishing failed, or nobody knows: give it out again at the next look, unless it has been answered since."""
+        """Note that publishing failed or was not confirmed. The task is due again at `now`, unless it was answered."""
         work = self._out.get(task.task)
         if work is not None and work.state is TaskState.OUT:
             work.due, work.sent = now, work.sent - 1
 
     def take(self, result: TaskResult, now: float) -> None:
-        """A worker answered. Answers to other tokens, repeats and answers to tasks not out change nothing."""
+        """Take the answer of a worker. Answers under another token, repeats and unknown tasks change nothing."""
         work = self._out.get(result.task)
         if result.token != self.token or work is None:
             return
@@ -116,8 +118,8 @@ class JobRun:
                 work.state = step(TASK_TABLE, work.state, TaskEvent.LATER)
                 work.due, work.sent = now + result.later_s, 0
         elif result.died:
-            if work.state is TaskState.OUT and not work.is_lone:
-                work.is_lone, work.due = True, now
+            if work.state is TaskState.OUT and not work.must_run_alone:
+                work.must_run_alone, work.due = True, now
         elif result.error is not None:
             self._give_up(work, result.error)
         else:
@@ -142,7 +144,7 @@ class JobRun:
             self._again.remove(number)
 
     def look(self, now: float) -> None:
-        """Once in a while: what is overdue, or was held back long enough, is to be released again."""
+        """Queue the tasks that are overdue, or whose delay has passed, to be published again. Call it regularly."""
         for work in [work for work in self._out.values() if work.due <= now]:
             if work.state is TaskState.PLANNED:
                 continue
@@ -152,10 +154,10 @@ class JobRun:
             work.due = float("inf")
 
     def next_due(self) -> float:
-        """When `look` will next find something, if nothing comes in before; infinity when never."""
+        """Return when `look` will next find a task (monotonic seconds); infinity when there is none."""
         return min((work.due for work in self._out.values()), default=float("inf"))
 
     @property
     def out_count(self) -> int:
-        """Tasks that are out or held back."""
+        """Number of tasks that are out or delayed."""
         return len(self._out)

@@ -1,7 +1,7 @@
-"""Drives one job at its master: publishes what `JobRun` releases, streams news, stores the result.
+"""Runs one job at its master: publishes the tasks of `JobRun`, streams progress, stores the result.
 
-One asyncio task a running job. Everything it writes is fenced by the token; when the lease may no longer be trusted
-it publishes nothing and waits for a beat to be answered (P13).
+There is one asyncio task for each running job. Every write carries the job's fencing token. When the lease may no
+longer be trusted, nothing is published until a lease renewal is answered (P13).
 """
 
 from __future__ import annotations
@@ -39,37 +39,39 @@ from roost.wire.messages.work import CancelTasks, Task, TaskResult
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-"""How often a run looks for overdue tasks, its deadline and its lease, when nothing else wakes it."""
+"""How often (seconds) a run checks overdue tasks, its deadline and its lease, when nothing else wakes it."""
 CHOOSING_S = 0.01
-"""How soon a plan is asked again that has no task out and is not over: it has more to choose from."""
-NEWS_S = 0.25
-"""Least time between two progress messages of a job: as fast as a person can read."""
+"""Pause (seconds) before a plan is called again that is not over although no task is out: it needs more time."""
+PROGRESS_S = 0.25
+"""Shortest time (seconds) between two progress messages of a job: as fast as a person can read."""
 RETRY_S = 1.0
 STUCK_S = 60.0
-STUCK_BEATS = 10
-"""A run that has not come round its loop for so long hangs (P17): nothing that it waits for takes half of that. A
-process that stood still, as on a machine that slept, has not made so many beats in that time."""
+STUCK_RENEWALS = 10
+"""A run is stuck (P17) when its loop has not completed a pass for `STUCK_S` seconds and this many lease renewals.
+
+Nothing that the loop waits for takes half of that time. The count excludes a process that was suspended, for example
+because its machine slept: it has not sent so many renewals in that time."""
 SUMMARY_BYTES = 64 * 1024
-"""Most bytes of a summary: it travels with every knock, and to the client in one message."""
+"""Largest summary: it is part of every `JobFinished` event, and goes to the client in one message."""
 FAILURE_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class MasterContext:
-    """What every driver of a master works with."""
+    """What all job runners of a master share."""
 
     broker: Broker
     cache: Cache
     locks: LockClient
-    post: EventPublisher
+    events: EventPublisher
     clock: Clock
 
     async def end_job(self, job: int, token: int, ending: Ending, only_part: bytes | None = None) -> None:
-        """Commit how the job ended, then knock at the gateways that wait. Raises LostAuthority."""
+        """Commit the outcome of the job, then tell the gateways that wait for it. Raises LostAuthority."""
         reach(Point.COMPLETE_BEGUN)
         completed = await self._commit(Complete(job, token, ending))
         reach(Point.COMPLETE_ANSWERED)
-        await self.post.job_finished(completed.watchers, job, ending, only_part if ending.parts == 1 else None)
+        await self.events.job_finished(completed.watchers, job, ending, only_part if ending.parts == 1 else None)
         reach(Point.KNOCK_SENT)
 
     async def _commit(self, complete: Complete) -> Completed:
@@ -87,7 +89,7 @@ class MasterContext:
 
 
 def _check(what: str, size: int, most: int) -> None:
-    """A kind that makes too much is stopped here: no gateway could send it."""
+    """Raise Misuse when a kind made a part or summary that is too large: no gateway could send it."""
     if size > most:
         raise Misuse(f"a {what} of {size} bytes: at most {most} are allowed")
 
@@ -96,46 +98,49 @@ BUG = Failure(ErrorCode.INTERNAL, "the job failed by a bug in Roost or in its ki
 
 
 class JobRunner:
-    """One job, from its grant to its committed outcome."""
+    """Runs one job from its grant to its committed outcome."""
 
-    def __init__(self, run: JobRun, kind: JobKind, desk: MasterContext) -> None:  # type: ignore[type-arg]
+    def __init__(self, run: JobRun, kind: JobKind, context: MasterContext) -> None:  # type: ignore[type-arg]
         self.run = run
-        self._kind, self._desk = kind, desk
+        self._kind, self._context = kind, context
         self._wake = asyncio.Event()
-        self._news_at = 0.0
-        self._came_round_at = desk.clock.monotonic()
-        self._beats_since = 0
+        self._progress_due_at = 0.0
+        self._last_pass_at = context.clock.monotonic()
+        self._renewals_since = 0
         self.progress = PlanProgress(0, 0, 0, 0)
         self.is_finishing = False
         self._bug: Exception | None = None
 
     def take(self, result: TaskResult) -> None:
-        """A worker's answer. A plan that cannot bear it fails its job, not whoever brought the answer."""
+        """Take the answer of a worker. If the plan raises, only this job fails; the caller sees no error."""
         try:
-            self.run.take(result, self._desk.clock.monotonic())
+            self.run.take(result, self._context.clock.monotonic())
         except Exception as problem:
             self._bug = problem
         self._wake.set()
 
-    def heard(self, answer: LeaseAnswer, sent_at: float) -> None:
-        """A beat was answered. Raises LostAuthority when the job is another's."""
+    def on_lease_answer(self, answer: LeaseAnswer, sent_at: float) -> None:
+        """Take the answer to a lease renewal sent at `sent_at`. Raises LostAuthority when the lease is lost."""
         if answer.verdict is Verdict.LOST:
             raise LostAuthority(self.run.job, self.run.token)
         self.run.renewed(sent_at)
-        self.run.watchers = answer.watchers
+        self.run.requests = answer.watchers
         if answer.verdict is Verdict.CANCEL:
             reach(Point.CANCEL_HEARD)
             self.run.cancelled = True
         self._wake.set()
 
     def is_stuck(self) -> bool:
-        """Whether it hangs (P17); asked once before each beat. To wait for workers or for the store is not to hang."""
-        self._beats_since += 1
-        is_late = self._desk.clock.monotonic() > self._came_round_at + STUCK_S
-        return is_late and self._beats_since >= STUCK_BEATS and not self.is_finishing
+        """Return whether the run is stuck (P17). Call it once before each lease renewal.
+
+        A run that waits for workers or for the store is not stuck.
+        """
+        self._renewals_since += 1
+        is_late = self._context.clock.monotonic() > self._last_pass_at + STUCK_S
+        return is_late and self._renewals_since >= STUCK_RENEWALS and not self.is_finishing
 
     async def drive(self) -> None:
-        """Work until the outcome is committed. Raises LostAuthority."""
+        """Run the job until its outcome is committed. Raises LostAuthority."""
         try:
             outcome = await self._work()
             ending, parts = await self._store_result(outcome)
@@ -146,24 +151,24 @@ class JobRunner:
             ending, parts = Ending(Outcome.FAILED, failure=BUG), []
         await self._finish(ending, parts)
 
-    def lease_beat(self) -> LeaseRenewal:
-        """What the next beat says."""
+    def lease_renewal(self) -> LeaseRenewal:
+        """Return the next lease renewal of this job."""
         now = self.progress
         return LeaseRenewal(self.run.job, self.run.token, now.level, now.growth, pack([now.done, now.known]))
 
-    async def call_off(self) -> None:
-        """Tell workers to drop what is out."""
+    async def cancel_tasks(self) -> None:
+        """Tell workers to drop the tasks of this job that are out."""
         if self.run.out_count:
-            await self._desk.broker.broadcast(topology.CONTROL, pack(CancelTasks(self.run.job, self.run.token)))
+            await self._context.broker.broadcast(topology.CONTROL, pack(CancelTasks(self.run.job, self.run.token)))
 
     async def _work(self) -> Outcome:
-        clock = self._desk.clock
+        clock = self._context.clock
         while True:
             self._wake.clear()
             if self._bug is not None:
                 raise self._bug
-            now = self._came_round_at = clock.monotonic()
-            self._beats_since = 0
+            now = self._last_pass_at = clock.monotonic()
+            self._renewals_since = 0
             self.progress = self.run.plan.progress()
             outcome = self.run.outcome(now)
             if outcome is not None:
@@ -173,7 +178,7 @@ class JobRunner:
             if self.run.is_trusted(now):
                 await self._publish(self.run.release(now))
                 look_s = LOOK_S if self.run.out_count else CHOOSING_S
-            await self._tell(now)
+            await self._stream(now)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(look_s, max(0.0, self.run.next_due() - now))):
                     await self._wake.wait()
@@ -181,33 +186,33 @@ class JobRunner:
     async def _publish(self, tasks: list[Task]) -> None:
         async def publish(task: Task) -> None:
             try:
-                await self._desk.broker.publish(topology.tasks(task.kind).name, pack(task))
+                await self._context.broker.publish(topology.tasks(task.kind).name, pack(task))
             except Unavailable:
-                self.run.unsent(task, self._desk.clock.monotonic() + RETRY_S)
+                self.run.unsent(task, self._context.clock.monotonic() + RETRY_S)
 
         if tasks:
             reach(Point.TASKS_BEGUN)
             await asyncio.gather(*map(publish, tasks))
             reach(Point.TASKS_PUBLISHED)
 
-    async def _tell(self, now: float) -> None:
-        """Stream what is new, while nobody else can be doing the same."""
+    async def _stream(self, now: float) -> None:
+        """Stream new levels and progress; nothing while the lease is not trusted: another master may do so."""
         if not self.run.is_trusted(now):
             return
         pieces = self.run.plan.new_levels()
-        watchers = self.run.watchers
+        requests = self.run.requests
         for piece in pieces:
-            await self._desk.post.level(watchers, piece.level, piece.seq, piece.items)
+            await self._context.events.level(requests, piece.level, piece.seq, piece.items)
             reach(Point.LEVEL_TOLD)
-        if pieces or now >= self._news_at:
-            self._news_at = now + NEWS_S
+        if pieces or now >= self._progress_due_at:
+            self._progress_due_at = now + PROGRESS_S
             progress = self.run.plan.progress()
-            await self._desk.post.progress(watchers, progress.level, progress.done, progress.known)
+            await self._context.events.progress(requests, progress.level, progress.done, progress.known)
 
     async def _store_result(self, outcome: Outcome) -> tuple[Ending, list[bytes]]:
-        """Put the parts; the ending that names them, and the parts, as far as they may be wanted again."""
+        """Store the parts. Returns the ending, and the first parts that fit into the result cache."""
         self.is_finishing = True
-        await self._tell(self._desk.clock.monotonic())
+        await self._stream(self._context.clock.monotonic())
         run, count, kept, kept_bytes = self.run, 0, list[bytes](), 0
         for part in run.plan.parts():
             _check("part", len(part), PART_BYTES)
@@ -219,7 +224,7 @@ class JobRunner:
             kept_bytes += len(blob)
             if kept_bytes <= result_cache.MOST_BYTES:
                 kept.append(blob)
-        summary = run.plan.summary(outcome, self._desk.clock.monotonic() - run.started_at)
+        summary = run.plan.summary(outcome, self._context.clock.monotonic() - run.started_at)
         _check("summary", len(summary), SUMMARY_BYTES)
         failure = run.plan.failure() if outcome is Outcome.FAILED else None
         if failure is not None:
@@ -229,21 +234,21 @@ class JobRunner:
     async def _put(self, part: PutPart) -> None:
         while True:
             try:
-                if await self._desk.locks.put_part(part) is Verdict.LOST:
+                if await self._context.locks.put_part(part) is Verdict.LOST:
                     raise LostAuthority(part.job, part.token)
                 return
             except Unavailable:
-                await self._desk.clock.sleep(RETRY_S)
+                await self._context.clock.sleep(RETRY_S)
 
     async def _finish(self, ending: Ending, parts: list[bytes]) -> None:
-        """Commit, then tell: first the gateways, then the workers and the cache."""
+        """Commit the ending, then tell the gateways, then the workers, and store the result in the cache."""
         run, self.is_finishing = self.run, True
-        await self._desk.end_job(run.job, run.token, ending, parts[0] if len(parts) == 1 else None)
-        await self.call_off()
+        await self._context.end_job(run.job, run.token, ending, parts[0] if len(parts) == 1 else None)
+        await self.cancel_tasks()
         if ending.outcome is Outcome.DONE and len(parts) == ending.parts:
             await self._keep(ending, parts)
 
     async def _keep(self, ending: Ending, parts: list[bytes]) -> None:
         spec = self._kind.unpack_spec(self.run.spec)
-        answer = result_cache.KeptAnswer(self.run.spec, self._desk.clock.wall(), ending.summary, parts)
-        await result_cache.keep(self._desk.cache, self._kind.name, self._kind.sharing_keys(spec), answer)
+        answer = result_cache.KeptAnswer(self.run.spec, self._context.clock.wall(), ending.summary, parts)
+        await result_cache.keep(self._context.cache, self._kind.name, self._kind.sharing_keys(spec), answer)

@@ -1,6 +1,6 @@
-"""A master: takes jobs, drives each to its outcome, keeps its leases.
+"""A master: acquires jobs, runs each to its outcome, and renews its leases.
 
-One process runs many jobs at a time (`slots`); a job costs a master little, its workers do the work.
+One process runs many jobs at a time (`slots`). A job costs a master little, because workers do the work.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from roost.wire.messages.work import JobChanged, TaskResult, read_control, read_
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 2.0
-"""A third of a lease: two beats may be lost (P13)."""
+RENEWAL_S = 2.0
+"""Time between lease renewals: a third of a lease, so that two renewals may be lost (P13)."""
 RESULTS_AT_ONCE = 256
 DEAD_AT_ONCE = 16
 NO_SURVIVOR = "no worker survived it"
@@ -41,7 +41,7 @@ NO_SURVIVOR = "no worker survived it"
 
 @dataclass(frozen=True, slots=True)
 class MasterSettings:
-    """`name` is this incarnation's; `slots` how many jobs it drives at a time; `retention_s` as everywhere."""
+    """`name`: this incarnation; `slots`: how many jobs run at a time; `retention_s`: as in `StoreLimits`."""
 
     name: str
     slots: int = 64
@@ -53,7 +53,7 @@ class MasterSettings:
 
 
 class Master:
-    """A `Part`."""
+    """A `Service` that runs jobs."""
 
     def __init__(
         self,
@@ -65,26 +65,26 @@ class Master:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._settings, self._broker, self._locks, self._kinds, self._clock = settings, broker, locks, kinds, clock
-        self._desk = MasterContext(broker, cache, locks, EventPublisher(broker), clock)
-        self._drivers: dict[int, JobRunner] = {}
+        self._context = MasterContext(broker, cache, locks, EventPublisher(broker), clock)
+        self._runners: dict[int, JobRunner] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
-        self._offers: list[Subscription] = []
-        self._intake = JobAcquirer(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
-        self._nudged = asyncio.Event()
-        self._missed_beat = False
+        self._offer_subscriptions: list[Subscription] = []
+        self._acquirer = JobAcquirer(settings.name, locks, broker, clock, self.free_slots, self.running, self._on_grant)
+        self._job_changed = asyncio.Event()
+        self._renewal_missed = False
         self.ended_count = 0
         self.lost_count = 0
 
     def running(self) -> int:
-        """Jobs in hand."""
-        return len(self._drivers)
+        """Return how many jobs are running."""
+        return len(self._runners)
 
     def free_slots(self) -> int:
-        """Jobs that it could take now; none beside one that wants a master for itself (P16)."""
-        if any(driver.run.wants_master for driver in self._drivers.values()):
+        """Return how many more jobs it could take; 0 while it runs a job that needs a master of its own (P16)."""
+        if any(runner.run.wants_master for runner in self._runners.values()):
             return 0
-        return self._settings.slots - len(self._drivers)
+        return self._settings.slots - len(self._runners)
 
     async def start(self) -> None:
         reply = topology.task_results(self._settings.name)
@@ -96,25 +96,27 @@ class Master:
         await self._broker.consume(topology.TASKS_DEAD.name, self._on_dead_task, DEAD_AT_ONCE)
         await self._broker.listen(topology.CONTROL, self._on_control)
         for queue in (jobs, topology.JOBS_DEAD):
-            self._offers.append(await self._broker.consume(queue.name, self._intake.on_delivery, OFFERS_AT_ONCE))
-        self._loops = [asyncio.create_task(self._intake.run()), asyncio.create_task(self._beat_on())]
+            self._offer_subscriptions.append(
+                await self._broker.consume(queue.name, self._acquirer.on_delivery, OFFERS_AT_ONCE)
+            )
+        self._loops = [asyncio.create_task(self._acquirer.run()), asyncio.create_task(self._keep_renewing())]
 
     async def drain(self) -> None:
-        """Take nothing new, give back what is running, let what is being stored finish."""
-        self._intake.is_open = False
-        await self._close_door()
+        """Take no new jobs, give running jobs back, and wait for those whose results are being stored."""
+        self._acquirer.is_open = False
+        await self._stop_consuming_offers()
         released: list[Decision] = []
-        for job, driver in list(self._drivers.items()):
-            if not driver.is_finishing:
+        for job, runner in list(self._runners.items()):
+            if not runner.is_finishing:
                 self._tasks[job].cancel()
-                released.append(Release(job, driver.run.token))
-                await driver.call_off()
+                released.append(Release(job, runner.run.token))
+                await runner.cancel_tasks()
         if released:
             await self._give_back(released)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _close_door(self) -> None:
-        offers, self._offers = self._offers, []
+    async def _stop_consuming_offers(self) -> None:
+        offers, self._offer_subscriptions = self._offer_subscriptions, []
         for subscription in offers:
             await subscription.cancel()
 
@@ -131,15 +133,15 @@ class Master:
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        await self._close_door()
+        await self._stop_consuming_offers()
 
     # --- jobs ------------------------------------------------------------------------------------
 
     def _on_grant(self, grant: Grant, asked_at: float) -> None:
-        known = self._drivers.get(grant.job)
+        known = self._runners.get(grant.job)
         if known is not None and known.run.token >= grant.token:
             return
-        if not self._intake.is_open:
+        if not self._acquirer.is_open:
             self._spawn(-grant.token, self._give_back([Release(grant.job, grant.token)]))
             return
         self._drop(grant.job)
@@ -149,111 +151,116 @@ class Master:
             plan = _plan(kind, grant, self._clock.wall())
             run = JobRun(grant, plan, reply_to, asked_at, self._clock.monotonic())
         except Exception as problem:
-            log.exception("job not understood", extra={"action": "job_unplanned", "job": grant.job})
+            log.exception("job cannot be planned", extra={"action": "job_unplanned", "job": grant.job})
             failure = Failure(problem.code, problem.message) if isinstance(problem, BadInput) else BUG
             self._spawn(-grant.token, self._refuse(grant, failure))
             return
-        driver = self._drivers[grant.job] = JobRunner(run, kind, self._desk)
-        self._spawn(grant.job, self._drive(driver))
+        runner = self._runners[grant.job] = JobRunner(run, kind, self._context)
+        self._spawn(grant.job, self._run_job(runner))
 
     def _spawn(self, key: int, work: Coroutine[Any, Any, None]) -> None:
-        """A task under its job's number, or for one that is not driven, under its token's negative."""
+        """Start an asyncio task. `key`: the job's number, or the negative token of a job that is not run."""
         task = self._tasks[key] = asyncio.create_task(work)
         task.add_done_callback(partial(self._ended, key))
 
     def _ended(self, key: int, task: asyncio.Task[None]) -> None:
-        """Also for a task that was cancelled before its first step."""
+        """Clean up after a task. A done callback also runs for a task that was cancelled before its first step."""
         if self._tasks.get(key) is task:
             del self._tasks[key]
-            self._drivers.pop(key, None)
-        self._intake.wake()
+            self._runners.pop(key, None)
+        self._acquirer.wake()
 
     async def _refuse(self, grant: Grant, failure: Failure) -> None:
-        """A job that cannot be planned has an outcome all the same (I1)."""
+        """End a job that cannot be planned as failed, so that it has an outcome (I1)."""
         try:
-            await self._desk.end_job(grant.job, grant.token, Ending(Outcome.FAILED, failure=failure))
+            await self._context.end_job(grant.job, grant.token, Ending(Outcome.FAILED, failure=failure))
         except LostAuthority:
             log.warning("lease lost", extra={"action": "lease_lost", "job": grant.job, "token": grant.token})
 
-    async def _drive(self, driver: JobRunner) -> None:
+    async def _run_job(self, runner: JobRunner) -> None:
         try:
-            await driver.drive()
+            await runner.drive()
             self.ended_count += 1
         except LostAuthority:
-            self._lost(driver)
+            self._lost(runner)
         except Exception:
-            log.exception("driver failed", extra={"action": "driver_failed", "job": driver.run.job})
+            log.exception("running the job failed", extra={"action": "driver_failed", "job": runner.run.job})
 
     def _drop(self, job: int) -> None:
-        if self._drivers.pop(job, None) is not None:
+        if self._runners.pop(job, None) is not None:
             self._tasks.pop(job).cancel()
 
-    def _lost(self, driver: JobRunner) -> None:
+    def _lost(self, runner: JobRunner) -> None:
         self.lost_count += 1
-        log.warning("lease lost", extra={"action": "lease_lost", "job": driver.run.job, "token": driver.run.token})
+        log.warning("lease lost", extra={"action": "lease_lost", "job": runner.run.job, "token": runner.run.token})
 
-    # --- beats -----------------------------------------------------------------------------------
+    # --- lease renewals --------------------------------------------------------------------------
 
     def _on_control(self, body: bytes) -> None:
         try:
-            said = read_control(body)
+            message = read_control(body)
         except DecodeError as problem:
-            log.error("unreadable control dropped", extra={"action": "control_unreadable", "reason": problem.message})
+            log.error(
+                "unreadable control message dropped", extra={"action": "control_unreadable", "reason": problem.message}
+            )
             return
-        if isinstance(said, JobChanged) and said.job in self._drivers:
-            self._nudged.set()
+        if isinstance(message, JobChanged) and message.job in self._runners:
+            self._job_changed.set()
 
-    async def _beat_on(self) -> None:
+    async def _keep_renewing(self) -> None:
         while True:
-            await self._pause(BEAT_S)
+            await self._wait_for_renewal(RENEWAL_S)
             try:
                 self._drop_stuck()
-                if self._drivers:
-                    await self._beat(list(self._drivers.values()))
-            except Exception:  # without beats every job would be lost
-                log.exception("beat failed", extra={"action": "beat_failed"})
+                if self._runners:
+                    await self._renew_leases(list(self._runners.values()))
+            except Exception:  # without renewals every lease would be lost
+                log.exception("lease renewal failed", extra={"action": "beat_failed"})
 
     def _drop_stuck(self) -> None:
-        """Who hangs is beaten for no more: another master has its job when the lease has run out (P17)."""
-        for driver in [driver for driver in self._drivers.values() if driver.is_stuck()]:
-            log.error("job stuck", extra={"action": "job_stuck", "job": driver.run.job, "token": driver.run.token})
-            self._let_go(driver)
+        """Stop renewing the leases of stuck jobs. When a lease expires, another master takes the job (P17)."""
+        for runner in [runner for runner in self._runners.values() if runner.is_stuck()]:
+            log.error("job stuck", extra={"action": "job_stuck", "job": runner.run.job, "token": runner.run.token})
+            self._abandon(runner)
 
-    def _let_go(self, driver: JobRunner) -> None:
-        """The job is no longer ours. Its workers are told beside the beats, which wait for no broker."""
-        self._drop(driver.run.job)
-        self._lost(driver)
-        self._spawn(-driver.run.token, driver.call_off())
+    def _abandon(self, runner: JobRunner) -> None:
+        """Drop a job that this master has lost.
 
-    async def _pause(self, seconds: float) -> None:
-        """Until the next beat is due, or a nudge makes it due now."""
+        Workers are told in a separate task, because lease renewals must not wait for the broker.
+        """
+        self._drop(runner.run.job)
+        self._lost(runner)
+        self._spawn(-runner.run.token, runner.cancel_tasks())
+
+    async def _wait_for_renewal(self, seconds: float) -> None:
+        """Wait until the next renewal is due, or until a `JobChanged` message makes it due now."""
         timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        nudge = asyncio.ensure_future(self._nudged.wait())
+        changed = asyncio.ensure_future(self._job_changed.wait())
         try:
-            await asyncio.wait((timer, nudge), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((timer, changed), return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
-            nudge.cancel()
-            self._nudged.clear()
+            changed.cancel()
+            self._job_changed.clear()
 
-    async def _beat(self, drivers: list[JobRunner]) -> None:
+    async def _renew_leases(self, runners: list[JobRunner]) -> None:
         sent_at = self._clock.monotonic()
         reach(Point.BEAT_BEGUN)
         try:
-            answers = await self._locks.beat([driver.lease_beat() for driver in drivers])
+            answers = await self._locks.beat([runner.lease_renewal() for runner in runners])
         except Unavailable as problem:
-            if not self._missed_beat:
-                log.warning("beat not answered", extra={"action": "beat_missed", "reason": problem.reason})
-            self._missed_beat = True
+            if not self._renewal_missed:
+                log.warning("lease renewal not answered", extra={"action": "beat_missed", "reason": problem.reason})
+            self._renewal_missed = True
             return
-        self._missed_beat = False
+        self._renewal_missed = False
         reach(Point.BEAT_ANSWERED)
-        for driver, answer in zip(drivers, answers, strict=True):
+        for runner, answer in zip(runners, answers, strict=True):
             try:
-                driver.heard(answer, sent_at)
+                runner.on_lease_answer(answer, sent_at)
             except LostAuthority:
-                if self._drivers.get(driver.run.job) is driver and not driver.is_finishing:
-                    self._let_go(driver)
+                if self._runners.get(runner.run.job) is runner and not runner.is_finishing:
+                    self._abandon(runner)
 
     # --- results ---------------------------------------------------------------------------------
 
@@ -264,14 +271,14 @@ class Master:
             log.error("unreadable result dropped", extra={"action": "result_unreadable", "reason": problem.message})
         else:
             reach(Point.RESULT_TAKEN)
-            driver = self._drivers.get(result.job)
-            if driver is not None:
-                driver.take(result)
+            runner = self._runners.get(result.job)
+            if runner is not None:
+                runner.take(result)
             reach(Point.RESULT_FOLDED)
         delivery.acknowledge()
 
     async def _on_dead_task(self, delivery: Delivery) -> None:
-        """A task that no worker survived goes back to the master it belongs to (P21)."""
+        """Report a task that no worker survived to the master it belongs to (P21)."""
         try:
             task = read_task(delivery.body)
             result = TaskResult(task.job, task.token, task.task, error=NO_SURVIVOR, died=not task.alone)
@@ -281,7 +288,7 @@ class Master:
         except DecodeError as problem:
             log.error("unreadable task dropped", extra={"action": "task_unreadable", "reason": problem.message})
         except Unavailable:
-            log.warning("a dead task's master is gone", extra={"action": "task_orphaned"})
+            log.warning("dead task dropped: its master is gone", extra={"action": "task_orphaned"})
         delivery.acknowledge()
 
 

@@ -1,4 +1,4 @@
-"""Endings as they are stored, and the one that only stores give."""
+"""Decoding of stored endings, and the ending that only the store itself gives."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ READ_ENDING: Unpacker[Ending] = Unpacker(Ending, "ending")
 
 
 def gave_up(attempts: int) -> Ending:
-    """A job lost so many leases that it is not granted again (P16)."""
+    """Return the ending of a job that lost so many leases that it is not granted again (P16)."""
     text = f"the job lost its master {attempts} times without finishing a level; it was given up"
     return Ending(Outcome.FAILED, failure=Failure(ErrorCode.GAVE_UP, text))

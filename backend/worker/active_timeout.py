@@ -1,8 +1,8 @@
-"""How long a task may take, in time in which its worker could have worked on it.
+"""A timeout that does not count the time in which the process was suspended.
 
-A process may stand still for any time: its machine sleeps, or is moved, or somebody stops it. What it runs is no worse
-for that, so such a pause must not use up a task's time: it is counted in turns of the event loop's timer, of which a
-pause takes one, however long it is.
+A process may be suspended for any time: its machine sleeps or is migrated, or the process is stopped. Such a pause must
+not use up the time of a task. So time is counted in turns of a timer of the event loop; a pause counts as one turn,
+however long it is.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 TURN_S = 0.5
+"""Length of a turn of the timer: the resolution of the timeout."""
 
 
 @asynccontextmanager
 async def active_timeout(seconds: float) -> AsyncIterator[None]:
-    """Raises TimeoutError when the block took so long, or up to a turn more, without what the process stood still."""
+    """Raise TimeoutError when the block has run for `seconds`, or up to a turn more, not counting suspensions."""
     loop = asyncio.get_running_loop()
     turns_left = math.ceil(seconds / TURN_S)
     turn: asyncio.TimerHandle | None = None

@@ -1,10 +1,11 @@
-"""Which task some code runs for, as a thread outside the event loop and a dump of the stack can tell.
+"""Find the worker's task that the event loop is executing, from another thread and from a stack dump.
 
-`asyncio.current_task` says what the loop executes, also to other threads. That may be an asyncio task which a runner
-has started by itself, so the worker's task is found through a context variable, which those inherit.
+`asyncio.current_task` returns what the loop executes, also in other threads. That may be an asyncio task that a runner
+started itself, so the worker's task is found through a context variable, which such tasks inherit.
 
-`faulthandler` can tell where a process hangs even when no Python code can run, but it writes only files, lines and
-names of functions. Therefore each task is awaited by a function whose name is the task's.
+`faulthandler` can show where a process hangs even when no Python code can run, but it writes only the names of files
+and functions and the lines. Therefore each task is awaited by a function that carries the task's description as its
+name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _running: ContextVar[Task] = ContextVar("the worker's task")
 
 
 def describe(task: Task) -> str:
-    """The task in a few words."""
+    """Return a short description of the task: its number, job and kind."""
     return f"task {task.task} of job {task.job} ({task.kind})"
 
 
@@ -34,9 +35,9 @@ async def _wait_for(work: Awaitable[T]) -> T:
 
 
 def in_its_name(task: Task, work: Awaitable[T]) -> Awaitable[T]:
-    """An awaitable for `work` that has the task's name on its stack.
+    """Return an awaitable for `work` that shows the task's description in stack dumps.
 
-    The caller's context, and those that it hands down to asyncio tasks from now on, belong to the task.
+    It also marks the caller's context, and contexts that asyncio tasks inherit from it afterwards, as the task's.
     """
     _running.set(task)
     name = describe(task)
@@ -45,7 +46,7 @@ def in_its_name(task: Task, work: Awaitable[T]) -> Awaitable[T]:
 
 
 def task_on(loop: asyncio.AbstractEventLoop) -> Task | None:
-    """The worker's task for which `loop` executes code at this moment; None when it is not known. For any thread."""
+    """Return the worker's task for which `loop` is executing code, or None when it is not known. Thread-safe."""
     step = asyncio.current_task(loop)
     if step is None:
         return None

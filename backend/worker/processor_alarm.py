@@ -1,14 +1,14 @@
-"""A last resort against code that never lets go of the interpreter's lock: an endless regular expression, for one.
+"""The last resort against code that never releases the interpreter lock (GIL), such as an endless regular expression.
 
-No Python code runs then, in any thread. So the kernel keeps the time (setitimer(2)) and signals when this process has
-used so much processor time since the alarm was last put off, and what happens at the signal is written in C:
-`faulthandler` writes the stack of each thread to standard error, and `_exit` of the C library, installed as the handler
-before, ends the process. The default action of the signal would not do: the kernel spares process 1, which a part is in
-its container.
+Then no Python code can run in any thread. So the kernel measures the time (setitimer(2)) and sends a signal when this
+process has used a given processor time since the alarm was last postponed. The signal is handled in C: `faulthandler`
+writes the stack of each thread to standard error, and then `_exit` of the C library, which was installed as a signal
+handler before, ends the process. The default action of the signal would not be enough: the kernel does not apply it to
+process 1, which a worker is in its container.
 
-Processor time is right here, because code that holds the lock and does not wait uses it, and a process that is stopped,
-or starved, does not. Code that holds the lock and sleeps, a fault in an extension module, is not found. The process
-does not end while nobody reads its standard error and the pipe is full.
+Processor time is the right measure: code that holds the lock and computes uses it, and a process that is stopped or
+starved does not. Code that holds the lock and sleeps (a fault of an extension module) is not found. The process does
+not end while its standard error is a full pipe that no process reads.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import signal
 
 SIGNAL = signal.SIGPROF
 EXIT_STATUS = int(SIGNAL)
-"""With which the process ends: the C library calls a handler with the number of the signal."""
+"""Exit status of the process: the C library calls the handler `_exit` with the number of the signal."""
 _STANDARD_ERROR = 2
 
 
 def prepare(ends: bool) -> None:
-    """Choose what a later alarm does in this process: write the stacks, and end the process if it `ends`."""
+    """Set what the alarm does in this process: write the stacks, and also end the process if `ends`."""
     if ends:
         faulthandler.unregister(SIGNAL)
         library = ctypes.CDLL(None)
@@ -34,10 +34,10 @@ def prepare(ends: bool) -> None:
 
 
 def put_off(seconds: float) -> None:
-    """Give the alarm when the process has used so much more processor time, and each time that it has again."""
+    """Set the alarm to when the process has used `seconds` more of processor time, and then to repeat so."""
     signal.setitimer(signal.ITIMER_PROF, seconds, seconds)
 
 
 def cancel() -> None:
-    """No alarm any more."""
+    """Cancel the alarm."""
     signal.setitimer(signal.ITIMER_PROF, 0)

@@ -1,4 +1,4 @@
-"""The room in which a worker's tasks run: together, unless one has to be alone (P21)."""
+"""The lock under which a worker's tasks run: shared, or exclusive for a task that must run alone (P21)."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ from contextlib import asynccontextmanager
 
 
 class SharedExclusiveLock:
-    """Tasks share it; one that is to be alone waits until all others have left, and nobody enters meanwhile.
+    """Held by many tasks at once, or by one task alone. Tasks that wait for it alone go before tasks that share it.
 
-    `on_change` is told when somebody begins to wait to be alone (True), and when the last such one has left (False).
+    `on_change` is called with True when the first task begins to wait for exclusive use, and with False when the last
+    such task has released the lock.
     """
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self._on_change = on_change
-        self._inside = 0
-        self._lone = 0
-        """Those who are alone or wait to be."""
+        self._holder_count = 0
+        self._exclusive_count = 0
+        """Tasks that hold the lock exclusively or wait to do so."""
         self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
-        """Be in it with others."""
-        await self._until(lambda: not self._lone)
-        self._inside += 1
+        """Hold the lock together with other tasks."""
+        await self._until(lambda: not self._exclusive_count)
+        self._holder_count += 1
         try:
             yield
         finally:
-            self._inside -= 1
+            self._holder_count -= 1
             self._changed.set()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Be in it with nobody else."""
-        self._lone += 1
-        if self._lone == 1:
+        """Hold the lock exclusively."""
+        self._exclusive_count += 1
+        if self._exclusive_count == 1:
             self._on_change(True)
         try:
-            await self._until(lambda: not self._inside)
-            self._inside += 1
+            await self._until(lambda: not self._holder_count)
+            self._holder_count += 1
             try:
                 yield
             finally:
-                self._inside -= 1
+                self._holder_count -= 1
         finally:
-            self._lone -= 1
-            if not self._lone:
+            self._exclusive_count -= 1
+            if not self._exclusive_count:
                 self._on_change(False)
             self._changed.set()
 

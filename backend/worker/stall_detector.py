@@ -1,34 +1,33 @@
-"""Whether an event loop stands still, decided from regular looks at it.
+"""Decide from regular checks whether an event loop is stalled.
 
-Time is counted in looks, as `active_timeout` counts it in turns, and no clock is read. A process that is stopped, or
-whose machine sleeps or is starved, takes no looks meanwhile, so that such a pause counts for one look, however long it
-is.
+Time is counted in checks, as `active_timeout` counts it in turns; no clock is read. A process that is stopped or
+starved, or whose machine sleeps, makes no checks in that time. So such a pause counts as one check, however long it is.
 """
 
 from __future__ import annotations
 
 LOOK_S = 0.5
-"""Between two looks. A loop that is alive answers each within milliseconds; one more wake-up in 0.5 s costs nothing."""
+"""Time between two checks. A healthy loop answers within milliseconds; one more wake-up per 0.5 s costs nothing."""
 
 
 class StallDetector:
-    """Counts looks that found no progress since the look before."""
+    """Counts the checks in a row that found no progress since the check before."""
 
     def __init__(self, bound_s: float) -> None:
-        """`bound_s`: how long nothing may happen, rounded up to whole looks."""
+        """`bound_s`: how long the loop may make no progress, rounded up to whole checks."""
         self._bound = max(1, -int(-bound_s // LOOK_S))
         self._mark: object = None
         self._looks = 0
 
     @property
     def still_s(self) -> float:
-        """For how long nothing has happened, in time in which the process itself could have gone on."""
+        """For how many seconds there was no progress, not counting the time in which the process was suspended."""
         return self._looks * LOOK_S
 
     def look(self, mark: object) -> bool:
-        """Take note of `mark`, which differs from that of the last look when something happened in between.
+        """Make a check. `mark` must differ from the previous one if there was progress since then.
 
-        Returns True when nothing has happened for the bound, and again each time that it has passed once more.
+        Returns True when there was no progress for `bound_s`, and again each time this time has passed once more.
         """
         self._looks = self._looks + 1 if mark == self._mark else 0
         self._mark = mark

@@ -1,9 +1,9 @@
-"""A worker: takes tasks, does them, answers their masters. It keeps nothing between tasks.
+"""A worker: takes tasks, runs them, and sends results to their masters. It keeps no state between tasks.
 
-At most `slots` tasks run at a time. A result is published and confirmed before its task is acknowledged (P22), so a
-worker that dies at any moment costs a repetition and nothing else. A cancelled job's tasks are dropped, those in hand
-and those still to come, by job and token (P14). A task that no worker has survived comes back once to be done alone:
-while it runs nothing else does, so that it takes nobody with it, and is not taken by somebody else's (P21).
+At most `slots` tasks run at a time. A result is published and confirmed before its task is acknowledged (P22), so that
+the death of a worker at any moment only costs a repetition. Tasks of a cancelled job are dropped by job and token, both
+those that are running and those that arrive later (P14). A task that no worker has survived comes back once to be run
+alone. While it runs, no other task does, so that neither can end the other's worker (P21).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from roost.wire.service import FunctionService, Service
 log = logging.getLogger(__name__)
 
 CANCELLED_KEPT = 10_000
-"""Cancelled jobs remembered, so that their tasks still in the queue are dropped too."""
+"""How many cancelled jobs are remembered, so that their tasks that are still in the queue are dropped too."""
 RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """`slots`: tasks at a time. Tasks mostly wait for other machines, so many fit one core."""
+    """`slots`: tasks at a time. Tasks mostly wait for other machines, so one core can run many."""
 
     slots: int = 64
 
@@ -46,9 +46,9 @@ class WorkerSettings:
 
 
 class Worker:
-    """A `Part`. `tools` are what runners of each kind are made with.
+    """A `Service` that runs tasks. `tools` are passed to the runner of each kind.
 
-    `watchdog` runs as long as there may be tasks: runners may take their time to start and to stop.
+    `watchdog` is started after the runners and stopped before them, because they may take long to start and to stop.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Worker:
         self._running: dict[asyncio.Task[TaskResult | None], Task] = {}
         self._cancelled: OrderedDict[int, int] = OrderedDict()
         self._subscriptions: list[Subscription] = []
-        self._room = SharedExclusiveLock(self._on_lone)
+        self._lock = SharedExclusiveLock(self._on_exclusive)
         self._watchdog = watchdog or FunctionService()
         self._is_leaving = False
         self._unreached: set[str] = set()
@@ -74,16 +74,16 @@ class Worker:
         self.done_count = 0
 
     def running(self) -> int:
-        """Tasks in hand."""
+        """Return how many tasks are running."""
         return len(self._running)
 
     def tasks(self) -> list[Task]:
-        """Tasks in hand; for any thread."""
+        """Return the running tasks. Thread-safe."""
         return list(self._running.values())
 
     @property
     def slots(self) -> int:
-        """Tasks it may have in hand."""
+        """Most tasks at a time."""
         return self._settings.slots
 
     async def start(self) -> None:
@@ -98,7 +98,7 @@ class Worker:
             self._subscriptions.append(await self._broker.consume(queue, self._on_task, self._settings.slots))
 
     async def drain(self) -> None:
-        """Finish what is in hand; the broker gives the rest to others."""
+        """Take no new tasks and wait for those in hand; the broker delivers the rest to other workers."""
         self._is_leaving = True
         for subscription in self._subscriptions:
             subscription.pause()
@@ -119,10 +119,10 @@ class Worker:
         for runner in self._runners.values():
             await runner.stop()
 
-    def _on_lone(self, is_lone: bool) -> None:
-        """A task is, or was, to be alone: the queue keeps the others meanwhile."""
+    def _on_exclusive(self, is_exclusive: bool) -> None:
+        """Pause consuming while a task must run alone; other tasks stay in the queue meanwhile."""
         for subscription in self._subscriptions:
-            if is_lone:
+            if is_exclusive:
                 subscription.pause()
             elif not self._is_leaving:
                 subscription.resume()
@@ -132,12 +132,14 @@ class Worker:
 
     def _on_control(self, body: bytes) -> None:
         try:
-            said = read_control(body)
+            message = read_control(body)
         except DecodeError as problem:
-            log.error("unreadable control dropped", extra={"action": "control_unreadable", "reason": problem.message})
+            log.error(
+                "unreadable control message dropped", extra={"action": "control_unreadable", "reason": problem.message}
+            )
             return
-        if isinstance(said, CancelTasks):
-            self._cancel(said)
+        if isinstance(message, CancelTasks):
+            self._cancel(message)
 
     def _cancel(self, cancel: CancelTasks) -> None:
         self._cancelled[cancel.job] = max(cancel.token, self._cancelled.get(cancel.job, -1))
@@ -178,8 +180,8 @@ class Worker:
             delivery.give_back()
 
     async def _run(self, task: Task) -> TaskResult | None:
-        """The result, or None when the task was called off."""
-        running = asyncio.create_task(self._result_in_room(task))
+        """Return the result, or None when the task was cancelled by its master."""
+        running = asyncio.create_task(self._result_under_lock(task))
         self._running[running] = task
         try:
             return await running
@@ -191,8 +193,8 @@ class Worker:
         finally:
             self._running.pop(running, None)
 
-    async def _result_in_room(self, task: Task) -> TaskResult:
-        async with self._room.alone() if task.alone else self._room.shared():
+    async def _result_under_lock(self, task: Task) -> TaskResult:
+        async with self._lock.alone() if task.alone else self._lock.shared():
             return await self._result(task)
 
     async def _result(self, task: Task) -> TaskResult:
@@ -208,10 +210,10 @@ class Worker:
             return TaskResult(task.job, task.token, task.task, error=f"worker error: {type(problem).__name__}")
 
     async def _publish(self, task: Task, result: TaskResult) -> bool:
-        """Whether the broker has the result; False when its queue takes nothing, as that of a master that is gone.
+        """Publish the result. Returns False when the queue takes no messages, for example because its master is gone.
 
-        While the broker itself is away the result waits: some connections are back before others, and a task that came
-        back only because its result could not be sent would count as one that its worker did not survive (P21).
+        While the broker itself is unavailable, this waits: some connections come back before others, and a task that
+        is redelivered only because its result could not be sent would count as not survived by its worker (P21).
         """
         problem: Unavailable | None = None
         while problem is None or problem.what == BROKER:
@@ -219,16 +221,16 @@ class Worker:
                 await self._broker.publish(task.reply_to, pack(result))
             except Unavailable as again:
                 problem = again
-                self._complain(problem, task.reply_to)
+                self._log_unsent(problem, task.reply_to)
                 await self._clock.sleep(RETRY_S)
             else:
                 self._unreached -= {BROKER, task.reply_to}
                 return True
         return False
 
-    def _complain(self, problem: Unavailable, reply_to: str) -> None:
-        """One line for an outage, however many results wait for its end."""
-        away = BROKER if problem.what == BROKER else reply_to
-        if away not in self._unreached:
-            self._unreached.add(away)
+    def _log_unsent(self, problem: Unavailable, reply_to: str) -> None:
+        """Log one line per outage, however many results wait for its end."""
+        unreachable = BROKER if problem.what == BROKER else reply_to
+        if unreachable not in self._unreached:
+            self._unreached.add(unreachable)
             log.warning("results not sent yet", extra={"action": "results_unsent", "reason": str(problem)})

@@ -160,7 +160,7 @@ class QueuesAgainstModel(RuleBasedStateMachine):
     @invariant()
     def nothing_waits_while_a_consumer_has_room(self) -> None:
         for line in self.lines.values():
-            assert not line.waiting or not any(consumer.has_room() for consumer in line.consumers)
+            assert not line.waiting or not any(consumer.has_capacity() for consumer in line.consumers)
 
     @invariant()
     def nothing_confirmed_is_lost_or_doubled(self) -> None:

@@ -226,7 +226,7 @@ async def test_p18_one_question_fails_over_to_every_server_whatever_another_find
             self.asked = asyncio.Semaphore(0)
             self.hang_up: list[asyncio.Event] = []
 
-        async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:
+        async def _post(self, url: str, body: bytes, timeout_s: float) -> bytes:
             if url.startswith("dying") and len(self.hang_up) < 2:
                 hang_up = asyncio.Event()
                 self.hang_up.append(hang_up)

@@ -20,7 +20,7 @@ from roost.backend.lock.client import LockClient
 from roost.backend.lock.server import LockServer
 from roost.backend.master import job_runner as driver
 from roost.backend.master.job_runner import STUCK_S
-from roost.backend.master.master import BEAT_S, Master, MasterSettings
+from roost.backend.master.master import RENEWAL_S, Master, MasterSettings
 from roost.backend.store.port import ALONE_FROM, LEASE_S
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
 from roost.wire.auth import NO_SECRET
@@ -133,12 +133,12 @@ async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_
     await office.clock.advance(TRUST_S)
     await office.answer(first)
     await office.clock.settle()
-    assert office.master._drivers[first.job].run.plan.progress().level == 1, "the result is folded all the same"
+    assert office.master._runners[first.job].run.plan.progress().level == 1, "the result is folded all the same"
     assert office.tasks.bodies() == [pack(first)]
     await office.open_lock()
     second = asyncio.create_task(office.task())
     while not second.done():
-        await office.clock.advance(BEAT_S)
+        await office.clock.advance(RENEWAL_S)
         await asyncio.wait((second,), timeout=0.1)
     await office.answer(second.result())
     assert (await office.knock()).ending.outcome is Outcome.DONE
@@ -165,11 +165,11 @@ async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take
     monkeypatch.setattr(office.locks, "beat", beat_slowly)
     asked_at = office.clock.monotonic()
     await office.submit(office.offer())
-    driver = office.master._drivers[(await office.task()).job]
+    driver = office.master._runners[(await office.task()).job]
     assert driver.run.is_trusted(asked_at + TRUST_S - 0.1)
     assert not driver.run.is_trusted(asked_at + TRUST_S)
     beaten_at = office.clock.monotonic()
-    await office.master._beat([driver])
+    await office.master._renew_leases([driver])
     assert driver.run.is_trusted(beaten_at + TRUST_S - 0.1)
     assert not driver.run.is_trusted(beaten_at + TRUST_S)
 
@@ -177,7 +177,7 @@ async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take
 async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_broker(office: MasterFixture) -> None:
     await office.lock.stop()
     await office.submit(office.offer())
-    await until(lambda: office.master._intake._missed_count > 0)
+    await until(lambda: office.master._acquirer._missed_count > 0)
     await office.master.stop()
     await office.own.stop()
     offers = Inbox()
@@ -193,11 +193,11 @@ async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: Master
     await office.clock.advance(1.0)
     task = await office.task()
     office.bugs += [KeyError("a bug")]
-    await office.clock.advance(BEAT_S)
+    await office.clock.advance(RENEWAL_S)
     await until(lambda: not office.bugs)
-    await office.clock.advance(BEAT_S)
-    run = office.master._drivers[task.job].run
-    await until(lambda: run.is_trusted(office.clock.monotonic() + TRUST_S - BEAT_S))
+    await office.clock.advance(RENEWAL_S)
+    run = office.master._runners[task.job].run
+    await until(lambda: run.is_trusted(office.clock.monotonic() + TRUST_S - RENEWAL_S))
     await office.answer(task)
     assert (await office.knock()).ending.outcome is Outcome.DONE
 
@@ -318,10 +318,10 @@ async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(o
     office.own.publish = publish  # type: ignore[method-assign]
     await office.submit(office.offer())
     await until(lambda: office.master.running() == 1)
-    (job,) = office.master._drivers
+    (job,) = office.master._runners
     begun = office.clock.monotonic()
     while office.master.running():
-        await office.clock.advance(BEAT_S)
+        await office.clock.advance(RENEWAL_S)
         await asyncio.sleep(0.01)
     assert office.clock.monotonic() - begun >= STUCK_S
     await office.master.drain()  # so that it does not ask for the job again

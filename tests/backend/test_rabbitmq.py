@@ -35,7 +35,7 @@ def node() -> Iterator[services.RabbitMq]:
 
 @pytest.fixture
 async def broker(node: services.RabbitMq) -> AsyncIterator[RabbitBroker]:
-    broker = RabbitBroker(node.url, deaf_s=0.2)
+    broker = RabbitBroker(node.url, stalled_s=0.2)
     await broker.start()
     yield broker
     await broker.stop()

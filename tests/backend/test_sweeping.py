@@ -15,10 +15,10 @@ from roost.backend.client_protocol.poll_schedule import (
     AGAIN_S,
     SPREAD,
     SPREAD_AGAIN,
-    keep_sweeping,
+    keep_polling,
     pause_s,
 )
-from roost.backend.client_protocol.requests import SWEEP_S
+from roost.backend.client_protocol.requests import POLL_S
 from roost.backend.store.port import SWEPT_WITHIN_S
 from roost.wire.errors import Unavailable
 from tests.clock import ManualClock
@@ -46,7 +46,7 @@ class Locks:
 @asynccontextmanager
 async def sweeping(clock: ManualClock) -> AsyncIterator[Locks]:
     locks = Locks(clock)
-    task = asyncio.create_task(keep_sweeping(locks.sweep, SWEEP_S, clock))
+    task = asyncio.create_task(keep_polling(locks.sweep, POLL_S, clock))
     try:
         yield locks
     finally:
@@ -68,22 +68,22 @@ def test_p26_an_unanswered_sweep_is_repeated_soon_but_not_at_once(every_s: float
 
 
 def test_p26_a_gateway_keeps_its_promise_with_time_for_an_answer_of_a_few_seconds() -> None:
-    assert SWEEP_S + 5.0 <= SWEPT_WITHIN_S
+    assert POLL_S + 5.0 <= SWEPT_WITHIN_S
 
 
 async def test_p26_a_gateway_sweeps_soon_after_an_outage_and_then_regularly() -> None:
     clock = ManualClock()
     async with sweeping(clock) as locks:
-        await clock.advance(SWEEP_S)
+        await clock.advance(POLL_S)
         assert len(locks.asked_at) == 1
         locks.problem = Unavailable("lock server", "the store is away")
         await clock.advance(130.0)
         back_at, locks.problem = clock.monotonic(), None
         await clock.advance(AGAIN_S)
         assert locks.asked_since(back_at) == 1
-        await clock.advance(SWEEP_S * (1 - SPREAD) - AGAIN_S)
+        await clock.advance(POLL_S * (1 - SPREAD) - AGAIN_S)
         assert locks.asked_since(back_at) == 1
-        await clock.advance(SWEEP_S)
+        await clock.advance(POLL_S)
         assert locks.asked_since(back_at) == 2
 
 
@@ -91,7 +91,7 @@ async def test_p26_whatever_a_sweep_raises_the_gateway_sweeps_again() -> None:
     clock = ManualClock()
     async with sweeping(clock) as locks:
         locks.problem = RuntimeError("a bug")
-        await clock.advance(3 * SWEEP_S)
+        await clock.advance(3 * POLL_S)
         assert len(locks.asked_at) == 3
 
 
@@ -103,5 +103,5 @@ async def test_an_outage_is_logged_once_by_a_gateway_that_sweeps(caplog: pytest.
             locks.problem = Unavailable("lock server", "the store is away")
             await clock.advance(130.0)
             locks.problem = None
-            await clock.advance(SWEEP_S)
-    assert [record.message for record in caplog.records] == ["sweep not answered"] * 2
+            await clock.advance(POLL_S)
+    assert [record.message for record in caplog.records] == ["poll not answered"] * 2

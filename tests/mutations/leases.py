@@ -141,7 +141,13 @@ LEASES = (
     Mutation(
         "P13",
         "a beat is trusted from its answer on, not from the send",
-        (Change(MASTER, "driver.heard(answer, sent_at)", "driver.heard(answer, self._clock.monotonic())"),),
+        (
+            Change(
+                MASTER,
+                "runner.on_lease_answer(answer, sent_at)",
+                "runner.on_lease_answer(answer, self._clock.monotonic())",
+            ),
+        ),
         MASTER_TESTS,
     ),
     Mutation(

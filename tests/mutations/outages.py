@@ -69,13 +69,15 @@ OUTAGES = (
         "a search that fails undoes the sign of life",
         (
             Change(
-                EMBEDDED, "        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))\n", ""
+                EMBEDDED,
+                "        await self._transaction(lambda transaction: transaction.beat_gateway(poll.gateway))\n",
+                "",
             ),
             Change(
                 LEDGER,
-                "        knocks: dict[tuple[int, RequestRow], JobFinished] = {}\n",
-                "        self.beat_gateway(sweep.gateway)\n"
-                "        knocks: dict[tuple[int, RequestRow], JobFinished] = {}\n",
+                "        finished: dict[tuple[int, RequestRow], JobFinished] = {}\n",
+                "        self.beat_gateway(poll.gateway)\n"
+                "        finished: dict[tuple[int, RequestRow], JobFinished] = {}\n",
             ),
         ),
         ("tests/backend/test_store.py", "-k", "sweep_that_fails"),
@@ -86,7 +88,7 @@ OUTAGES = (
         (
             Change(
                 ENGINE,
-                'await self._ask(self._open(self._gateways), "beat_gateway", sweep.gateway, self._rules)',
+                'await self._call(self._open(self._gateways), "beat_gateway", poll.gateway, self._rules)',
                 "pass",
             ),
         ),
@@ -95,7 +97,7 @@ OUTAGES = (
     Mutation(
         "P26 (PostgreSQL)",
         "a sign of life waits for the searches of others",
-        (Change(ENGINE, 'self._open(self._gateways), "beat_gateway"', 'self._open(self._sweeps), "beat_gateway"'),),
+        (Change(ENGINE, 'self._open(self._gateways), "beat_gateway"', 'self._open(self._polls), "beat_gateway"'),),
         SHARED_SEARCH,
     ),
     Mutation(

@@ -29,9 +29,9 @@ OFFERS = (
         (
             Change(
                 INTAKE,
-                "        answer, asked_at = await self._ask([offer",
+                "        answer, asked_at = await self._request([offer",
                 "        for delivery, _ in batch:\n            delivery.acknowledge()\n"
-                "        answer, asked_at = await self._ask([offer",
+                "        answer, asked_at = await self._request([offer",
             ),
         ),
         MASTER_TESTS,
@@ -146,16 +146,17 @@ REQUESTS_AND_RESULTS = (
         (
             Change(
                 REQUESTS,
-                "        for request in new:\n            self._live(who, request, stream=True, counts=False)\n",
+                "        for request in new:\n            self._live(connection, request, stream=True, counts=False)\n",
                 "",
             ),
             Change(
                 REQUESTS,
-                "        for status in statuses:\n            live = self.live.find(who.client, status.request)\n"
-                "            if live is not None and live.peer == who.peer:",
                 "        for status in statuses:\n"
-                "            live = self._live(who, status.request, stream=True, counts=False)\n"
-                "            if live is not None and live.peer == who.peer:",
+                "            live = self.live.find(connection.client, status.request)\n"
+                "            if live is not None and live.peer == connection.peer:",
+                "        for status in statuses:\n"
+                "            live = self._live(connection, status.request, stream=True, counts=False)\n"
+                "            if live is not None and live.peer == connection.peer:",
             ),
         ),
         ("tests/system/test_faults.py", "-k", "overtakes"),
@@ -172,8 +173,8 @@ REQUESTS_AND_RESULTS = (
         (
             Change(
                 REQUESTS,
-                "if live is None or not live.is_open:\n                continue\n            if knock",
-                "if live is None:\n                continue\n            if knock",
+                "if live is None or not live.is_open:\n                continue\n            if finished",
+                "if live is None:\n                continue\n            if finished",
             ),
             Change(
                 REQUESTS,
@@ -229,7 +230,11 @@ REQUESTS_AND_RESULTS = (
     Mutation(
         "P21",
         "a task that no worker survived is given out for ever",
-        (Change(RUN, "if work.state is TaskState.OUT and not work.is_lone:", "if work.state is TaskState.OUT:"),),
+        (
+            Change(
+                RUN, "if work.state is TaskState.OUT and not work.must_run_alone:", "if work.state is TaskState.OUT:"
+            ),
+        ),
         ("tests/backend/test_master_run.py",),
     ),
     Mutation(
@@ -243,7 +248,9 @@ REQUESTS_AND_RESULTS = (
         "a lock client asks one server only",
         (
             Change(
-                "backend/lock/client.py", "for turn in range(len(addresses)):", "for turn in range(len(addresses[:1])):"
+                "backend/lock/client.py",
+                "for attempt in range(len(addresses)):",
+                "for attempt in range(len(addresses[:1])):",
             ),
         ),
         ("tests/backend/test_lock_server.py",),

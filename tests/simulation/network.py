@@ -96,10 +96,10 @@ class SimulatedLockClient(LockClient):
     async def start(self) -> None:
         """Nothing to open."""
 
-    async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:
+    async def _post(self, url: str, body: bytes, timeout_s: float) -> bytes:
         await self._node.alive()
         address, _, path = url.partition("/")
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(timeout_s):
             answer = await self._exchange(address, "/" + path, body)
         await self._node.alive()
         return answer

@@ -14,7 +14,7 @@ from bench.support.scripted_client import ScriptedClient
 from bench.support.steps_kind import Steps
 from roost.allinone import System, UpSettings, all_in_one
 from roost.backend.broker import topology
-from roost.backend.client_protocol.requests import SWEEP_S
+from roost.backend.client_protocol.requests import POLL_S
 from roost.backend.kinds.registry import Kinds
 from roost.gateway.settings import Settings
 from roost.wire.codec import pack
@@ -209,7 +209,7 @@ async def test_p12_a_knock_that_overtakes_the_answer_to_a_resume_finds_its_clien
         client.abort()
         await back.hello(client.session, epoch=2)
         await back.say("resume", ids=["r1"])
-        async with asyncio.timeout(SWEEP_S / 2):
+        async with asyncio.timeout(POLL_S / 2):
             result, _ = await back.result()
         told.set()
         assert result["outcome"] == "done"

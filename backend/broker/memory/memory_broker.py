@@ -1,8 +1,8 @@
-"""The embedded broker: every promise of the port kept inside one process, on one event loop.
+"""The embedded broker: it keeps every promise of the port inside one process, on one event loop.
 
-`MemoryBroker` is what a broker's server would be; `connect` gives a part its connection, which the part starts and
-stops. What happens to messages is decided by `roost.backend.broker.memory.queues`; here handlers become tasks, and one
-sleeping task wakes the queues when the next message or queue is due. Nothing outlives the process, durable or not.
+`MemoryBroker` takes the role of the server; `connect` returns a connection for one service, which starts and stops it.
+`roost.backend.broker.memory.queues` decides what happens to messages. This module runs the handlers as tasks, and one
+sleeping task calls the queues when the next message or queue expires. Nothing survives the process, durable or not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class MemoryBroker:
-    """The queues and fanouts that the parts of one process share."""
+    """The queues and fanouts that the services of one process share."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.queues = Queues()
@@ -35,28 +35,28 @@ class MemoryBroker:
         self._alarm_at = math.inf
 
     def connect(self) -> MemoryConnection:
-        """A connection of its own for one part, to be started and stopped by it."""
+        """Return a new connection for one service, which must start and stop it."""
         return MemoryConnection(self)
 
     def opened(self, connection: MemoryConnection) -> None:
-        """While somebody is connected, time passes."""
+        """Register an open connection. Expiry is processed while at least one connection is open."""
         self._connections.add(connection)
         self.now()
 
     def closed(self, connection: MemoryConnection) -> None:
-        """Without anybody connected no task is left; what falls due is done at the next `opened`."""
+        """Remove a connection. After the last one no timer runs; expiry is processed at the next `opened`."""
         self._connections.discard(connection)
         if not self._connections:
             self._set_alarm(math.inf)
 
     def now(self) -> float:
-        """Monotonic seconds, once all that was due by then is done."""
+        """Process everything that is due and return the time (monotonic seconds)."""
         now = self._clock.monotonic()
         self.carry_out(self.queues.pass_time(now))
         return now
 
     def carry_out(self, handovers: list[Handover]) -> None:
-        """Start what the queues decided, and see to the next time that something falls due."""
+        """Start the handlers of these deliveries, and set the timer for the next expiry."""
         for handover in handovers:
             self.runners[handover.consumer](handover)
         if self._connections and self.queues.due_at < self._alarm_at:
@@ -75,7 +75,7 @@ class MemoryBroker:
 
 
 class MemoryDelivery:
-    """One message in the hands of a consumer."""
+    """A `Delivery` of the embedded broker."""
 
     __slots__ = ("_handover", "_server", "body", "died_in", "queue", "redelivered")
 
@@ -117,7 +117,7 @@ class MemorySubscription:
         self.end()
 
     def end(self) -> None:
-        """Give back what is unsettled."""
+        """Remove the consumer; its unsettled messages go back to the queue."""
         now = self._server.now()
         handovers = self._server.queues.remove_consumer(self._consumer, now)
         self._server.runners.pop(self._consumer, None)
@@ -129,7 +129,7 @@ class MemorySubscription:
 
 
 class MemoryListener:
-    """Somebody who hears a fanout's broadcasts."""
+    """A listener to the broadcasts of a fanout."""
 
     def __init__(self, connection: MemoryConnection, fanout: str, handler: Callable[[bytes], None]) -> None:
         self._connection, self._fanout, self._handler = connection, fanout, handler
@@ -137,7 +137,7 @@ class MemoryListener:
         self._peers.append(self)
         self._paused = False
 
-    def hear(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
         """Call the handler, unless this listener has been paused or cancelled meanwhile."""
         if self._paused or self not in self._peers:
             return
@@ -156,14 +156,14 @@ class MemoryListener:
         self.end()
 
     def end(self) -> None:
-        """Hear nothing more."""
+        """Stop receiving broadcasts."""
         if self in self._peers:
             self._peers.remove(self)
         self._connection.subscriptions.discard(self)
 
 
 class MemoryConnection:
-    """One part's connection to a `MemoryBroker`."""
+    """The connection of one service to a `MemoryBroker`."""
 
     def __init__(self, server: MemoryBroker) -> None:
         self.server = server
@@ -178,13 +178,13 @@ class MemoryConnection:
     async def declare(self, spec: QueueSpec) -> None:
         self._check_open()
         self.server.queues.declare(spec, self.server.now())
-        self.server.carry_out([])  # the queue itself may be the next to fall due
+        self.server.carry_out([])  # the queue itself may be the next to expire
 
     async def publish(self, queue: str, body: bytes) -> None:
         self._check_open()
         now = self.server.now()
         self.server.carry_out(self.server.queues.publish(queue, body, now))
-        await asyncio.sleep(0)  # a confirm takes a turn of the loop at least, as with any broker
+        await asyncio.sleep(0)  # as with any broker, a confirm takes at least one turn of the loop
 
     async def consume(self, queue: str, handler: Handler, prefetch: int) -> MemorySubscription:
         self._check_open()
@@ -195,7 +195,7 @@ class MemoryConnection:
     async def broadcast(self, fanout: str, body: bytes) -> None:
         if self._open:
             for listener in self.server.listeners.get(fanout, ()):
-                asyncio.get_running_loop().call_soon(listener.hear, body)
+                asyncio.get_running_loop().call_soon(listener.receive, body)
 
     async def listen(self, fanout: str, handler: Callable[[bytes], None]) -> MemoryListener:
         self._check_open()

@@ -1,10 +1,11 @@
-"""One embedded queue, pure: who waits, who holds what, and what dies when.
+"""One embedded queue: its waiting messages, the messages that consumers hold, and when messages expire. Pure.
 
-A message has a place, its number in the order of arrival. Messages leave from the front, so one that comes back
-stands before all that never left: the waiting line is a heap of returned messages followed by a deque of fresh
-ones. Every message lives equally long, so that line is in order of death too, and only its head can be due.
+Each message is numbered in the order of arrival. Messages are delivered from the front, so a returned message comes
+before all messages that were never delivered: the waiting messages are a heap of returned ones followed by a deque of
+fresh ones. All messages have the same TTL, so both are also in the order of expiry, and only their heads can be due.
 
-Consumers with room stand in a ring: the first one gets the next message and, with room left, goes to the end.
+Consumers with free capacity are in a ring: the first one gets the next message and, if it can take more, moves to the
+end.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from roost.backend.broker.port import QueueSpec
 
 @dataclass(slots=True, order=True)
 class Message:
-    """A message in a queue. `dies_at` is monotonic seconds; `returns` counts how often consumers lost it."""
+    """A message in a queue. `dies_at` is monotonic seconds; `returns` counts how often consumers returned it."""
 
-    place: int
+    number: int
     dies_at: float = field(compare=False)
     body: bytes = field(compare=False)
     died_in: str | None = field(compare=False)
@@ -31,7 +32,7 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Consumer:
-    """Somebody who takes messages from `queue`, at most `prefetch` at a time; `held` are those in hand."""
+    """A consumer of `queue` that holds at most `prefetch` messages at a time; `held` are its unsettled ones."""
 
     queue: Queue
     prefetch: int
@@ -40,13 +41,13 @@ class Consumer:
     in_ring: bool = False
     gone: bool = False
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         return len(self.held) < self.prefetch and not self.paused and not self.gone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Handover:
-    """Effect: this message is now in this consumer's hands. Another try of the same message is another handover."""
+    """Effect: this consumer now holds this message. A redelivery of the same message is another handover."""
 
     consumer: Consumer
     message: Message
@@ -61,7 +62,7 @@ class Queue:
 
     def __init__(self, spec: QueueSpec, now: float) -> None:
         self.spec = spec
-        self._places = count()
+        self._numbers = count()
         self._fresh: deque[Message] = deque()
         self._returned: list[Message] = []
         self._consumers: set[Consumer] = set()
@@ -75,9 +76,9 @@ class Queue:
         return self.spec.max_length is not None and self.depth() >= self.spec.max_length
 
     def put(self, body: bytes, died_in: str | None, now: float) -> None:
-        """Add a message at the end, full or not."""
+        """Add a message at the end, even if the queue is full."""
         dies_at = math.inf if self.spec.ttl_s is None else now + self.spec.ttl_s
-        self._fresh.append(Message(next(self._places), dies_at, body, died_in))
+        self._fresh.append(Message(next(self._numbers), dies_at, body, died_in))
 
     def add_consumer(self, prefetch: int) -> Consumer:
         consumer = Consumer(self, prefetch)
@@ -86,30 +87,30 @@ class Queue:
         return consumer
 
     def make_ready(self, consumer: Consumer) -> None:
-        """Put the consumer into the ring when it has room and is not there yet."""
-        if consumer.has_room() and not consumer.in_ring:
+        """Put the consumer into the ring if it can take a message and is not in the ring yet."""
+        if consumer.has_capacity() and not consumer.in_ring:
             consumer.in_ring = True
             self._ring.append(consumer)
 
     def remove_consumer(self, consumer: Consumer, now: float) -> list[Message]:
-        """Take back what it holds; those that died of it are returned."""
+        """Remove the consumer and take back its messages. Returns those that died by the delivery limit."""
         consumer.gone = True
         self._consumers.discard(consumer)
         self._unused_since = now
         if consumer.in_ring:
             self._ring.remove(consumer)
-        held = sorted(consumer.held, key=lambda handover: handover.message.place)
+        held = sorted(consumer.held, key=lambda handover: handover.message.number)
         return [message for handover in held if (message := self.take_back(handover))]
 
     def acknowledge(self, handover: Handover) -> None:
-        """Forget the message, when it is still in that consumer's hands."""
-        self._let_go(handover)
+        """Delete the message, if that consumer still holds it."""
+        self._remove_held(handover)
 
     def take_back(self, handover: Handover) -> Message | None:
-        """The message waits again, when it is still in that consumer's hands; returned when its limit kills it."""
+        """Let the message wait again, if that consumer still holds it. Returns it if it died by the delivery limit."""
         if not handover.is_unsettled():
             return None
-        self._let_go(handover)
+        self._remove_held(handover)
         message = handover.message
         message.returns += 1
         if self.spec.delivery_limit is not None and message.returns > self.spec.delivery_limit:
@@ -117,17 +118,17 @@ class Queue:
         heapq.heappush(self._returned, message)
         return None
 
-    def _let_go(self, handover: Handover) -> None:
+    def _remove_held(self, handover: Handover) -> None:
         handover.consumer.held.discard(handover)
         self.make_ready(handover.consumer)
 
     def hand_out(self) -> list[Handover]:
-        """Give waiting messages to consumers with room, in turn."""
+        """Deliver waiting messages in turn to consumers with free capacity."""
         handovers = []
         while self._ring and self.depth():
             consumer = self._ring.popleft()
             consumer.in_ring = False
-            if consumer.has_room():
+            if consumer.has_capacity():
                 message = heapq.heappop(self._returned) if self._returned else self._fresh.popleft()
                 handover = Handover(consumer, message, redelivered=message.returns > 0)
                 consumer.held.add(handover)
@@ -135,8 +136,8 @@ class Queue:
                 self.make_ready(consumer)
         return handovers
 
-    def bury(self, now: float) -> list[Message]:
-        """Take out the waiting messages whose time is over."""
+    def remove_expired(self, now: float) -> list[Message]:
+        """Remove and return the waiting messages whose TTL has passed."""
         dead = []
         while self._returned and self._returned[0].dies_at <= now:
             dead.append(heapq.heappop(self._returned))
@@ -145,16 +146,16 @@ class Queue:
         return dead
 
     def renew(self, now: float) -> None:
-        """Somebody showed interest: the time without a consumer starts anew."""
+        """Restart the time without a consumer, because the queue was declared again."""
         self._unused_since = now
 
-    def goes_at(self) -> float:
-        """When the queue itself goes away, should no consumer come."""
+    def expires_at(self) -> float:
+        """Return when the queue itself expires if no consumer comes (monotonic seconds)."""
         if self.spec.expires_s is None or self._consumers:
             return math.inf
         return self._unused_since + self.spec.expires_s
 
     def due_at(self) -> float:
-        """When the next thing happens by itself: a message's death or the queue's."""
+        """Return when the next message, or the queue itself, expires (monotonic seconds)."""
         heads = [line[0].dies_at for line in (self._returned, self._fresh) if line]
-        return min(self.goes_at(), *heads, math.inf)
+        return min(self.expires_at(), *heads, math.inf)

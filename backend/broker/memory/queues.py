@@ -1,7 +1,7 @@
-"""All embedded queues together, pure: dead letters move between them, and one time says when to look again.
+"""All embedded queues together: moves dead letters between them, and keeps the next time at which something expires.
 
-Whoever calls any method at `now` has called `pass_time(now)` before, so that nothing overdue is handed out. Methods
-return the handovers that follow; nothing waits while a consumer of its queue has room.
+Pure. Before any other method at time `now`, call `pass_time(now)`, so that no expired message is delivered. Methods
+return the handovers that follow. No message waits while a consumer of its queue has free capacity.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ class Queues:
     def __init__(self) -> None:
         self._queues: dict[str, Queue] = {}
         self.due_at = math.inf
-        """Call `pass_time` no later than this; may be earlier than needed, never later."""
+        """Call `pass_time` no later than this time. It may be earlier than necessary, but never later."""
 
     def pass_time(self, now: float) -> list[Handover]:
-        """Bury what died and drop the queues that nobody used; cheap while nothing is due."""
+        """Dead-letter expired messages and delete expired queues. Cheap while nothing is due."""
         handovers: list[Handover] = []
         while now >= self.due_at:
             for name, queue in list(self._queues.items()):
-                if now >= queue.goes_at():
+                if now >= queue.expires_at():
                     del self._queues[name]
                 else:
-                    handovers += self._dead_letters(queue, queue.bury(now), now)
+                    handovers += self._dead_letters(queue, queue.remove_expired(now), now)
             self.due_at = min((queue.due_at() for queue in self._queues.values()), default=math.inf)
         return handovers
 
     def declare(self, spec: QueueSpec, now: float) -> None:
-        """Raises Misuse: another spec has this name, or its dead letters have nowhere to go."""
+        """Create the queue unless it exists.
+
+        Raises Misuse when it exists with another specification, or when its dead-letter queue does not exist.
+        """
         queue = self._queues.get(spec.name)
         if queue is None:
             if spec.dead_letters is not None and spec.dead_letters not in self._queues:
@@ -43,10 +46,10 @@ class Queues:
         elif queue.spec != spec:
             raise Misuse(f"queue {spec.name} exists as {queue.spec}, not as {spec}")
         queue.renew(now)
-        self._watch(queue)
+        self._note_due(queue)
 
     def publish(self, name: str, body: bytes, now: float) -> list[Handover]:
-        """Raises Unavailable: no such queue, or full."""
+        """Add a message. Raises Unavailable when there is no such queue or it is full."""
         queue = self._find(name)
         if queue.is_full():
             raise Unavailable(f"queue {name}", "it is full")
@@ -54,14 +57,14 @@ class Queues:
         return self._hand_out(queue)
 
     def add_consumer(self, name: str, prefetch: int) -> tuple[Consumer, list[Handover]]:
-        """Raises Unavailable: no such queue. Misuse: prefetch below 1."""
+        """Add a consumer. Raises Unavailable when there is no such queue, and Misuse for a prefetch below 1."""
         if prefetch < 1:
             raise Misuse(f"a consumer of {name} with prefetch {prefetch} would get nothing")
         queue = self._find(name)
         return queue.add_consumer(prefetch), self._hand_out(queue)
 
     def remove_consumer(self, consumer: Consumer, now: float) -> list[Handover]:
-        """What it holds goes back; nothing for a consumer that is gone already."""
+        """Remove a consumer; its messages go back. Does nothing for a consumer that was removed before."""
         if consumer.gone:
             return []
         queue = consumer.queue
@@ -69,30 +72,30 @@ class Queues:
         return handovers + self._after_return(queue, now)
 
     def pause(self, consumer: Consumer) -> None:
-        """Hand it nothing from now on."""
+        """Deliver nothing to the consumer from now on."""
         consumer.paused = True
 
     def resume(self, consumer: Consumer) -> list[Handover]:
-        """Hand it messages again."""
+        """Deliver messages to the consumer again."""
         consumer.paused = False
         consumer.queue.make_ready(consumer)
         return self._hand_out(consumer.queue)
 
     def acknowledge(self, handover: Handover) -> list[Handover]:
-        """The message is done with, when it is still in that consumer's hands."""
+        """Delete the message, if that consumer still holds it."""
         queue = handover.consumer.queue
         queue.acknowledge(handover)
         return self._hand_out(queue)
 
     def give_back(self, handover: Handover, now: float) -> list[Handover]:
-        """The message waits again or dies, when it is still in that consumer's hands."""
+        """Let the message wait again, or dead-letter it, if that consumer still holds it."""
         queue = handover.consumer.queue
         dead = queue.take_back(handover)
         handovers = self._dead_letters(queue, [dead] if dead else [], now)
         return handovers + self._after_return(queue, now)
 
     def depth(self, name: str) -> int:
-        """Messages that wait. Raises Unavailable: no such queue."""
+        """Return how many messages wait. Raises Unavailable when there is no such queue."""
         return self._find(name).depth()
 
     def _find(self, name: str) -> Queue:
@@ -110,13 +113,13 @@ class Queues:
         return self._hand_out(target)
 
     def _after_return(self, queue: Queue, now: float) -> list[Handover]:
-        """A message may have outlived its time in somebody's hands: it dies before anybody gets it again."""
-        return self._dead_letters(queue, queue.bury(now), now) + self._hand_out(queue)
+        """Remove messages that expired while they were held, then deliver."""
+        return self._dead_letters(queue, queue.remove_expired(now), now) + self._hand_out(queue)
 
     def _hand_out(self, queue: Queue) -> list[Handover]:
         handovers = queue.hand_out()
-        self._watch(queue)
+        self._note_due(queue)
         return handovers
 
-    def _watch(self, queue: Queue) -> None:
+    def _note_due(self, queue: Queue) -> None:
         self.due_at = min(self.due_at, queue.due_at())

@@ -1,16 +1,16 @@
-"""One connection to RabbitMQ that comes back by itself, and the one place where the driver's errors become ours.
+"""One connection to RabbitMQ that reconnects by itself, and the translation of the driver's errors.
 
 ::
 
     down --connected and restored--> up --connection lost--> down --stop--> stopped (also from up)
 
-While it is down, whoever asks for a channel is refused at once, and this side tries again and again: first soon, then
-less often, with jitter, so that the parts of a cluster do not come back as one crowd. `restore` runs after each
-connect, before anybody else gets a channel: it declares what the outage may have removed. Channels die with their
-connection; whoever has one opens another, see `until_up`.
+While it is down, a request for a channel fails at once, and the connection is retried with exponential backoff and
+jitter, so that the services of a cluster do not reconnect all at once. `restore` runs after each connect, before other
+callers get a channel: it declares what the outage may have removed. Channels are closed with their connection; their
+users wait with `until_up` and open new ones.
 
-aio-pika's "robust" connections are not used: they bring back consumers at a time of their own, do not say which
-deliveries are void meanwhile, and "reconnected, but no consumer" is known of them.
+aio-pika's "robust" connections are not used: they restore consumers at a time that the caller does not control, do not
+tell which deliveries have become void, and have a known fault of "reconnected, but no consumer".
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from roost.wire.clock import Clock
 from roost.wire.errors import Misuse, Unavailable
 
 log = logging.getLogger(__name__)
-logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # an outage is told here, once, and is nobody's ERROR
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # this module logs an outage once, and not as an ERROR
 
 HEARTBEAT_S = 10
-"""A dead peer is noticed after three missed ones, not after the driver's three minutes."""
+"""A dead peer is detected after three missed heartbeats; the driver's default takes three minutes."""
 CONNECT_S = 5.0
 ANSWER_S = 5.0
-"""Longer than a healthy broker needs under load, shorter than a client's patience."""
+"""Longer than a healthy broker needs under load, and shorter than clients wait for an answer."""
 CLOSE_S = 2.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
 
 OUTAGES = (AMQPError, PAMQPException, OSError, TimeoutError, RuntimeError)
-"""The driver says RuntimeError when what it is asked to use was closed meanwhile."""
+"""The driver raises RuntimeError when the connection or channel that it should use was closed meanwhile."""
 
 
 @contextmanager
 def translated(what: str = BROKER) -> Iterator[None]:
-    """Raise Misuse for "exists, but otherwise" (406), Unavailable for whatever else goes wrong with the broker."""
+    """Translate errors of the driver: PRECONDITION_FAILED (406) to Misuse, all others to Unavailable."""
     try:
         yield
     except ChannelPreconditionFailed as problem:
@@ -61,13 +61,13 @@ def translated(what: str = BROKER) -> Iterator[None]:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise Unavailable(what, "the connection was closed") from problem  # the driver ends waiting calls so
+        raise Unavailable(what, "the connection was closed") from problem  # so the driver ends waiting calls
 
 
 def _reason(problem: BaseException) -> str:
     if isinstance(problem, TimeoutError):
         return "it does not answer"
-    if isinstance(problem, InvalidFrameError):  # how the driver tells of a close where it expects consent
+    if isinstance(problem, InvalidFrameError):  # the driver raises this when it is refused while connecting
         return "it refused the connection: is there such a virtual host, and may this user enter it?"
     return str(problem) or type(problem).__name__
 
@@ -78,16 +78,16 @@ def _tuned(url: URL, purpose: str) -> URL:
 
 
 async def close(what: AbstractChannel | AbstractConnection) -> None:
-    """Close a channel or connection, however it is; do not wait long for a broker that says nothing."""
+    """Close a channel or connection in any state. Waits at most `CLOSE_S` for the broker."""
     with suppress(Unavailable, Misuse), translated():
         async with asyncio.timeout(CLOSE_S):
             await what.close()
 
 
 class AmqpConnection:
-    """A connection to any one of the hosts of `url`, which may name its heartbeat.
+    """A connection to any one of the hosts of `url`, which may set the heartbeat interval.
 
-    `restore` may raise Unavailable, and then another host is tried, or the same again.
+    If `restore` raises Unavailable, the connection is closed, and another host, or the same one, is tried.
     """
 
     def __init__(self, url: str, purpose: str, clock: Clock, restore: Callable[[], Awaitable[None]]) -> None:
@@ -95,15 +95,15 @@ class AmqpConnection:
         self._purpose, self._clock, self._restore = purpose, clock, restore
         self._connection: AbstractConnection | None = None
         self._up, self._lost = asyncio.Event(), asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._keep_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect. Raises Unavailable."""
         await self._connect()
-        self._keeper = asyncio.create_task(self._keep())
+        self._keep_task = asyncio.create_task(self._keep())
 
     async def channel(self, confirms: bool = False) -> AbstractChannel:
-        """A new channel; with `confirms`, one whose publishing tells what became of it. Raises Unavailable."""
+        """Return a new channel, with `confirms` one with publisher confirms. Raises Unavailable."""
         if self._connection is None or self._lost.is_set():
             raise Unavailable(BROKER, "not connected at the moment")
         with translated():
@@ -112,7 +112,7 @@ class AmqpConnection:
 
     @asynccontextmanager
     async def temporary_channel(self) -> AsyncIterator[AbstractChannel]:
-        """A channel for one question, whose errors are translated. Raises Unavailable, Misuse."""
+        """Open a channel for a single call, with errors translated. Raises Unavailable or Misuse."""
         channel = await self.channel()
         try:
             with translated():
@@ -122,32 +122,32 @@ class AmqpConnection:
             await close(channel)
 
     async def depth(self, queue: str) -> int:
-        """Messages that wait in a queue. Raises Unavailable."""
+        """Return how many messages wait in a queue. Raises Unavailable."""
         async with self.temporary_channel() as channel:
             answer = (await channel.declare_queue(queue, passive=True)).declaration_result
             return answer.message_count or 0
 
     async def until_up(self) -> None:
-        """Return when there is a connection."""
+        """Wait until there is a connection."""
         await self._up.wait()
 
     async def stop(self) -> None:
-        """Disconnect; what the broker has not heard yet is lost. Fine to call twice, or without start."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        """Disconnect. What was not sent yet is lost. It may be called twice, or without `start`."""
+        keep_task, self._keep_task = self._keep_task, None
+        if keep_task is not None:
+            keep_task.cancel()
+            await asyncio.gather(keep_task, return_exceptions=True)
         await self._drop()
 
     async def _connect(self) -> None:
-        """Be up with the first host, in random order, that serves; or raise the last one's Unavailable and be down."""
-        *others, last = random.sample(self._urls, len(self._urls))  # so that the parts spread over the cluster
+        """Connect to the first available host, in random order. Raises the Unavailable of the last host."""
+        *others, last = random.sample(self._urls, len(self._urls))  # random, to spread connections over the cluster
         for url in others:
             try:
                 return await self._connect_to(url)
             except Unavailable as problem:
                 extra = {"action": "host_passed_over", "host": url.host, "reason": problem.reason}
-                log.debug("broker's host passed over", extra=extra)
+                log.debug("broker host skipped", extra=extra)
         return await self._connect_to(last)
 
     async def _connect_to(self, url: URL) -> None:
@@ -172,21 +172,21 @@ class AmqpConnection:
     async def _keep(self) -> None:
         while True:
             await self._lost.wait()
-            log.warning("broker away", extra={"action": "broker_away", "link": self._purpose})
+            log.warning("broker connection lost", extra={"action": "broker_away", "link": self._purpose})
             await self._drop()
             await self._come_back()
-            log.warning("broker back", extra={"action": "broker_back", "link": self._purpose})
+            log.warning("broker connection restored", extra={"action": "broker_back", "link": self._purpose})
 
     async def _come_back(self) -> None:
         pause_s = BACKOFF_S
         while True:
-            await self._clock.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311  spreads the parts out
+            await self._clock.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311  spreads reconnects
             pause_s = min(2 * pause_s, BACKOFF_MAX_S)
             try:
                 return await self._connect()
             except Unavailable as problem:
-                log.debug("broker still away", extra={"action": "broker_still_away", "reason": problem.reason})
-            except Exception:  # with no keeper this part would never come back
+                log.debug("broker still unavailable", extra={"action": "broker_still_away", "reason": problem.reason})
+            except Exception:  # if this task ended, the connection would never come back
                 log.exception("connecting failed", extra={"action": "connect_failed", "link": self._purpose})
 
     async def _drop(self) -> None:

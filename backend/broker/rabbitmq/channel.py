@@ -1,7 +1,7 @@
-"""One channel that consumes one queue, for as long as the channel lives.
+"""One channel that consumes one queue for as long as the channel lives.
 
-What is asked of it happens in the order it was asked, one thing after the other: so a message acknowledged after the
-consumer was told to stop makes no room for another one.
+Commands are run one after the other, in the order in which they were given. So an acknowledgement that is given after
+the consumer was told to stop does not cause another delivery.
 """
 
 from __future__ import annotations
@@ -21,69 +21,72 @@ from roost.wire.errors import Misuse, Unavailable
 
 log = logging.getLogger(__name__)
 
-ORDERS_AT_ONCE = 100
-"""So many share one time limit; it costs more than what it limits."""
-Order = Callable[[], Awaitable[Any]]
+COMMANDS_AT_ONCE = 100
+"""This many commands share one timeout, because a timeout costs more than a command."""
+Command = Callable[[], Awaitable[Any]]
 Receive = Callable[["ConsumerChannel", AbstractIncomingMessage], None]
 
 
 class ConsumerChannel:
-    """Consumes, while `wanted`, until `ended` is set; by then what it held is the broker's again, and it is void."""
+    """Consumes while `wanted`, until `ended` is set.
+
+    Then the broker has taken its unsettled messages back, and settling them has no effect.
+    """
 
     def __init__(
         self, channel: AbstractChannel, queue: AbstractQueue, receive: Receive, no_ack: bool, wanted: bool
     ) -> None:
         self._channel, self._queue, self._receive, self._no_ack = channel, queue, receive, no_ack
-        self._orders: deque[Order] = deque()
-        self._ordered, self._flushed = asyncio.Event(), asyncio.Event()
+        self._commands: deque[Command] = deque()
+        self._command_added, self._flushed = asyncio.Event(), asyncio.Event()
         self._tag: str | None = None
         self._is_closing = False
         self.wanted = wanted
         self.ended = asyncio.Event()
         self.queue = queue.name
         self.held: set[int] = set()
-        self.life_signs = 0
+        self.activity_count = 0
         self._worker: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Consume. Raises Unavailable."""
+        """Begin to consume. Raises Unavailable."""
         with translated():
-            self._wire = await self._channel.get_underlay_channel()
+            self._protocol_channel = await self._channel.get_underlay_channel()
             self._channel.close_callbacks.add(lambda *_: self.ended.set())
-            self._wire.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
+            self._protocol_channel.on_consumer_cancel_callbacks.add(lambda _: self.ended.set())
             await self._adjust()
         self._worker = asyncio.create_task(self._work())
 
     def want(self, wanted: bool) -> None:
-        """Take messages from now on, or none."""
+        """Start or stop taking messages."""
         self.wanted = wanted
-        self.life_signs += 1  # nobody can have heard anything in a pause
-        self._order(self._adjust)
+        self.activity_count += 1  # silence during a pause is not a stall
+        self._enqueue(self._adjust)
 
     def holds(self, message: AbstractIncomingMessage) -> bool:
-        """Whether settling the message would still mean something."""
+        """Return whether settling the message still has an effect."""
         return message.delivery_tag in self.held and not self._is_void()
 
     def acknowledge(self, message: AbstractIncomingMessage) -> None:
-        """The message is done with, when it is still in hand."""
+        """Acknowledge the message, if it is still held."""
         if self.holds(message):
-            tag = self._let_go(message)
-            self._order(partial(self._wire.basic_ack, tag, wait=False))
+            tag = self._remove_held(message)
+            self._enqueue(partial(self._protocol_channel.basic_ack, tag, wait=False))
 
     def give_back(self, message: AbstractIncomingMessage) -> None:
-        """Somebody should have the message again, when it is still in hand."""
+        """Return the message to the queue, if it is still held."""
         if self.holds(message):
-            tag = self._let_go(message)
-            # Not nack: from 4.3 that counts against no delivery limit, and a broken message would go round for ever.
-            self._order(partial(self._wire.basic_reject, tag, requeue=True, wait=False))
+            tag = self._remove_held(message)
+            # Not nack: from 4.3 it counts against no delivery limit; a bad message would be redelivered for ever.
+            self._enqueue(partial(self._protocol_channel.basic_reject, tag, requeue=True, wait=False))
 
     async def end(self) -> None:
-        """Take nothing more, do what was ordered before, give back the rest."""
+        """Stop consuming, run the commands given before, and give back the other messages."""
         if self._worker is not None and not self._is_void():
             self._is_closing = True
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    self._order(self._flush)
+                    self._enqueue(self._flush)
                     await self._flushed.wait()
         self.ended.set()
         if self._worker is not None:
@@ -94,30 +97,30 @@ class ConsumerChannel:
     def _is_void(self) -> bool:
         return self._is_closing or self.ended.is_set()
 
-    def _let_go(self, message: AbstractIncomingMessage) -> int:
+    def _remove_held(self, message: AbstractIncomingMessage) -> int:
         assert message.delivery_tag is not None
         self.held.discard(message.delivery_tag)
         return message.delivery_tag
 
-    def _order(self, what: Order) -> None:
-        self._orders.append(what)
-        self._ordered.set()
+    def _enqueue(self, what: Command) -> None:
+        self._commands.append(what)
+        self._command_added.set()
 
     async def _work(self) -> None:
         while True:
-            await self._ordered.wait()
-            self._ordered.clear()
-            while self._orders:
+            await self._command_added.wait()
+            self._command_added.clear()
+            while self._commands:
                 await self._do_some()
 
     async def _do_some(self) -> None:
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S):
-                    for _ in range(min(ORDERS_AT_ONCE, len(self._orders))):
-                        await self._orders.popleft()()
+                    for _ in range(min(COMMANDS_AT_ONCE, len(self._commands))):
+                        await self._commands.popleft()()
         except (Unavailable, Misuse) as problem:
-            log.debug("channel void", extra={"action": "channel_void", "reason": str(problem)})
+            log.debug("channel closed by an error", extra={"action": "channel_void", "reason": str(problem)})
             self.ended.set()
             self._flushed.set()
         except Exception:
@@ -129,7 +132,7 @@ class ConsumerChannel:
         self._flushed.set()
 
     async def _adjust(self) -> None:
-        """Consume, or stop consuming, as is wanted by now."""
+        """Start or stop consuming, as `wanted` says now."""
         if self.wanted and self._tag is None:
             self._tag = await self._queue.consume(self._on_message, no_ack=self._no_ack, timeout=ANSWER_S)
         elif not self.wanted and self._tag is not None:
@@ -139,7 +142,7 @@ class ConsumerChannel:
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         if self._is_void():
             return
-        self.life_signs += 1
+        self.activity_count += 1
         if not self._no_ack and message.delivery_tag is not None:
             self.held.add(message.delivery_tag)
         self._receive(self, message)

@@ -1,11 +1,11 @@
-"""Consuming from RabbitMQ: a subscription outlives its channels, a delivery does not.
+"""Consuming from RabbitMQ: a subscription outlives its channels; a delivery does not.
 
-A subscription has one attachment at a time. When that ends (the connection is lost, the broker closes the channel or
-cancels the consumer, the watchdog finds it deaf), what it had in hand goes back to the queue by itself, settling it
-does nothing any more, and the subscription attaches itself anew.
+A subscription has one attachment (a consuming channel) at a time. An attachment ends when the connection is lost, when
+the broker closes the channel or cancels the consumer, or when the watchdog finds the consumer stalled. Then its
+unsettled messages go back to the queue, settling them has no effect any more, and the subscription attaches again.
 
-The watchdog: messages that wait, and a consumer with room for them that has heard nothing for `STALLED_S`, do not go
-together. That state is a known fault of clients and brokers alike ("reconnected, but no consumer").
+The watchdog: a consumer is stalled when messages wait in its queue and it could take more, but it has received nothing
+for `STALLED_S`. This is a known fault of clients and brokers ("reconnected, but no consumer").
 """
 
 from __future__ import annotations
@@ -29,40 +29,41 @@ from roost.wire.errors import Misuse, Unavailable
 log = logging.getLogger(__name__)
 
 STALLED_S = 30.0
+"""A consumer that could receive messages and receives none for this long (seconds) is checked, see above."""
 SOON_S = 0.1
 LATER_S = 1.0
-"""Before attaching again: the first time, and after that did not work (the queue is gone, or has no leader yet)."""
+"""Pause before attaching again: the first time, and after a failure (the queue is gone, or has no leader yet)."""
 
 Prepare = Callable[[AbstractChannel], Awaitable[AbstractQueue]]
-"""Makes a channel ready to consume the queue that it returns."""
+"""Prepares a channel and returns the queue to consume on it."""
 
 
 class Attached:
-    """Consumes a queue until it is cancelled, over as many attachments as that takes. `room` is its prefetch."""
+    """Consumes a queue until it is cancelled, over as many attachments as necessary."""
 
     def __init__(
         self,
-        link: AmqpConnection,
+        connection: AmqpConnection,
         clock: Clock,
         prepare: Prepare,
         receive: Receive,
-        room: int,
+        prefetch: int,
         no_ack: bool = False,
-        deaf_s: float = STALLED_S,
+        stalled_s: float = STALLED_S,
     ) -> None:
-        self._link, self._clock, self._prepare, self._receive = link, clock, prepare, receive
-        self._room, self._no_ack, self._deaf_s = room, no_ack, deaf_s
+        self._connection, self._clock, self._prepare, self._receive = connection, clock, prepare, receive
+        self._prefetch, self._no_ack, self._stalled_s = prefetch, no_ack, stalled_s
         self._is_paused = False
         self._now: ConsumerChannel | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Consume. Raises Misuse, Unavailable."""
+        """Begin to consume. Raises Misuse or Unavailable."""
         attachment = await self._attach()
         self._keeper = asyncio.create_task(self._keep(attachment))
 
     def pause(self) -> None:
-        """Take nothing."""
+        """Stop taking messages."""
         self._want(False)
 
     def resume(self) -> None:
@@ -70,7 +71,7 @@ class Attached:
         self._want(True)
 
     async def cancel(self) -> None:
-        """End. Fine to call twice."""
+        """Stop consuming. It may be called twice."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
@@ -86,45 +87,45 @@ class Attached:
 
     async def _keep(self, attachment: ConsumerChannel) -> None:
         while True:
-            await self._until_useless(attachment)
+            await self._until_ended_or_stalled(attachment)
             await attachment.end()
             attachment = await self._attach_again()
 
-    async def _until_useless(self, attachment: ConsumerChannel) -> None:
+    async def _until_ended_or_stalled(self, attachment: ConsumerChannel) -> None:
         while True:
-            life, had_room = attachment.life_signs, self._has_room(attachment)
+            activity_before, had_capacity = attachment.activity_count, self._has_capacity(attachment)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._deaf_s):
+                async with asyncio.timeout(self._stalled_s):
                     await attachment.ended.wait()
                     return
-            is_idle = had_room and life == attachment.life_signs and self._has_room(attachment)
+            is_idle = had_capacity and activity_before == attachment.activity_count and self._has_capacity(attachment)
             if is_idle and await self._is_backlog(attachment):
-                log.warning("deaf consumer", extra={"action": "consumer_deaf", "queue": attachment.queue})
+                log.warning("consumer stalled", extra={"action": "consumer_deaf", "queue": attachment.queue})
                 return
 
-    def _has_room(self, attachment: ConsumerChannel) -> bool:
-        return len(attachment.held) < self._room and not self._is_paused
+    def _has_capacity(self, attachment: ConsumerChannel) -> bool:
+        return len(attachment.held) < self._prefetch and not self._is_paused
 
     async def _is_backlog(self, attachment: ConsumerChannel) -> bool:
         try:
-            return await self._link.depth(attachment.queue) > 0
+            return await self._connection.depth(attachment.queue) > 0
         except Unavailable:
-            return False  # then the link is being seen to
+            return False  # then the connection is being restored
 
     async def _attach_again(self) -> ConsumerChannel:
         await self._clock.sleep(SOON_S)
         while True:
-            await self._link.until_up()
+            await self._connection.until_up()
             try:
                 return await self._attach()
             except (Unavailable, Misuse) as problem:
-                log.warning("not consuming", extra={"action": "attach_failed", "reason": str(problem)})
-            except Exception:  # with no keeper this consumer would never come back
-                log.exception("attaching failed", extra={"action": "attach_bug"})
+                log.warning("attaching the consumer failed", extra={"action": "attach_failed", "reason": str(problem)})
+            except Exception:  # if this task ended, the consumer would never come back
+                log.exception("attaching the consumer failed by a bug", extra={"action": "attach_bug"})
             await self._clock.sleep(LATER_S)
 
     async def _attach(self) -> ConsumerChannel:
-        channel = await self._link.channel()
+        channel = await self._connection.channel()
         try:
             with translated():
                 async with asyncio.timeout(ANSWER_S):
@@ -139,7 +140,7 @@ class Attached:
 
 
 class RabbitDelivery:
-    """One message in the hands of a consumer."""
+    """A `Delivery` of RabbitMQ."""
 
     __slots__ = ("_attachment", "_message", "body", "died_in", "queue", "redelivered")
 
@@ -158,7 +159,7 @@ class RabbitDelivery:
 
 
 def receive_with(handler: Handler, handling: Handling) -> Receive:
-    """Each message becomes a task that awaits the handler."""
+    """Return a function that starts a task with `handler` for each message."""
 
     def receive(attachment: ConsumerChannel, message: AbstractIncomingMessage) -> None:
         handling.start(handler, RabbitDelivery(attachment, message), partial(attachment.holds, message))
@@ -167,31 +168,31 @@ def receive_with(handler: Handler, handling: Handling) -> Receive:
 
 
 class RabbitListener:
-    """Somebody who hears a fanout's broadcasts, through a queue that lives as long as the channel."""
+    """A listener to the broadcasts of a fanout, through a queue that lives as long as the channel."""
 
     def __init__(
-        self, link: AmqpConnection, clock: Clock, fanout: str, prepare: Prepare, handler: Callable[[bytes], None]
+        self, connection: AmqpConnection, clock: Clock, fanout: str, prepare: Prepare, handler: Callable[[bytes], None]
     ) -> None:
         self._fanout, self._handler = fanout, handler
-        self._is_silent = False
-        self._attached = Attached(link, clock, prepare, self._hear, room=1, no_ack=True)
+        self._is_paused = False
+        self._attached = Attached(connection, clock, prepare, self._on_message, prefetch=1, no_ack=True)
 
     async def start(self) -> None:
-        """Listen. Raises Unavailable."""
+        """Begin to listen. Raises Unavailable."""
         await self._attached.start()
 
     def pause(self) -> None:
-        self._is_silent = True
+        self._is_paused = True
 
     def resume(self) -> None:
-        self._is_silent = False
+        self._is_paused = False
 
     async def cancel(self) -> None:
-        self._is_silent = True
+        self._is_paused = True
         await self._attached.cancel()
 
-    def _hear(self, _: ConsumerChannel, message: AbstractIncomingMessage) -> None:
-        if self._is_silent:
+    def _on_message(self, _: ConsumerChannel, message: AbstractIncomingMessage) -> None:
+        if self._is_paused:
             return
         try:
             self._handler(message.body)

@@ -1,8 +1,8 @@
-"""Publishing to RabbitMQ: a message is taken when the broker has confirmed it; a message for nobody is an error.
+"""Publishing to RabbitMQ: a message is taken when the broker has confirmed it; an unroutable message is an error.
 
-Callers side by side share one channel, so that their confirms come back in flocks, not one round trip each (measured:
-1,200 a second one by one, 7,100 in windows of 200). Broadcasts have a channel of their own, without confirms: an error
-closes a channel, and theirs must not take others' messages along.
+Concurrent callers share one channel, so that their confirms arrive together and not with one round trip each (measured:
+1,200 messages per second one by one, 7,100 in windows of 200). Broadcasts have a channel of their own without confirms:
+an error closes a channel, and an error of a broadcast must not affect other messages.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from roost.wire.errors import Misuse, RoostError, Unavailable
 log = logging.getLogger(__name__)
 
 WINDOW = 256
-"""Messages on their way unconfirmed; more wait here. Past 200 a wider window gained nothing."""
+"""Most unconfirmed messages; further calls wait. A window above 200 was not faster."""
 BODY_BYTES = 16 * 1024 * 1024
-"""What RabbitMQ 4 takes by default. A larger body would cost the channel, with everybody's messages on it."""
+"""The default limit of RabbitMQ 4. A larger body would close the channel that all publishers share."""
 FULL_RETRY_S = 5.0
-"""A full queue drains slower than a broker restarts."""
+"""`retry_after_s` for a full queue, which drains more slowly than a broker restarts."""
 LEAVING_MAX = 3
-"""Channels being left: a queue that is really full, and so refuses messages on any, costs no more than these."""
+"""Most channels that are being replaced at a time: a queue that is really full refuses messages on any channel."""
 
 
 class Publisher:
-    """What one part publishes over one link."""
+    """Publishes the messages of one service over one connection."""
 
-    def __init__(self, link: AmqpConnection) -> None:
-        self._link = link
+    def __init__(self, connection: AmqpConnection) -> None:
+        self._connection = connection
         self._window = asyncio.Semaphore(WINDOW)
-        self._confirmed = PublishingChannel(link, confirms=True)
-        self._shouted = PublishingChannel(link, confirms=False)
+        self._confirmed = PublishingChannel(connection, confirms=True)
+        self._unconfirmed = PublishingChannel(connection, confirms=False)
         self._fanouts: dict[str, AbstractChannel] = {}
 
     async def publish(self, queue: str, body: bytes) -> None:
-        """As `Broker.publish`."""
+        """Publish a message and wait for the confirm; see `Broker.publish`."""
         check_name(queue)
         if len(body) > BODY_BYTES:
             raise Misuse(f"a message of {len(body)} bytes for {queue}, over the {BODY_BYTES} that RabbitMQ takes")
@@ -59,14 +59,14 @@ class Publisher:
             raise _refusal(queue, problem) from problem
 
     async def stop(self) -> None:
-        """Leave the channels to their connection."""
+        """Stop closing replaced channels; they are closed with their connection."""
         await self._confirmed.stop()
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
-        """As `Broker.broadcast`."""
+        """Send a broadcast without waiting for a confirm; see `Broker.broadcast`."""
         check_name(fanout)
         try:
-            channel = await self._shouted.channel()
+            channel = await self._unconfirmed.channel()
             with translated():
                 async with asyncio.timeout(ANSWER_S):
                     if self._fanouts.get(fanout) is not channel:
@@ -79,12 +79,12 @@ class Publisher:
 
 
 def _is_unconfirmed(cause: BaseException | None) -> bool:
-    """Whether the queue refused a message or said nothing; one for nobody was answered as it should be."""
+    """Return whether the queue refused the message or did not answer. An unroutable message is no such case."""
     return isinstance(cause, (TimeoutError, DeliveryError)) and not isinstance(cause, PublishError)
 
 
 def _refusal(queue: str, problem: RoostError) -> Unavailable:
-    """What the publisher is told: a message for nobody, a full queue, or an outage, of whatever kind."""
+    """Return the Unavailable to raise: no such queue, queue full, or an outage."""
     cause = problem.__cause__
     if isinstance(cause, PublishError):
         return Unavailable(f"queue {queue}", "it does not exist")
@@ -92,30 +92,30 @@ def _refusal(queue: str, problem: RoostError) -> Unavailable:
         return Unavailable(f"queue {queue}", "it is full, or has no leader yet", FULL_RETRY_S)
     if isinstance(problem, Unavailable) and not isinstance(cause, ConnectionError):
         return problem
-    return Unavailable(BROKER, "the connection was lost")  # or the channel, over somebody else's message
+    return Unavailable(BROKER, "the connection was lost")  # or the channel, by another caller's message
 
 
 class PublishingChannel:
-    """A channel that is opened when it is needed, and again after it was closed; whoever needs it waits together."""
+    """A channel that is opened on demand, and again after it was closed. Concurrent callers share one opening."""
 
-    def __init__(self, link: AmqpConnection, confirms: bool) -> None:
-        self._link, self._confirms = link, confirms
+    def __init__(self, connection: AmqpConnection, confirms: bool) -> None:
+        self._connection, self._confirms = connection, confirms
         self._opening: asyncio.Task[AbstractChannel] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def channel(self) -> AbstractChannel:
-        """An open channel, the same for everybody. Raises Unavailable."""
+        """Return the open channel that all callers share. Raises Unavailable."""
         opening = self._opening
         if opening is None or (opening.done() and not _is_usable(opening)):
-            opening = self._opening = asyncio.create_task(self._link.channel(self._confirms))
+            opening = self._opening = asyncio.create_task(self._connection.channel(self._confirms))
         return await asyncio.shield(opening)
 
     def leave(self, channel: AbstractChannel) -> None:
-        """The queue did not confirm a message on it: whoever publishes from now on has another channel.
+        """Replace the channel for later messages, because a queue did not confirm a message on it.
 
-        RabbitMQ's end of a channel remembers who leads a quorum queue. When that node dies at the wrong moment, it goes
-        on sending there, or refuses everything, for as long as the channel lives (3.10.8, a queue in a cluster). What
-        is on its way is waited for.
+        RabbitMQ's side of a channel caches the leader of a quorum queue. When that node dies at the wrong moment, the
+        channel sends to it, or refuses everything, for as long as it lives (3.10.8, a queue in a cluster). The old
+        channel stays open for `ANSWER_S`, so that messages in flight on it can still be confirmed.
         """
         opening = self._opening
         is_ours = opening is not None and opening.done() and _is_usable(opening) and opening.result() is channel
@@ -126,14 +126,14 @@ class PublishingChannel:
             leaving.add_done_callback(self._leaving.discard)
 
     async def stop(self) -> None:
-        """Wait for nobody."""
+        """Cancel the tasks that close replaced channels."""
         for leaving in self._leaving:
             leaving.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
 
 async def _close_later(channel: AbstractChannel) -> None:
-    await asyncio.sleep(ANSWER_S)  # by then, everybody on it has given up
+    await asyncio.sleep(ANSWER_S)  # by then all calls on it have timed out
     await close(channel)
 
 
@@ -142,10 +142,10 @@ def _is_usable(opened: asyncio.Task[AbstractChannel]) -> bool:
 
 
 async def declare_fanout(channel: AbstractChannel, fanout: str) -> None:
-    """There is such an exchange; durable, so that it is there before its listeners."""
+    """Declare the fanout exchange. It is durable, so that it can exist before its listeners."""
     await channel.declare_exchange(fanout, ExchangeType.FANOUT, durable=True)
 
 
 def _message(body: bytes) -> Message:
-    """Persistent; returned messages are told apart by their id, so each has one of its own."""
+    """Return a persistent message with a unique id, by which the driver recognises returned messages."""
     return Message(body, delivery_mode=DeliveryMode.PERSISTENT, message_id=secrets.token_hex(16))

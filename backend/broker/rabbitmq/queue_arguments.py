@@ -1,9 +1,10 @@
-"""A `QueueSpec` in RabbitMQ's words, pure; the same words for 3.10 to 4.x, so that an upgrade refuses no declaration.
+"""Translates a `QueueSpec` into queue arguments of RabbitMQ. Pure.
 
-What must outlive a node is a quorum queue. A queue that expires with its owner is a classic one where the broker is one
-node: durable too, cheaper, and there is nobody to hold a replica. In a cluster it is a quorum queue as well: a classic
-one lives on one node, and while that is down nobody can use it or declare it elsewhere. Only quorum queues count
-deliveries, so whatever has a limit is one.
+The arguments are the same for 3.10 to 4.x, so that no declaration is refused after an upgrade. A queue that must
+survive the loss of a node is a quorum queue. On a single node, a queue that expires with its owner is a classic queue:
+it is durable too, costs less, and there is no other node for a replica. In a cluster it is a quorum queue as well,
+because a classic queue lives on one node, and while that node is down it can neither be used nor be declared
+elsewhere. Only quorum queues count deliveries, so a queue with a delivery limit is always a quorum queue.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ from roost.wire.errors import Misuse
 NAME_BYTES = 255
 """AMQP 0-9-1, section 4.2.5.3: a name is a short string."""
 NO_DELIVERY_LIMIT = 1_000_000_000
-"""Without one 4.x takes 20, and -1, its word for none, makes 3.10 destroy messages; this many is none in effect."""
+"""Effectively no limit. Without a limit 4.x uses 20, and -1, its value for none, makes 3.10 drop messages."""
 
 Arguments = dict[str, str | int]
 
 
 def arguments(spec: QueueSpec, in_cluster: bool = False) -> Arguments:
-    """The arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
+    """Return the arguments of ``queue.declare``. Raises Misuse for a name that is too long."""
     check_name(spec.name)
     is_quorum = _is_quorum(spec, in_cluster)
-    words: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
+    declared: Arguments = {"x-queue-type": "quorum" if is_quorum else "classic"}
     if is_quorum:
         limit = spec.delivery_limit
         # The limit counts returns: a limit of 2 means three deliveries, on every version.
-        words["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
+        declared["x-delivery-limit"] = NO_DELIVERY_LIMIT if limit is None else limit
     if spec.ttl_s is not None and spec.ttl_s < math.inf:
-        words["x-message-ttl"] = _milliseconds(spec.ttl_s)
+        declared["x-message-ttl"] = _milliseconds(spec.ttl_s)
     if spec.expires_s is not None and spec.expires_s < math.inf:
-        words["x-expires"] = _milliseconds(spec.expires_s)
+        declared["x-expires"] = _milliseconds(spec.expires_s)
     if spec.max_length is not None:
-        words |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
+        declared |= {"x-max-length": spec.max_length, "x-overflow": "reject-publish"}
     if spec.dead_letters is not None:
-        words |= _dead_letters(spec.dead_letters, is_quorum)
-    return words
+        declared |= _dead_letters(spec.dead_letters, is_quorum)
+    return declared
 
 
 def _is_quorum(spec: QueueSpec, in_cluster: bool) -> bool:
@@ -47,13 +48,13 @@ def _is_quorum(spec: QueueSpec, in_cluster: bool) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises Misuse for a name that no queue can have."""
+    """Raise Misuse for a name that is too long for a queue."""
     if len(name.encode()) > NAME_BYTES:
         raise Misuse(f"a queue's name has at most {NAME_BYTES} bytes: {name[:40]}…")
 
 
 def death_queue(headers: Mapping[str, object]) -> str | None:
-    """The queue that a dead letter died in last, from the headers that RabbitMQ gave it; None for other messages."""
+    """Return the queue in which a dead letter died last, from its headers; None for other messages."""
     deaths = headers.get("x-death")
     if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict):
         return str(deaths[0].get("queue", ""))
@@ -61,11 +62,11 @@ def death_queue(headers: Mapping[str, object]) -> str | None:
 
 
 def _dead_letters(target: str, is_quorum: bool) -> Arguments:
-    words: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
+    declared: Arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target}
     if is_quorum:
-        # Kept in the source until the target has confirmed them; RabbitMQ asks for reject-publish with it.
-        words |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-    return words
+        # Dead letters stay in the source until the target has confirmed them. This strategy requires reject-publish.
+        declared |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+    return declared
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,10 +1,10 @@
 """The broker over RabbitMQ, 3.10 to 4.x.
 
-One part has two connections, because RabbitMQ makes whoever publishes too fast wait by not reading from its connection:
-acknowledgements must not wait with it. Both come back by themselves (`roost.backend.broker.rabbitmq.amqp_connection`);
-meanwhile publishing is refused at once and consumers hear nothing. Bodies are persistent on durable queues and
-confirmed when their queue has them: on the disks of most of its nodes for a quorum queue
-(`roost.backend.broker.rabbitmq.queue_arguments` says which those are), on one for the others.
+Each service has two connections. RabbitMQ slows down fast publishers by not reading from their connection, and
+acknowledgements must not be delayed with them. Both connections reconnect by themselves
+(`roost.backend.broker.rabbitmq.amqp_connection`); meanwhile publishing is refused at once and consumers get nothing.
+Messages are persistent on durable queues. They are confirmed when the queue has stored them: for a quorum queue on the
+disks of most of its nodes, for other queues on one (`roost.backend.broker.rabbitmq.queue_arguments`).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class _Startable(Subscription, Protocol):
 
 
 class RabbitBroker:
-    """One part's connection to RabbitMQ. `url` is ``amqp://user:password@host:port/vhost``, or ``amqps:``.
+    """The `Broker` of one service. `url` is ``amqp://user:password@host:port/vhost``, or ``amqps:``.
 
-    Of a cluster it names several nodes, ``host:port,host:port``: each connection goes to any one that serves.
-    A consumer that hears nothing for `deaf_s`, although it should, starts anew.
+    For a cluster it names several nodes, ``host:port,host:port``: each connection goes to any available one.
+    A consumer that is stalled for `stalled_s` seconds is started again.
     """
 
-    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, deaf_s: float = STALLED_S) -> None:
-        self._clock, self._deaf_s = clock, deaf_s
+    def __init__(self, url: str, clock: Clock = SYSTEM_CLOCK, stalled_s: float = STALLED_S) -> None:
+        self._clock, self._stalled_s = clock, stalled_s
         self._in_cluster = len(each_host(url)) > 1
         self._specs: dict[str, QueueSpec] = {}
         self._subscriptions: set[_Startable] = set()
@@ -74,16 +74,16 @@ class RabbitBroker:
         check_name(queue)
         if prefetch < 1:
             raise Misuse(f"a consumer of {queue} with prefetch {prefetch} would get nothing")
-        room = min(prefetch, PREFETCH_MAX)
+        prefetch = min(prefetch, PREFETCH_MAX)
 
         async def prepare(channel: AbstractChannel) -> AbstractQueue:
-            spec = self._specs.get(queue)  # it may have expired while this part was away (P22)
+            spec = self._specs.get(queue)  # it may have expired during an outage (P22)
             found = await self._declare_on(channel, spec) if spec else await channel.get_queue(queue)
-            await channel.set_qos(prefetch_count=room)
+            await channel.set_qos(prefetch_count=prefetch)
             return found
 
         receive = receive_with(handler, self._handling)
-        attached = Attached(self._consuming, self._clock, prepare, receive, room, deaf_s=self._deaf_s)
+        attached = Attached(self._consuming, self._clock, prepare, receive, prefetch, stalled_s=self._stalled_s)
         return await self._subscribe(attached)
 
     async def broadcast(self, fanout: str, body: bytes) -> None:
@@ -96,9 +96,9 @@ class RabbitBroker:
 
         async def prepare(channel: AbstractChannel) -> AbstractQueue:
             await declare_fanout(channel, fanout)
-            ear = await channel.declare_queue(exclusive=True, auto_delete=True)
-            await ear.bind(fanout, routing_key="")
-            return ear
+            queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+            await queue.bind(fanout, routing_key="")
+            return queue
 
         return await self._subscribe(RabbitListener(self._consuming, self._clock, fanout, prepare, handler))
 
@@ -120,15 +120,15 @@ class RabbitBroker:
         return subscription
 
     async def _restore(self) -> None:
-        """After a reconnect: what this part declared may have expired, or be lost with a disk."""
+        """Declare all queues again after a reconnect: they may have expired, or be lost with a disk."""
         if self._specs:
             async with self._consuming.temporary_channel() as channel:
                 for spec in self._specs.values():
                     await self._declare_on(channel, spec)
 
     async def _declare_on(self, channel: AbstractChannel, spec: QueueSpec) -> AbstractQueue:
-        words = arguments(spec, self._in_cluster)
-        return await channel.declare_queue(spec.name, durable=True, arguments=dict(words))
+        declared = arguments(spec, self._in_cluster)
+        return await channel.declare_queue(spec.name, durable=True, arguments=dict(declared))
 
     async def _disconnect(self) -> None:
         await self._publisher.stop()

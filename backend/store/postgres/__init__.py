@@ -1,1 +1,1 @@
-"""The store in PostgreSQL: what `engine` says, in one place for all lock servers."""
+"""The store in PostgreSQL, shared by all lock servers."""

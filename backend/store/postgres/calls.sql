@@ -1,4 +1,4 @@
--- The calls that the PostgreSQL store makes, each under its name.
+-- The named statements of the PostgreSQL store.
 
 -- name: version
 SELECT max(number) FROM roost.migrations;

@@ -1,8 +1,8 @@
-"""Connections of the PostgreSQL store: who is connected to, and what becomes of errors.
+"""Connections of the PostgreSQL store: choice of the host, and translation of errors.
 
-A lane is one connection, made when it is first needed and again whenever it broke, and used by one call at a time.
-Calls of different kinds have lanes of their own, so that none waits behind another's (P18): that is all a pool would
-be here. A call that fails leaves no connection behind that may be half-way through something.
+A `DedicatedConnection` is one connection, opened on first use and again after it broke, and used by one call at a time.
+Each kind of call has connections of its own, so that it does not wait for other kinds (P18); a pool is not needed.
+After a call that failed part-way, the connection is closed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from roost.wire.errors import Unavailable
 log = logging.getLogger(__name__)
 
 CONNECT_S = 2.0
-"""For each host: one that is switched off does not answer at all, and the next is to be tried."""
+"""Timeout for each host: one that is switched off does not answer at all, and the next one must be tried."""
 SETTINGS = {
     "application_name": "roost",
     "search_path": SCHEMA,
-    "default_transaction_isolation": "read committed",  # each statement sees what the locks before it waited for
+    "default_transaction_isolation": "read committed",  # each statement sees the changes for which earlier locks waited
     "lock_timeout": "1s",
     "statement_timeout": "1s",
     "idle_in_transaction_session_timeout": "1s",
-    # All statements are index look-ups; a plan made while the tables were empty must not be anything else.
+    # All statements are index look-ups; a plan made while the tables were empty must be one too.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -48,10 +48,10 @@ DATA_ERRORS = (
     UnicodeError,
     OverflowError,
 )
-"""The fault of what was to be stored (P19)."""
+"""Errors caused by the data that was to be stored (P19)."""
 BUSY_ERRORS = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
 RACES = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""Nothing was done, and the same may go well the next moment."""
+"""Errors after which nothing was done, and an immediate retry may succeed."""
 TRIES = 3
 OUTAGES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
@@ -59,16 +59,16 @@ T = TypeVar("T")
 
 
 class Address:
-    """Where the database is: ``postgresql://user:password@host:port,host:port/name``; one of the hosts leads.
+    """Where the database is: ``postgresql://user:password@host:port,host:port/name``; one host is the primary.
 
-    No error and no log line shows the password.
+    The password appears in no error and in no log line.
     """
 
     def __init__(self, url: str) -> None:
         self._urls = each_host(url)
 
     async def connect(self) -> Any:
-        """A connection to a host that is there and takes writes, the last one first. Raises Unavailable."""
+        """Connect to a host that takes writes; the last such host is tried first. Raises Unavailable."""
         reasons = []
         for url in list(self._urls):
             try:
@@ -96,34 +96,34 @@ class Address:
 
 
 def reason(problem: BaseException) -> str:
-    """An error of the driver in a few words."""
+    """Return the first line of an error of the driver, or the name of its type."""
     return str(problem).splitlines()[0] if str(problem) else type(problem).__name__
 
 
 class DedicatedConnection:
-    """One connection to `address`; a call that takes longer than `patience_s` is given up."""
+    """One connection to `address`. A call that takes longer than `timeout_s` raises Unavailable."""
 
-    def __init__(self, address: Address, patience_s: float) -> None:
-        self._address, self._patience_s = address, patience_s
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address, self._timeout_s = address, timeout_s
         self._connection: Any = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._outage_count = 0
         self.waiting_count = 0
 
     async def fetch(self, query: str, *values: object) -> list[Any]:
-        """The rows of one statement. Raises Unavailable, and DATA_ERRORS as they are."""
+        """Run one statement and return its rows. Raises Unavailable; DATA_ERRORS are raised unchanged."""
         rows: list[Any] = await self.run(lambda connection: connection.fetch(query, *values))
         return rows
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """Do something with the connection when its turn has come; it may be done again after a race was lost.
+        """Call `work` with the connection after the calls before it. `work` may be called again after a lost race.
 
-        Raises Unavailable, then none or all of it was done; and DATA_ERRORS as they are.
+        Raises Unavailable: then none or all of it was done. DATA_ERRORS are raised unchanged.
         """
         outages = self._outage_count
         self.waiting_count += 1
         try:
-            async with self._turn:
+            async with self._lock:
                 if self._outage_count != outages:
                     raise Unavailable("store", "it went away before this call had its turn")
                 return await self._run(work)
@@ -143,7 +143,7 @@ class DedicatedConnection:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._address.connect()
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await work(self._connection)
         except (*DATA_ERRORS, *RACES):
             raise
@@ -166,8 +166,8 @@ class DedicatedConnection:
             connection.terminate()
 
     async def stop(self) -> None:
-        """Close the connection; fine to call twice."""
-        async with self._turn:
+        """Close the connection. It may be called twice."""
+        async with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 with suppress(*OUTAGES):

@@ -1,9 +1,9 @@
 """The store in PostgreSQL, for lock servers on any number of hosts.
 
-A batch of decisions is one call of a server-side function, and so one transaction that no slow or dead client can hold
-open: the rules of the protocol are in the ``.sql`` files beside this one. Calls that must not wait for one another have
-connections of their own (P18). Time is the server's. What is answered is on the server's disk, and on that of a
-synchronous standby where there is one: only such a standby may take over, or tokens could repeat (P30).
+A batch of decisions is one call of a server-side function, and so one transaction that no slow or dead client can keep
+open. The rules of the protocol are in the ``.sql`` files in this folder. Calls that must not wait for one another have
+connections of their own (P18). The time is the server's. What was answered is on the disk of the server, and of a
+synchronous standby if there is one. Only such a standby may take over; otherwise tokens could repeat (P30).
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from roost.wire.messages.lock import (
 )
 
 CALL_S = 2.0
-"""The server itself gives up after 1 s (P18): this is for one that does not answer at all."""
+"""The server itself cancels a call after 1 s (P18); this timeout is for a server that does not answer at all."""
 PART_S = 5.0
-PART_LANES = 3
-"""Parts on the way at once: some hundred MB/s, and under 1 MB of memory."""
+PART_CONNECTIONS = 3
+"""Concurrent calls that carry parts: some hundred MB/s, and under 1 MB of memory."""
 SLOW_S = 300.0
-"""A migration."""
+"""Timeout (seconds) of a migration."""
 AT_ONCE = 500
-"""Rows that one step of a tick ends or deletes at most: some 10 ms."""
+"""Most rows that one step of a tick ends or deletes: some 10 ms."""
 STEPS = 4
-"""Steps of each kind that one tick makes at most: retention keeps up with 2,000 jobs/s for each lock server."""
+"""Most steps of each kind in one tick: retention keeps up with 2,000 jobs/s for each lock server."""
 AGAIN_S = 60.0
-"""How often the clients of a dead gateway are looked for again."""
+"""How often (seconds) the clients of a dead gateway are searched again."""
 
 
 class PostgresStore:
@@ -53,11 +53,11 @@ class PostgresStore:
         self._rules = row_codec.rules(self._limits)
         self._sql = load("postgres/calls.sql")
         self._address = Address(url)
-        self._decisions, self._beats, self._sweeps, self._time = (
+        self._decisions, self._renewals, self._polls, self._time = (
             DedicatedConnection(self._address, CALL_S) for _ in range(4)
         )
         self._gateways = DedicatedConnection(self._address, CALL_S)
-        self._parts = [DedicatedConnection(self._address, PART_S) for _ in range(PART_LANES)]
+        self._parts = [DedicatedConnection(self._address, PART_S) for _ in range(PART_CONNECTIONS)]
         self._is_open = False
 
     async def start(self) -> None:
@@ -75,8 +75,8 @@ class PostgresStore:
 
     async def stop(self) -> None:
         self._is_open = False
-        for lane in (self._decisions, self._beats, self._gateways, self._sweeps, self._time, *self._parts):
-            await lane.stop()
+        for connection in (self._decisions, self._renewals, self._gateways, self._polls, self._time, *self._parts):
+            await connection.stop()
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
         try:
@@ -85,12 +85,12 @@ class PostgresStore:
             return await self._open(self._decisions).run(lambda connection: self._decide_singly(connection, decisions))
 
     async def _decide(self, fetch: Any, decisions: Sequence[Decision]) -> list[Answer]:
-        asks, offers = row_codec.asks(decisions)
-        ((facts,),) = await fetch(self._sql["decide"], asks, offers, self._rules)
-        return row_codec.answers(decisions, facts, self._limits.lease_s)
+        commands, offers = row_codec.commands(decisions)
+        ((rows,),) = await fetch(self._sql["decide"], commands, offers, self._rules)
+        return row_codec.answers(decisions, rows, self._limits.lease_s)
 
     async def _decide_singly(self, connection: Any, decisions: Sequence[Decision]) -> list[Answer]:
-        """In one transaction, each in a savepoint of its own (P19)."""
+        """Make the decisions in one transaction, each in its own savepoint (P19)."""
         answers: list[Answer] = []
         async with connection.transaction():
             for decision in decisions:
@@ -101,47 +101,49 @@ class PostgresStore:
                     answers.append(row_codec.refused(decision, reason(problem)))
         return answers
 
-    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
-        lane = self._open(self._beats)
+    async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
+        connection = self._open(self._renewals)
         try:
-            return await self._beat(lane, beats)
+            return await self._renew(connection, renewals)
         except DATA_ERRORS:
-            return [await self._beat_alone(lane, beat) for beat in beats]
+            return [await self._renew_alone(connection, renewal) for renewal in renewals]
 
-    async def _beat(self, lane: DedicatedConnection, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
-        rows = await lane.fetch(self._sql["beat"], list(map(row_codec.beat, beats)), self._rules)
-        answers = [LeaseAnswer(Verdict.LOST) for _ in beats]
+    async def _renew(self, connection: DedicatedConnection, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
+        rows = await connection.fetch(self._sql["beat"], list(map(row_codec.lease_renewal, renewals)), self._rules)
+        answers = [LeaseAnswer(Verdict.LOST) for _ in renewals]
         for row in rows:
-            place = row["place"] - 1
-            if answers[place].verdict is Verdict.LOST:
-                answers[place] = LeaseAnswer(Verdict.CANCEL if row["is_cancelled"] else Verdict.OK, [])
+            index = row["place"] - 1
+            if answers[index].verdict is Verdict.LOST:
+                answers[index] = LeaseAnswer(Verdict.CANCEL if row["is_cancelled"] else Verdict.OK, [])
             if row["client"] is not None:
-                answers[place].watchers.append(row_codec.watcher(row))
+                answers[index].watchers.append(row_codec.request_ref(row))
         return answers
 
-    async def _beat_alone(self, lane: DedicatedConnection, beat: LeaseRenewal) -> LeaseAnswer:
-        """No job has a number that cannot be stored (P19)."""
+    async def _renew_alone(self, connection: DedicatedConnection, renewal: LeaseRenewal) -> LeaseAnswer:
+        """Renew one lease. LOST if its values cannot be stored, because no job has such a number (P19)."""
         try:
-            return (await self._beat(lane, [beat]))[0]
+            return (await self._renew(connection, [renewal]))[0]
         except DATA_ERRORS:
             return LeaseAnswer(Verdict.LOST)
 
     async def put_part(self, part: PutPart) -> Verdict:
         values = (part.job, part.token, part.seq, part.data)
-        return Verdict.OK if await self._ask(self._part_lane(), "put_part", *values) else Verdict.LOST
+        return Verdict.OK if await self._call(self._part_connection(), "put_part", *values) else Verdict.LOST
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
         values = (wanted.job, wanted.token, wanted.first, wanted.count, self._rules)
-        return [row["data"] for row in await self._ask(self._part_lane(), "read_parts", *values)]
+        return [row["data"] for row in await self._call(self._part_connection(), "read_parts", *values)]
 
-    async def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
-        await self._ask(self._open(self._gateways), "beat_gateway", sweep.gateway, self._rules)
-        return row_codec.swept(await self._ask(self._open(self._sweeps), "sweep", sweep.gateway, self._rules))
+    async def sweep(self, poll: GatewayPoll) -> FinishedRequests:
+        await self._call(self._open(self._gateways), "beat_gateway", poll.gateway, self._rules)
+        return row_codec.finished_requests(
+            await self._call(self._open(self._polls), "sweep", poll.gateway, self._rules)
+        )
 
-    async def _ask(self, lane: DedicatedConnection, name: str, *values: object) -> list[Any]:
-        """Raises DecodeError for what no message can mean."""
+    async def _call(self, connection: DedicatedConnection, name: str, *values: object) -> list[Any]:
+        """Run a named statement. Raises DecodeError for values that the database does not accept."""
         try:
-            return await lane.fetch(self._sql[name], *values)
+            return await connection.fetch(self._sql[name], *values)
         except DATA_ERRORS as problem:
             raise DecodeError(ErrorCode.BAD_MESSAGE, reason(problem)) from problem
 
@@ -150,24 +152,24 @@ class PostgresStore:
         return int(count)
 
     async def tick(self) -> None:
-        lane = self._open(self._time)
-        await lane.fetch(self._sql["tick"], self._rules)
-        await self._in_steps(lane, "end_overdue", AT_ONCE)
-        await self._in_steps(lane, "leave_detached", AT_ONCE)
-        await self._in_steps(lane, "leave_dead_gateways", AT_ONCE, AGAIN_S)
-        await self._in_steps(lane, "delete_old", AT_ONCE)
+        connection = self._open(self._time)
+        await connection.fetch(self._sql["tick"], self._rules)
+        await self._in_steps(connection, "end_overdue", AT_ONCE)
+        await self._in_steps(connection, "leave_detached", AT_ONCE)
+        await self._in_steps(connection, "leave_dead_gateways", AT_ONCE, AGAIN_S)
+        await self._in_steps(connection, "delete_old", AT_ONCE)
 
-    async def _in_steps(self, lane: DedicatedConnection, name: str, *values: object) -> None:
-        """Again while there is more to do than one step may."""
+    async def _in_steps(self, connection: DedicatedConnection, name: str, *values: object) -> None:
+        """Repeat a statement, at most `STEPS` times, while it processes as many rows as one step may."""
         for _ in range(STEPS):
-            ((done,),) = await lane.fetch(self._sql[name], *values, self._rules)
+            ((done,),) = await connection.fetch(self._sql[name], *values, self._rules)
             if done < AT_ONCE:
                 return
 
-    def _open(self, lane: DedicatedConnection) -> DedicatedConnection:
+    def _open(self, connection: DedicatedConnection) -> DedicatedConnection:
         if not self._is_open:
             raise Unavailable("store", "not open")
-        return lane
+        return connection
 
-    def _part_lane(self) -> DedicatedConnection:
-        return self._open(min(self._parts, key=lambda lane: lane.waiting_count))
+    def _part_connection(self) -> DedicatedConnection:
+        return self._open(min(self._parts, key=lambda connection: connection.waiting_count))

@@ -1,6 +1,6 @@
-"""Decisions as the rows that the server-side functions take, and the facts they return as answers.
+"""Encodes decisions as rows for the server-side functions, and decodes the rows that they return into answers.
 
-The types are those of the ``.sql`` files: a row here has the fields of its type there, in order.
+The types are those of the ``.sql`` files: a row here has the fields of its type there, in the same order.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ OWN_ENDINGS = {"left": LEFT_ENDING, "refused": REFUSED_ENDING, "taken": TAKEN_EN
 
 
 def rules(limits: StoreLimits) -> Row:
-    """The limits as a row."""
+    """Return the limits as a row of the type `rules`."""
     return (
         limits.lease_s,
         limits.retention_s,
@@ -84,22 +84,22 @@ def rules(limits: StoreLimits) -> Row:
     )
 
 
-# --- asking ----------------------------------------------------------------------------------------
+# --- encoding --------------------------------------------------------------------------------------
 
 
-def asks(decisions: Sequence[Decision]) -> tuple[list[Row], list[Row]]:
-    """The decisions, and the offers that they point into, counted from 1."""
+def commands(decisions: Sequence[Decision]) -> tuple[list[Row], list[Row]]:
+    """Return the decisions as rows, and the offers, to which the rows refer by range, counted from 1."""
     rows: list[Row] = []
     offers: list[Row] = []
     for place, decision in enumerate(decisions):
         first = len(offers) + 1
         if isinstance(decision, Acquire):
             offers += map(_offer, decision.offers)
-        rows.append((place, decision.__struct_config__.tag, *_ask(decision, first, len(offers))))
+        rows.append((place, decision.__struct_config__.tag, *_command(decision, first, len(offers))))
     return rows, offers
 
 
-def _ask(decision: Decision, first: int, last: int) -> Row:
+def _command(decision: Decision, first: int, last: int) -> Row:
     match decision:
         case Acquire(master, nonce, slots, _, running):
             return master, nonce, slots, running, first, last, *(None,) * 9
@@ -133,89 +133,89 @@ def _offer(offer: Offer) -> Row:
     )
 
 
-def beat(beat: LeaseRenewal) -> Row:
-    """A beat as a row."""
-    return beat.job, beat.token, beat.level, beat.growth, beat.progress
+def lease_renewal(renewal: LeaseRenewal) -> Row:
+    """Return a lease renewal as a row."""
+    return renewal.job, renewal.token, renewal.level, renewal.growth, renewal.progress
 
 
-# --- answers ---------------------------------------------------------------------------------------
+# --- decoding --------------------------------------------------------------------------------------
 
 
-def answers(decisions: Sequence[Decision], facts: Iterable[Any], lease_s: float) -> list[Answer]:
-    """An answer to each decision, from what is said of it."""
-    watchers: dict[int, list[RequestRef]] = defaultdict(list)
-    said: list[list[Any]] = [[] for _ in decisions]
-    for fact in facts:
-        if fact["what"] == "watcher":
-            watchers[fact["job"]].append(watcher(fact))
+def answers(decisions: Sequence[Decision], rows: Iterable[Any], lease_s: float) -> list[Answer]:
+    """Return an answer to each decision, from the rows about it."""
+    requests: dict[int, list[RequestRef]] = defaultdict(list)
+    rows_of: list[list[Any]] = [[] for _ in decisions]
+    for row in rows:
+        if row["what"] == "watcher":
+            requests[row["job"]].append(request_ref(row))
         else:
-            said[fact["place"]].append(fact)
-    return [_answer(about, here, watchers, lease_s) for about, here in zip(decisions, said, strict=True)]
+            rows_of[row["place"]].append(row)
+    return [_answer(about, here, requests, lease_s) for about, here in zip(decisions, rows_of, strict=True)]
 
 
-def _answer(about: Decision, facts: list[Any], watchers: dict[int, list[RequestRef]], lease_s: float) -> Answer:
+def _answer(about: Decision, rows: list[Any], requests: dict[int, list[RequestRef]], lease_s: float) -> Answer:
     if isinstance(about, Acquire):
-        grants = [_grant(fact, watchers[fact["job"]], lease_s) for fact in facts if fact["what"] == "grant"]
-        return Acquired(grants, knocks(fact for fact in facts if fact["what"] == "knock"))
+        grants = [_grant(row, requests[row["job"]], lease_s) for row in rows if row["what"] == "grant"]
+        return Acquired(grants, finished_jobs(row for row in rows if row["what"] == "knock"))
     if isinstance(about, Complete):
-        (fact,) = facts
-        if fact["what"] == "refused":
-            return refused(about, fact["state"])
-        verdict = Verdict(fact["state"])
-        return Completed(verdict, watchers[about.job] if verdict is Verdict.OK else [])
-    return Statuses([_status(fact) for fact in facts])
+        (row,) = rows
+        if row["what"] == "refused":
+            return refused(about, row["state"])
+        verdict = Verdict(row["state"])
+        return Completed(verdict, requests[about.job] if verdict is Verdict.OK else [])
+    return Statuses([_status(row) for row in rows])
 
 
 def refused(decision: Decision, reason: str) -> Refused:
-    """The answer to a decision that cannot be made."""
+    """Return the answer to a decision that cannot be made."""
     return Refused(ErrorCode.BAD_MESSAGE, f"{type(decision).__name__} refused: {reason}")
 
 
-def _grant(fact: Any, watchers: list[RequestRef], lease_s: float) -> Grant:
+def _grant(row: Any, requests: list[RequestRef], lease_s: float) -> Grant:
     return Grant(
-        fact["job"], fact["token"], fact["kind"], fact["spec"], lease_s, fact["attempt"], fact["remaining_s"], watchers
+        row["job"], row["token"], row["kind"], row["spec"], lease_s, row["attempt"], row["remaining_s"], requests
     )
 
 
-def watcher(fact: Any) -> RequestRef:
-    """Who waits for a job."""
-    return RequestRef(fact["client"], fact["request"], fact["gateway"], fact["stream"])
+def request_ref(row: Any) -> RequestRef:
+    """Return the request that waits for a job, from a row."""
+    return RequestRef(row["client"], row["request"], row["gateway"], row["stream"])
 
 
-def knocks(facts: Iterable[Any]) -> list[JobFinished]:
-    """Requests that ended, those of one job, gateway and ending together."""
-    together: dict[tuple[str, int, str], JobFinished] = {}
-    for fact in facts:
-        gateway, job, state = fact["gateway"], fact["job"] or 0, fact["state"]
-        knock = together.get((gateway, job, state))
-        if knock is None:
-            knock = together[gateway, job, state] = JobFinished(gateway, job, [], _ending(fact))
-        knock.requests.append((fact["client"], fact["request"]))
-    return list(together.values())
+def finished_jobs(rows: Iterable[Any]) -> list[JobFinished]:
+    """Group finished requests by gateway, job and ending."""
+    found: dict[tuple[str, int, str], JobFinished] = {}
+    for row in rows:
+        gateway, job, state = row["gateway"], row["job"] or 0, row["state"]
+        finished = found.get((gateway, job, state))
+        if finished is None:
+            finished = found[gateway, job, state] = JobFinished(gateway, job, [], _ending(row))
+        finished.requests.append((row["client"], row["request"]))
+    return list(found.values())
 
 
-def swept(facts: Sequence[Any]) -> FinishedRequests:
-    """The answer to a sweep."""
-    unknown = [(fact["client"], fact["request"]) for fact in facts if fact["what"] == "unknown"]
-    return FinishedRequests(knocks(fact for fact in facts if fact["what"] == "knock"), unknown)
+def finished_requests(rows: Sequence[Any]) -> FinishedRequests:
+    """Return the answer to a poll of a gateway."""
+    unknown = [(row["client"], row["request"]) for row in rows if row["what"] == "unknown"]
+    return FinishedRequests(finished_jobs(row for row in rows if row["what"] == "knock"), unknown)
 
 
-def _status(fact: Any) -> RequestStatus:
-    state, request, job = fact["state"], fact["request"], fact["job"] or 0
+def _status(row: Any) -> RequestStatus:
+    state, request, job = row["state"], row["request"], row["job"] or 0
     if state == "waiting":
         return RequestStatus(request, RequestState.WAITING, job)
     if state == "gone":
         return RequestStatus(request, RequestState.EXPIRED)
-    return RequestStatus(request, RequestState.ENDED, job, _ending(fact))
+    return RequestStatus(request, RequestState.ENDED, job, _ending(row))
 
 
-def _ending(fact: Any) -> Ending:
-    """How a request ended. Of jobs that the store itself ended the state says all."""
-    state, token, packed = fact["state"], fact["token"], fact["ending"]
+def _ending(row: Any) -> Ending:
+    """Return how a request ended. A job that the store itself ended has no packed ending, only a state."""
+    state, token, packed = row["state"], row["token"], row["ending"]
     if state in OWN_ENDINGS:
         return OWN_ENDINGS[state]
     if packed is not None:
         ending = READ_ENDING(packed)
     else:
-        ending = gave_up(fact["attempt"]) if state == JobState.FAILED else Ending(Outcome(state))
+        ending = gave_up(row["attempt"]) if state == JobState.FAILED else Ending(Outcome(state))
     return msgspec.structs.replace(ending, token=token)

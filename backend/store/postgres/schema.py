@@ -1,7 +1,7 @@
-"""The tables and functions of the store, made and moved on by numbered files (``0001.sql`` …), each in a transaction.
+"""Migrations: numbered files (``0001.sql`` …) create and change the tables and functions, each in one transaction.
 
-All that is Roost's is in the schema ``roost``. Lock servers that start at once wait for one another; a file that was
-applied somewhere is never changed.
+All objects are in the schema ``roost``. Lock servers that start at the same time wait for one another. A released file
+is never changed.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "roost"
 LOCK = 0x726F6F7374
-"""The advisory lock of migrations."""
+"""Key of the advisory lock that migrations take."""
 MIGRATE_S = 300
-"""A migration of large tables, or the wait for another server's, may take this long."""
+"""Timeout (seconds) for a migration of large tables, or for waiting until another server has migrated."""
 _FILE = re.compile(r"^(\d{4})\.sql$")
 
 
 def migrations() -> dict[int, str]:
-    """The files, by number."""
+    """Return the migration files by number."""
     folder = files(__package__)
     found = {match[1]: file for file in folder.iterdir() if (match := _FILE.match(file.name))}
     return {int(number): found[number].read_text(encoding="utf-8") for number in sorted(found)}
 
 
 async def migrate(connection: Any) -> None:
-    """Bring the database up to this program. Raises Misuse when it is ahead, and what the driver raises."""
+    """Apply the missing migrations. Raises Misuse when the database is newer, and errors of the driver."""
     known = migrations()
     while True:
         async with connection.transaction():
@@ -62,4 +62,4 @@ async def _apply(connection: Any, number: int, text: str) -> None:
         )
     await connection.execute(text)
     await connection.execute(f"INSERT INTO {SCHEMA}.migrations (number) VALUES ($1)", number)  # noqa: S608
-    log.info("schema moved on", extra={"action": "schema_migrated", "number": number})
+    log.info("schema migrated", extra={"action": "schema_migrated", "number": number})

@@ -1,4 +1,4 @@
-"""The acquire decision over SQLite's statements: offers are stored, joined or refused, and jobs are granted (P5)."""
+"""The acquire decision of the SQLite store: it stores, joins or refuses offers, and grants jobs (P5)."""
 
 from __future__ import annotations
 
@@ -23,50 +23,61 @@ from roost.backend.store.stored_outcomes import gave_up
 from roost.wire.messages.lock import Acquire, Acquired, Grant, JobFinished, Offer, RequestState
 from roost.wire.messages.outcome import Ending, Outcome
 
-Knocks = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
+Finished = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
 
 
 class Acquisition:
-    """Acquire decisions on one page."""
+    """Makes acquire decisions in one transaction."""
 
-    def __init__(self, page: SqliteTransaction) -> None:
-        self._page, self._do, self._now, self._limits = page, page.do, page.now, page.limits
+    def __init__(self, transaction: SqliteTransaction) -> None:
+        self._transaction, self._do, self._now, self._limits = (
+            transaction,
+            transaction.do,
+            transaction.now,
+            transaction.limits,
+        )
         self._reserved_by: str | None = None
 
-    def acquire(self, ask: Acquire) -> Acquired:
-        """Store the offers, then grant what is most urgent."""
-        knocks: Knocks = defaultdict(list)
-        for offer in ask.offers:
-            self._store_offer(offer, knocks)
-        grants = [self._regrant(row) for row in self._do("granted_by_nonce", nonce=ask.nonce, master=ask.master)]
-        for row in self._candidates(ask, ask.free_slots - len(grants)):
-            grant = self._try_grant(row, ask, alone=not ask.running and not grants)
+    def acquire(self, acquire: Acquire) -> Acquired:
+        """Store the offers, then grant the most urgent jobs."""
+        finished: Finished = defaultdict(list)
+        for offer in acquire.offers:
+            self._store_offer(offer, finished)
+        grants = [
+            self._regrant(row) for row in self._do("granted_by_nonce", nonce=acquire.nonce, master=acquire.master)
+        ]
+        for row in self._candidates(acquire, acquire.free_slots - len(grants)):
+            grant = self._try_grant(row, acquire, alone=not acquire.running and not grants)
             if grant is not None:
                 grants.append(grant)
-            if self._reserved_by == ask.master or (grant is not None and grant.attempt >= ALONE_FROM):
+            if self._reserved_by == acquire.master or (grant is not None and grant.attempt >= ALONE_FROM):
                 break
         return Acquired(
-            grants, [JobFinished(gateway, job, who, ending) for (gateway, job, ending), who in knocks.items()]
+            grants,
+            [JobFinished(gateway, job, requests, ending) for (gateway, job, ending), requests in finished.items()],
         )
 
-    def _candidates(self, ask: Acquire, room: int) -> list[tuple[Any, ...]]:
-        """The most urgent jobs, expired leases first (P5); none for a master that is kept free, until it is (P16)."""
-        if room <= 0:
+    def _candidates(self, acquire: Acquire, free_slots: int) -> list[tuple[Any, ...]]:
+        """Return the most urgent jobs, expired leases first (P5).
+
+        A reserved master gets nothing until it runs nothing, and then the job for which it is reserved (P16).
+        """
+        if free_slots <= 0:
             return []
         reserved = self._do("reserved").fetchone()
         self._reserved_by = reserved[0] if reserved else None
-        if reserved and self._reserved_by == ask.master:
-            self._reserve(reserved[1], ask.master)
-            return [reserved[1:]] if self._page.may_reap and not ask.running else []
-        expired = self._do("expired_leases", many=room).fetchall() if self._page.may_reap else []
-        return expired + self._do("waiting_jobs", many=room - len(expired)).fetchall()
+        if reserved and self._reserved_by == acquire.master:
+            self._reserve(reserved[1], acquire.master)
+            return [reserved[1:]] if self._transaction.may_reap and not acquire.running else []
+        expired = self._do("expired_leases", many=free_slots).fetchall() if self._transaction.may_reap else []
+        return expired + self._do("waiting_jobs", many=free_slots - len(expired)).fetchall()
 
-    def _store_offer(self, offer: Offer, knocks: Knocks) -> None:
+    def _store_offer(self, offer: Offer, finished: Finished) -> None:
         digest = hashlib.sha256(offer.kind.encode() + b"\0" + offer.spec).digest()
         key = {"client": offer.client, "request": offer.request}
         known = self._do("find_waiter", **key).fetchone()
         if known is not None and known[0] != RequestRow.EXPECTED:
-            self._repeat(offer, known, digest, knocks)
+            self._repeat(offer, known, digest, finished)
             return
         full = self._do("count_live", client=offer.client).fetchone()[0] >= self._limits.live_requests
         event = RequestEvent.REFUSE if full else RequestEvent.OFFER
@@ -81,36 +92,36 @@ class Acquisition:
             if offer.epoch > known[4]:
                 self._do("move_waiter", gateway=offer.gateway, epoch=offer.epoch, **key)
         if full:
-            knocks[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
+            finished[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
 
-    def _repeat(self, offer: Offer, known: tuple[Any, ...], digest: bytes, knocks: Knocks) -> None:
-        """A repeated offer starts nothing (P3). Made over a newer connection, it brings the request there (P2).
+    def _repeat(self, offer: Offer, known: tuple[Any, ...], digest: bytes, finished: Finished) -> None:
+        """Handle an offer of a known request: it starts nothing (P3), but may move it to a newer connection (P2).
 
-        A request that has ended meanwhile is knocked for again; an id that is used up is answered as taken.
+        If the request has ended, its ending is reported again. An id that cannot be used again is reported as taken.
         """
         row, stored_digest, job, gateway, epoch = known
-        who = (offer.client, offer.request)
-        status = self._page.status(offer.request, RequestRow(row), job)
+        request = (offer.client, offer.request)
+        status = self._transaction.status(offer.request, RequestRow(row), job)
         if stored_digest not in (None, digest) or status.state is RequestState.EXPIRED:
             if offer.epoch >= epoch:
-                knocks[offer.gateway, 0, TAKEN_ENDING].append(who)
+                finished[offer.gateway, 0, TAKEN_ENDING].append(request)
             return
         if offer.epoch > epoch:
             gateway = offer.gateway
             self._do("gateway_known", gateway=gateway)
             self._do("move_waiter", gateway=gateway, epoch=offer.epoch, client=offer.client, request=offer.request)
         if status.ending is not None:
-            knocks[gateway, status.job, status.ending].append(who)
+            finished[gateway, status.job, status.ending].append(request)
 
     def _join_or_add(self, offer: Offer) -> int:
-        """The run that this offer may share (P9), or a new one."""
+        """Return the job that this offer may share (P9), or a new one."""
         run = self._do("find_run", kind=offer.kind, run_key=offer.run_key).fetchone()
         if run is not None:
             job, started_at = run
             if started_at is None or started_at >= self._now - offer.fresh_s:
                 return int(job)
             self._do("close_run", job=job)
-        job = int(self._do("next_job").fetchone()[0])  # never one that was: requests of a forgotten job still name it
+        job = int(self._do("next_job").fetchone()[0])  # ids are never reused: requests may still name a deleted job
         self._do(
             "add_job",
             job=job,
@@ -122,23 +133,23 @@ class Acquisition:
         )
         return job
 
-    def _try_grant(self, row: tuple[Any, ...], ask: Acquire, alone: bool) -> Grant | None:
-        """Grant the job, or end it, or hold it back."""
+    def _try_grant(self, row: tuple[Any, ...], acquire: Acquire, alone: bool) -> Grant | None:
+        """Grant the job and return the grant; or end or delay the job and return None."""
         job, state, kind, spec, attempt, beaten, cancel, deadline, ready_at = row
         lost = state == JobState.RUNNING and beaten
         attempt += int(bool(lost))
         if cancel:
-            self._page.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+            self._transaction.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
             return None
         if attempt >= self._limits.attempts:
-            self._page.end(job, None, JobEvent.FAIL, gave_up(attempt))
+            self._transaction.end(job, None, JobEvent.FAIL, gave_up(attempt))
             return None
         if lost and attempt > 1:
             self._do("hold_back", job=job, attempt=attempt, not_before=self._now + BACKOFF_S * (attempt - 1))
             return None
         if attempt >= ALONE_FROM and not alone:
             if self._reserved_by is None and self._now - ready_at >= ALONE_WAIT_S:
-                self._reserve(job, ask.master)
+                self._reserve(job, acquire.master)
             return None
         token = self._do("next_token").fetchone()[0]
         self._do(
@@ -146,19 +157,21 @@ class Acquisition:
             job=job,
             state=step(JOB_TABLE, JobState(state), JobEvent.GRANT),
             token=token,
-            nonce=ask.nonce,
-            master=ask.master,
+            nonce=acquire.nonce,
+            master=acquire.master,
             lease_until=self._now + self._limits.lease_s,
             attempt=attempt,
         )
         return self._regrant((job, token, kind, spec, attempt, deadline))
 
     def _reserve(self, job: int, master: str) -> None:
-        """Keep this master free for the job; one at a time, whatever jobs there are, so that others go on (P16)."""
+        """Reserve this master for the job. Only one master is reserved at a time, so that others continue (P16)."""
         self._do("reserve", job=job, master=master, until=self._now + RESERVED_S)
         self._reserved_by = master
 
     def _regrant(self, row: tuple[Any, ...]) -> Grant:
         job, token, kind, spec, attempt, deadline = row
         remaining_s = max(0.0, deadline - self._now)
-        return Grant(job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, self._page.watchers(job))
+        return Grant(
+            job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, self._transaction.waiting_requests(job)
+        )

@@ -1,4 +1,4 @@
-"""The decisions of the lock protocol over SQLite's statements: synchronous, inside one transaction."""
+"""The decisions of the lock protocol in the SQLite store: synchronous, inside one transaction."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ from roost.wire.messages.outcome import Ending, Outcome
 
 
 class SqliteDecisions(SqliteTransaction):
-    """What the store's calls do, each on a page of its own."""
+    """The calls of the store, each in a transaction of its own."""
 
     # --- decisions -----------------------------------------------------------------------------
 
     def decide(self, decision: Decision) -> Answer:
-        """Make one decision in a savepoint of its own (P19)."""
+        """Make one decision in its own savepoint; a decision that fails is answered `Refused` (P19)."""
         self.db.execute("SAVEPOINT decision")
         try:
             answer = self._dispatch(decision)
@@ -96,18 +96,18 @@ class SqliteDecisions(SqliteTransaction):
             self.end(done.job, done.token, EVENT_OF_OUTCOME[done.ending.outcome], done.ending)
         elif ending is None or READ_ENDING(ending).token != done.token:
             return Completed(Verdict.LOST)
-        return Completed(Verdict.OK, self.watchers(done.job))
+        return Completed(Verdict.OK, self.waiting_requests(done.job))
 
     # --- requests ------------------------------------------------------------------------------
 
-    def _attach(self, ask: Attach, request: str) -> RequestStatus:
-        key = {"client": ask.client, "request": request}
+    def _attach(self, attach: Attach, request: str) -> RequestStatus:
+        key = {"client": attach.client, "request": request}
         known = self.do("find_waiter", **key).fetchone()
-        self.do("gateway_known", gateway=ask.gateway)
+        self.do("gateway_known", gateway=attach.gateway)
         if known is None:
-            self._expect(ask.client, request, RequestRow.EXPECTED, ask.gateway, ask.epoch)
+            self._expect(attach.client, request, RequestRow.EXPECTED, attach.gateway, attach.epoch)
             return RequestStatus(request, RequestState.WAITING)
-        self.do("move_waiter", gateway=ask.gateway, epoch=ask.epoch, **key)
+        self.do("move_waiter", gateway=attach.gateway, epoch=attach.epoch, **key)
         return self.status(request, RequestRow(known[0]), known[2])
 
     def _expect(self, client: bytes, request: str, state: RequestRow, gateway: str, epoch: int) -> None:
@@ -115,21 +115,21 @@ class SqliteDecisions(SqliteTransaction):
         self.do("add_waiter", spec_digest=None, job=None, stream=0, **values)
 
     def _settle(self, client: bytes, request: str, event: RequestEvent) -> Statuses:
-        """Acknowledge or leave; a request that is not stored yet gets its row, so that its offer finds it (P12)."""
+        """Acknowledge or give up a request. If it is not stored yet, a row is added for its offer (P12)."""
         known = self.do("find_waiter", client=client, request=request).fetchone()
         if known is None:
             state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
             self._expect(client, request, state, "", 0)
             return Statuses([self.status(request, state, None)])
         job = known[2]
-        row = self.leave(client, request, RequestRow(known[0]), job)  # who acknowledges unfinished work gives it up
+        row = self.leave(client, request, RequestRow(known[0]), job)  # acknowledging an unfinished request gives it up
         if event is RequestEvent.ACKNOWLEDGE and row is not RequestRow.ACKED:
             row = step(REQUEST_TABLE, row, event)
             self.do("set_waiter_state", client=client, request=request, state=row)
         return Statuses([self.status(request, row, job)])
 
     def leave(self, client: bytes, request: str, row: RequestRow, job: int | None) -> RequestRow:
-        """The client gives the request up; a job that nobody else waits for is cancelled, and its ending is theirs."""
+        """Give the request up. If no other one waits for its job, the job is cancelled, and the request with it."""
         if row not in (RequestRow.EXPECTED, RequestRow.WAITING) or self.ending(row, job) is not None:
             return row
         if job is not None and not self.do("count_others", job=job, client=client, request=request).fetchone()[0]:
@@ -148,59 +148,59 @@ class SqliteDecisions(SqliteTransaction):
         else:
             self.do("request_cancel", job=job)
 
-    # --- leases, parts, sweeps -----------------------------------------------------------------
+    # --- leases, parts, polls ------------------------------------------------------------------
 
-    def beat(self, beat: LeaseRenewal) -> LeaseAnswer:
-        """Renew one lease, if the token is still the job's."""
+    def beat(self, renewal: LeaseRenewal) -> LeaseAnswer:
+        """Renew one lease, if its token is still current."""
         renewed = self.do(
             "beat",
-            job=beat.job,
-            token=beat.token,
-            level=beat.level,
-            growth=beat.growth,
-            progress=beat.progress,
+            job=renewal.job,
+            token=renewal.token,
+            level=renewal.level,
+            growth=renewal.growth,
+            progress=renewal.progress,
             lease_until=self.now + self.limits.lease_s,
         ).fetchone()
         if renewed is None:
             return LeaseAnswer(Verdict.LOST)
-        return LeaseAnswer(Verdict.CANCEL if renewed[0] else Verdict.OK, self.watchers(beat.job))
+        return LeaseAnswer(Verdict.CANCEL if renewed[0] else Verdict.OK, self.waiting_requests(renewal.job))
 
     def put_part(self, part: PutPart) -> Verdict:
-        """Store one part under a token that is still the job's."""
+        """Store one part, if its token is still current."""
         done = self.do("put_part", job=part.job, token=part.token, seq=part.seq, data=part.data)
         return Verdict.OK if done.rowcount else Verdict.LOST
 
     def beat_gateway(self, gateway: str) -> None:
-        """Note that the gateway lives."""
+        """Record that the gateway is alive."""
         self.do("gateway_beat", gateway=gateway)
 
-    def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
-        """What ended for the gateway's connected clients, and what never came."""
-        knocks: dict[tuple[int, RequestRow], JobFinished] = {}
-        for client, request, state, job, blob in self.do("swept", gateway=sweep.gateway, many=MAX_IDS):
+    def sweep(self, poll: GatewayPoll) -> FinishedRequests:
+        """Return the finished requests of the gateway's connected clients, and those whose offer never came."""
+        finished: dict[tuple[int, RequestRow], JobFinished] = {}
+        for client, request, state, job, blob in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
             row = RequestRow(state)
             ending = request_ending(row, READ_ENDING(blob) if blob is not None else None)
             if ending is not None:
-                knock = knocks.setdefault((job or 0, row), JobFinished(sweep.gateway, job or 0, [], ending))
-                knock.requests.append((client, request))
+                entry = finished.setdefault((job or 0, row), JobFinished(poll.gateway, job or 0, [], ending))
+                entry.requests.append((client, request))
         expect_s = self.limits.expect_s
-        unknown = self.do("never_offered", gateway=sweep.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
+        unknown = self.do("never_offered", gateway=poll.gateway, expect_s=expect_s, many=MAX_IDS).fetchall()
         for client, request in unknown:
             self.do("told_unknown", client=client, request=request)
-        return FinishedRequests(list(knocks.values()), [(client, request) for client, request in unknown])
+        return FinishedRequests(list(finished.values()), [(client, request) for client, request in unknown])
 
     def keep_read(self, job: int) -> None:
-        """Somebody reads the result, which would go soon: it stays a while for the next parts (P28)."""
+        """Extend the retention of a result that is being read, so that its next parts can be read too (P28)."""
         self.do("keep_read", job=job, kept_from=self.now - self.limits.retention_s + READ_KEEPS_S)
 
     # --- time ----------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Move the ticking row, and note where a gap in it ended."""
+        """Advance the ticking row, and record where a gap in it ended."""
         self.do("tick", no_reap_before=self.no_reap_before)
 
     def end_overdue(self, many: int) -> None:
-        """End jobs past their deadline, and cancelled ones whose master is gone."""
+        """End jobs past their deadline, and cancelled jobs whose lease has expired."""
         if not self.may_reap:
             return
         for job, _, _ in self.do("overdue_jobs", many=many).fetchall():
@@ -209,7 +209,7 @@ class SqliteDecisions(SqliteTransaction):
             self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
 
     def leave_gone(self, many: int) -> None:
-        """Clients away past their grace, and those of gateways silent for as long, leave what is unfinished (P26)."""
+        """Give up unfinished requests whose client, or whose gateway, was away for longer than the grace (P26)."""
         if not self.may_leave:
             return
         before = self.now - self.limits.grace_s
@@ -217,10 +217,10 @@ class SqliteDecisions(SqliteTransaction):
             self.leave(client, request, RequestRow(state), job)
         for client, request, state, job in self.do("gone", before=before, many=many).fetchall():
             self.leave(client, request, RequestRow(state), job)
-            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not look at it
+            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not read it again
 
     def delete_old(self, many: int) -> None:
-        """Forget outcomes past the retention; their requests stay as long again, to be told `expired` (P28)."""
+        """Delete outcomes past the retention. Their requests stay as long again, to be answered `expired` (P28)."""
         before = self.now - self.limits.retention_s
         for (job,) in self.do("retired_jobs", before=before, many=many).fetchall():
             for name in ("delete_results", "delete_job"):

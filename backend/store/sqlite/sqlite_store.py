@@ -1,9 +1,9 @@
 """The embedded store: one SQLite file, one writer thread.
 
-One host, local disk (P30). Every call is one transaction, BEGIN IMMEDIATE, ``synchronous=FULL``, run as a
-whole in the store's own thread: a batch of decisions crosses threads once, not once a statement, which is why
-this uses the standard library's sqlite3 and not a wrapper that hands over statement by statement. Time is the
-greater of the last stored time and the clock, so that it never goes back, not over a restart either.
+It is for one host with a local disk (P30). Every call is one transaction (BEGIN IMMEDIATE, ``synchronous=FULL``),
+which runs as a whole in the store's own thread. So a batch of decisions crosses threads once, and not once per
+statement; this is why the standard library's sqlite3 is used and not an asynchronous wrapper. The time is the greater
+of the last stored time and the clock, so that it never goes back, not even over a restart.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from roost.wire.messages.lock import (
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
-"""The statements `schema`, `schema_2` … lead from one to the next."""
+"""Current version. The statements `schema`, `schema_2` … migrate from one version to the next."""
 BUSY_TIMEOUT_S = 1.0
 """Another lock server on the same file commits within this time, or the call is answered Unavailable (P18)."""
 RETIRE_AT_ONCE = 200
-"""Rows that one tick ends or deletes at most: a few milliseconds of the writer."""
+"""Most rows that one tick ends or deletes: a few milliseconds of the writer."""
 
 T = TypeVar("T")
 
 
 class SqliteStore:
-    """A `Store` in the file `path`; ``:memory:`` is one that goes with the process."""
+    """A `Store` in the file `path`. With ``:memory:`` it is lost with the process."""
 
     def __init__(self, path: str, limits: StoreLimits | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
         self._path = path
@@ -54,7 +54,7 @@ class SqliteStore:
         self._sql = load("sqlite/statements.sql")
         self._thread: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
-        self._looked = (0.0, 0.0)
+        self._last_time = (0.0, 0.0)
 
     async def start(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -71,13 +71,13 @@ class SqliteStore:
             thread.shutdown()
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
-        return await self._transaction(lambda ledger: [ledger.decide(decision) for decision in decisions])
+        return await self._transaction(lambda transaction: [transaction.decide(decision) for decision in decisions])
 
-    async def beat(self, beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
-        return await self._transaction(lambda ledger: [ledger.beat(beat) for beat in beats])
+    async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
+        return await self._transaction(lambda transaction: [transaction.beat(renewal) for renewal in renewals])
 
     async def put_part(self, part: PutPart) -> Verdict:
-        return await self._transaction(lambda ledger: ledger.put_part(part))
+        return await self._transaction(lambda transaction: transaction.put_part(part))
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
         values = {"job": wanted.job, "token": wanted.token, "first": wanted.first, "many": wanted.count}
@@ -86,14 +86,14 @@ class SqliteStore:
             db = self._connection()
             (ended_at,) = db.execute(self._sql["ended_at"], values).fetchone() or (None,)
             if ended_at is not None and ended_at < self._clock.wall() - self._limits.retention_s + READ_KEEPS_S:
-                self._write(lambda ledger: ledger.keep_read(wanted.job))
+                self._write(lambda transaction: transaction.keep_read(wanted.job))
             return [data for (data,) in db.execute(self._sql["read_parts"], values)]
 
         return await self._in_thread(read)
 
-    async def sweep(self, sweep: GatewayPoll) -> FinishedRequests:
-        await self._transaction(lambda ledger: ledger.beat_gateway(sweep.gateway))
-        return await self._transaction(lambda ledger: ledger.sweep(sweep))
+    async def sweep(self, poll: GatewayPoll) -> FinishedRequests:
+        await self._transaction(lambda transaction: transaction.beat_gateway(poll.gateway))
+        return await self._transaction(lambda transaction: transaction.sweep(poll))
 
     async def waiting_count(self, most: int) -> int:
         def count() -> int:
@@ -109,7 +109,7 @@ class SqliteStore:
     def _open(self) -> None:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         self._db = db
-        self._looked = (0.0, 0.0)
+        self._last_time = (0.0, 0.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("BEGIN IMMEDIATE")
@@ -135,18 +135,18 @@ class SqliteStore:
         return self._db
 
     def _write(self, action: Callable[[SqliteDecisions], T]) -> T:
-        """One transaction."""
+        """Run `action` in one transaction, in the store's thread."""
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
             stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
             seen = self._time()
             now = max(stored, seen)
-            self._looked = now, self._clock.monotonic()
+            self._last_time = now, self._clock.monotonic()
             db.execute(self._sql["move_clock"], {"now": now})
-            was_away = abs(seen - ticked_at) > TICK_GAP_S  # behind it, a clock that was set back hides for how long
-            ledger = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
-            result = action(ledger)
+            was_away = abs(seen - ticked_at) > TICK_GAP_S  # abs: a clock that was set back hides how long the gap was
+            transaction = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
+            result = action(transaction)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -155,16 +155,19 @@ class SqliteStore:
         return result
 
     def _time(self) -> float:
-        """Goes on at the pace of monotonic time while the wall clock, set back, is behind; not so when just opened."""
-        time, read_at = self._looked
+        """Return the time in seconds. While a wall clock that was set back is behind, monotonic time is added instead.
+
+        Directly after opening, it is the wall clock.
+        """
+        time, read_at = self._last_time
         return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
 
     def _tick(self) -> None:
-        def tick(ledger: SqliteDecisions) -> None:
-            ledger.tick()
-            ledger.end_overdue(RETIRE_AT_ONCE)
-            ledger.leave_gone(RETIRE_AT_ONCE)
-            ledger.delete_old(RETIRE_AT_ONCE)
+        def tick(transaction: SqliteDecisions) -> None:
+            transaction.tick()
+            transaction.end_overdue(RETIRE_AT_ONCE)
+            transaction.leave_gone(RETIRE_AT_ONCE)
+            transaction.delete_old(RETIRE_AT_ONCE)
 
         self._write(tick)
 

@@ -1,18 +1,18 @@
--- Statements of the SQLite store, each under its name. :now is the store's time in seconds.
+-- The named statements of the SQLite store. :now is the store's time in seconds.
 
 -- name: schema
 CREATE TABLE jobs (
   id           INTEGER PRIMARY KEY,
-  run_key      BLOB,                        -- null once nobody may join
+  run_key      BLOB,                        -- null when no request may join any more
   kind         TEXT NOT NULL,
   spec         BLOB NOT NULL,
-  rank         REAL NOT NULL,               -- created_at - priority * ageing: the least is the most urgent
+  rank         REAL NOT NULL,               -- created_at - priority * ageing; the smallest is the most urgent
   state        TEXT NOT NULL,
   token        INTEGER NOT NULL DEFAULT 0,
   nonce        BLOB,
   owner        TEXT,
   lease_until  REAL,
-  beaten       INTEGER NOT NULL DEFAULT 0,  -- this lease has seen a beat
+  beaten       INTEGER NOT NULL DEFAULT 0,  -- this lease was renewed at least once
   level        INTEGER NOT NULL DEFAULT 0,
   growth       INTEGER NOT NULL DEFAULT 0,
   progress     BLOB,
@@ -35,14 +35,14 @@ CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE TABLE waiters (
   client       BLOB NOT NULL,
   request      TEXT NOT NULL,
-  spec_digest  BLOB,                        -- null while expected
+  spec_digest  BLOB,                        -- null while the offer is expected
   job          INTEGER,
   gateway      TEXT NOT NULL,
   epoch        INTEGER NOT NULL,
   state        TEXT NOT NULL,
   stream       INTEGER NOT NULL DEFAULT 0,
   created_at   REAL NOT NULL,
-  detached_at  REAL,                        -- infinite once the end of its grace was seen to
+  detached_at  REAL,                        -- infinite once the end of its grace was processed
   PRIMARY KEY (client, request)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX waiters_job ON waiters (job) WHERE job IS NOT NULL;
@@ -73,11 +73,11 @@ CREATE TABLE clock (
 INSERT INTO clock VALUES (1, 0, 0, 0, 0);
 
 -- name: schema_2
--- The master that is kept free for a job (P16).
+-- The master that is reserved for a job (P16).
 ALTER TABLE jobs ADD COLUMN reserved_by TEXT;
 ALTER TABLE jobs ADD COLUMN reserved_until REAL;
 CREATE INDEX jobs_reserved ON jobs (reserved_until) WHERE reserved_until IS NOT NULL;
--- When to tell again that the offer has not come (P12).
+-- When to report the request as unknown again (P12).
 ALTER TABLE waiters ADD COLUMN unknown_at REAL;
 
 -- name: read_clock

@@ -1,7 +1,7 @@
-"""One transaction of the SQLite store: its time, its statements, and what all decisions look at and change.
+"""One transaction of the SQLite store: its time, its statements, and the operations that all decisions share.
 
-A page is looked at and changed without anything in between: SQLite has one writer (BEGIN IMMEDIATE), which is what
-row locks in id order are elsewhere (P11).
+No other writer can run between two statements of a transaction, because SQLite has one writer (BEGIN IMMEDIATE). This
+replaces the row locks, taken in a fixed order, of the PostgreSQL store (P11).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from roost.wire.messages.outcome import Ending
 class SqliteTransaction:
     """One transaction at time `now` (seconds).
 
-    When the store `was_away`, its ticking row has a gap, so it was not the masters and clients that were silent (P15).
-    `no_reap_before` is the end of the last gap plus one lease: no lease is lost before it (`may_reap`). No client is
-    left before `StoreLimits.grace_after_outage_s` has passed since the end of that gap (`may_leave`).
+    `was_away`: the ticking row has a gap, so that the store was unavailable, and not the masters and clients (P15).
+    `no_reap_before` is the end of the last gap plus one lease: no lease is lost before it (`may_reap`). No request is
+    given up before `StoreLimits.grace_after_outage_s` has passed since the end of that gap (`may_leave`).
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class SqliteTransaction:
         self.may_leave = now >= went_on_at + limits.grace_after_outage_s
 
     def do(self, name: str, **values: Any) -> sqlite3.Cursor:
-        """Run one of the named statements, which may also use the time."""
+        """Run a named statement with these values and the time as `:now`."""
         return self.db.execute(self._sql[name], {"now": self.now, **values})
 
     def end(self, job: int, token: int | None, event: JobEvent, ending: Ending) -> None:
-        """The job is over; under `token`, or without one under whatever is current. Raises Misuse when it was over."""
+        """End the job under `token`, or under its current token if None. Raises Misuse when it had already ended."""
         state, current = self.do("find_job", job=job).fetchone()[:2]
         token = current if token is None else token
         ended = step(JOB_TABLE, JobState(state), event)
@@ -57,19 +57,19 @@ class SqliteTransaction:
         self.do("drop_stale_parts", job=job, token=token if ending.parts else -1)
 
     def ending(self, row: RequestRow, job: int | None) -> Ending | None:
-        """How a request in this state that waits for this job ended."""
+        """Return how a request with this state and job ended; None while it has not ended."""
         found = self.do("find_job", job=job).fetchone() if job is not None else None
         return request_ending(row, READ_ENDING(found[2]) if found is not None and found[2] is not None else None)
 
-    def watchers(self, job: int) -> list[RequestRef]:
-        """The connected requests that wait for the job, 1000 at most (P24)."""
+    def waiting_requests(self, job: int) -> list[RequestRef]:
+        """Return the connected requests that wait for the job, at most 1000 (P24)."""
         return [
             RequestRef(client, request, at, bool(stream))
             for client, request, at, stream in self.do("watchers", job=job)
         ]
 
     def status(self, request: str, row: RequestRow, job: int | None) -> RequestStatus:
-        """What its client is told of a request."""
+        """Return the status of a request for its client."""
         if row is RequestRow.ACKED:
             return RequestStatus(request, RequestState.EXPIRED)
         ending = self.ending(row, job)
