@@ -123,7 +123,7 @@ async def test_drain_waits_until_the_gateway_is_empty(site: Site) -> None:
 async def test_the_last_gateway_is_drained_only_by_force(site: Site) -> None:
     await site.beat(make_beat("g1", load=2))
     done = await site.roost("drain", "g1")
-    assert (done.exit_code, "nowhere to go: start another" in done.stderr) == (1, True)
+    assert (done.exit_code, "no other gateway accepts clients: start another" in done.stderr) == (1, True)
     await site.beat(make_beat("g2", draining=True))
     assert (await site.roost("drain", "g1")).exit_code == 1
     await site.beat(make_beat("g2", 2, load=1))
