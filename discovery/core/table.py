@@ -264,7 +264,7 @@ class Table:
         self._next_ramp = now + RAMP_STEP_S if self._newcomers else inf
 
     def _hear_share(self, own: int, beat: Beat, now: float) -> None:
-        """Learn our share of all tickets from a gateway's heartbeat; not while tickets from before a restart are valid."""
+        """Learn our share of all tickets from a heartbeat; not while tickets from before a restart may be valid."""
         if now >= self._blind_until:
             self._share.hear(own, len(beat.redeemed), now)
         multiplier = self._share.multiplier(beat.replicas)
