@@ -21,7 +21,7 @@ MAX_UNUSED_TICKETS = 1000
 
 LONGEST_S = 30
 MAX_REMEMBERED = 10_000
-"""Most refused addresses that are remembered; only addresses at their limit are refused, far fewer in any real cluster."""
+"""Most refused addresses that are remembered; only addresses at their limit are refused, so real clusters have far fewer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,10 +113,10 @@ async def test_drain_waits_until_the_gateway_is_empty(site: Site) -> None:
     done = await draining
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
-        "ws://g1:9001 sends its 2 client(s) away within 3 s", "ws://g1:9001 is empty",
+        "ws://g1:9001 moves its 2 client(s) to other gateways within 3 s", "ws://g1:9001 is empty",
     ]  # fmt: skip
     done = await site.roost("drain", "g1:9001", "--undo")
-    assert done.stdout == "ws://g1:9001 takes clients again, from its next beat on\n"
+    assert done.stdout == "ws://g1:9001 accepts clients again from its next heartbeat on\n"
     assert (await site.beat(make_beat("g1", sequence + 3, draining=True))).directions.leave is False
 
 
@@ -147,7 +147,7 @@ async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> No
 async def test_rebalance_says_how_many_are_to_move(site: Site) -> None:
     await site.beat(make_beat("g1", load=60))
     await site.beat(make_beat("g2", load=20))
-    assert (await site.roost("rebalance")).stdout == "20 clients are to move\n"
+    assert (await site.roost("rebalance")).stdout == "20 clients will move\n"
     await site.beat(make_beat("g1", 2, load=40))
     await site.beat(make_beat("g2", 2, load=40))
     assert (await site.roost("rebalance")).stdout == "all gateways are equally full\n"
