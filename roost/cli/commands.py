@@ -57,7 +57,7 @@ def options(
 
 `roost crawl https://example.org --depth 3 --format csv --output links.csv` goes three links deep, into a spreadsheet.
 
-`roost crawl https://example.org -d 5 --include '/docs/*' --exclude '*?*'` stays below /docs and skips URLs with queries.
+`roost crawl https://example.org -d 5 --include '/docs/*' --exclude '*?*'` stays below /docs and skips queries.
 
 `roost crawl http://localhost:8080/docs --allow-private 127.0.0.0/8` crawls a site on this machine.
 

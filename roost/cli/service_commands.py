@@ -30,12 +30,12 @@ from roost.cli.serving import (
     admin_token,
     check_component,
     checked,
+    group_of,
     keys,
     keys_given,
     secret,
     separate,
     serve,
-    group_of,
 )
 from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, ClientTicketLimits
 from roost.discovery.core.labels import read_labels
@@ -86,7 +86,10 @@ AllowPrivate = Annotated[
     ),
 ]
 Contact = Annotated[
-    str, typer.Option(help="E-mail address or page where crawled sites can reach you.", envvar="ROOST_CONTACT", metavar="TEXT")
+    str,
+    typer.Option(
+        help="E-mail address or page where crawled sites can reach you.", envvar="ROOST_CONTACT", metavar="TEXT"
+    ),
 ]
 IgnoreRobots = Annotated[
     bool, typer.Option("--ignore-robots", help="Crawl what robots.txt forbids.", envvar="ROOST_IGNORE_ROBOTS")

@@ -63,7 +63,9 @@ def check_component(
     refuse_exposed(secret(), host, *([] if admin_port is None else [admin_host]))
 
 
-def group_of(services: list[Service], admin_host: str, admin_port: int | None, drain_s: float = DRAIN_S) -> ServiceGroup:
+def group_of(
+    services: list[Service], admin_host: str, admin_port: int | None, drain_s: float = DRAIN_S
+) -> ServiceGroup:
     """The services as a group. With `admin_port`, an admin server starts before them, so that it can report on them."""
     if admin_port is None:
         return ServiceGroup(services, drain_s)

@@ -16,7 +16,7 @@ NAME_CHARS = 8
 """Characters shown of an incarnation for components without an address: enough to distinguish them."""
 
 LATE_S, VERY_LAGGED_MS, FULL_SHARE = 2.5, 250.0, 0.9
-"""Limits from which a value is coloured. Heartbeats come every second; lag and load influence the choice of gateways."""
+"""Limits from which a value is yellow. Heartbeats come every second; lag and load influence the choice of gateways."""
 
 
 def merge(replies: Sequence[Reply]) -> list[dict[str, Any]]:
@@ -28,7 +28,9 @@ def merge(replies: Sequence[Reply]) -> list[dict[str, Any]]:
             if known is None or component["silent_s"] < known["silent_s"]:
                 freshest[component["incarnation"]] = component
     order = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(freshest.values(), key=lambda component: (order.get(component["kind"], len(KINDS)), name_of(component)))
+    return sorted(
+        freshest.values(), key=lambda component: (order.get(component["kind"], len(KINDS)), name_of(component))
+    )
 
 
 def name_of(component: dict[str, Any]) -> str:
@@ -46,7 +48,19 @@ def state_of(component: dict[str, Any]) -> str:
 def table(replies: Sequence[Reply]) -> Table:
     """A table with one row for each replica of discovery and each component."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("part", "where", "version", "load", "of", "full", "lag ms", "age", "silent s", "state", "counters"):
+    for heading in (
+        "component",
+        "where",
+        "version",
+        "load",
+        "of",
+        "full",
+        "lag ms",
+        "age",
+        "silent s",
+        "state",
+        "counters",
+    ):
         is_number = heading in ("load", "of", "full", "lag ms", "age", "silent s")
         made.add_column(heading, justify="right" if is_number else "left", no_wrap=heading != "counters")
     for reply in replies:

@@ -66,7 +66,7 @@ async def test_status_shows_every_part_with_what_matters(site: Site) -> None:
     done = await site.roost("status", token="")
     assert done.exit_code == 0, done.output
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert [line.split()[0] for line in lines] == ["part", "discovery", "gateway", "lock", "master", "worker"]
+    assert [line.split()[0] for line in lines] == ["component", "discovery", "gateway", "lock", "master", "worker"]
     assert lines[2].startswith("gateway ws://g1:9001 0.1 95 100 95% 300")
     assert lines[2].endswith("up moves 7")
     assert "decided 12,345" in lines[3]
