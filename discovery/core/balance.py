@@ -73,8 +73,8 @@ class Balance:
         if own < 1 or not goes_on:
             return 0, 0.0
         receivers = sum(more <= -1 for more, _ in surpluses.values())
-        part = own / sum(more for more, _ in surpluses.values() if more > 0)
-        return int(own), max(RECEIVED_PER_S * receivers * part, 1.0)
+        fraction = own / sum(more for more, _ in surpluses.values() if more > 0)
+        return int(own), max(RECEIVED_PER_S * receivers * fraction, 1.0)
 
     def _goes_on(
         self, labels: frozenset[tuple[str, str]], surpluses: Surpluses, gateways: list[Component], now: float

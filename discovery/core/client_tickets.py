@@ -21,7 +21,7 @@ MAX_UNUSED_TICKETS = 1000
 
 LONGEST_S = 30
 MAX_REMEMBERED = 10_000
-"""Most refused addresses that are remembered; only addresses at their limit are refused, so real clusters have far fewer."""
+"""Most refused addresses that are remembered. Only those at their limit are refused, so real clusters have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,15 @@ class ClientTicketLimiter:
         """Whether an address with this many unused tickets gets no more."""
         return unused >= self._limits.max_unused_tickets
 
-    def refuse(self, place: str, now: float) -> int:
+    def refuse(self, site: str, now: float) -> int:
         """Note a refusal, and return after how many whole seconds to ask again.
 
         About `max_unused_tickets` further requests succeed with each heartbeat.
         """
-        since, count = self._turned_away.get(place, (now, 0))
+        since, count = self._turned_away.get(site, (now, 0))
         if now - since >= LONGEST_S:
             since, count = now, 0
         if len(self._turned_away) >= MAX_REMEMBERED:
             self._turned_away.clear()
-        self._turned_away[place] = since, count + 1
+        self._turned_away[site] = since, count + 1
         return min(1 + count // self._limits.max_unused_tickets, LONGEST_S)

@@ -107,7 +107,7 @@ class Table:
         known = self._components.get(beat.incarnation)
         if known is not None and beat.sequence <= known.beat.sequence:
             return False
-        if known is not None and _place(beat) != _place(known.beat):
+        if known is not None and _kind_and_address(beat) != _kind_and_address(known.beat):
             self._forget(known)
             known = None
         if known is None:
@@ -166,22 +166,22 @@ class Table:
             low = high
         return chosen
 
-    def reserve(self, serial: bytes, gateway: Component, now: float, place: str = "") -> None:
+    def reserve(self, serial: bytes, gateway: Component, now: float, site: str = "") -> None:
         """Count an issued ticket as a connection until it is redeemed or expires. Call it once for each serial.
 
-        `place` is the address key of the client that asked, empty if its tickets are not counted.
+        `site` is the address key of the client that asked, empty if its tickets are not counted.
         """
         assert serial not in self._reservations
-        self._reservations[serial] = gateway, place
-        if place:
-            self._unused[place] = self._unused.get(place, 0) + 1
+        self._reservations[serial] = gateway, site
+        if site:
+            self._unused[site] = self._unused.get(site, 0) + 1
         self._reserved_until.append((now + self.ticket_s, serial))
         gateway.reserved += 1
         gateway.weigh(self._multiplier)
 
-    def unused(self, place: str) -> int:
+    def unused(self, site: str) -> int:
         """How many tickets of this address key are neither redeemed nor expired."""
-        return self._unused.get(place, 0)
+        return self._unused.get(site, 0)
 
     def expire(self, now: float) -> None:
         """Forget expired tickets, and components that missed their heartbeats."""
@@ -226,7 +226,7 @@ class Table:
 
         Returns None when it was itself replaced before, or when there are too many components.
         """
-        holder = self._components.get(self._holders.get(_place(beat), ""))
+        holder = self._components.get(self._holders.get(_kind_and_address(beat), ""))
         if holder is not None and beat.incarnation in holder.earlier:
             return None
         if holder is not None:
@@ -243,7 +243,7 @@ class Table:
                 self._newcomers.append(new)
                 self._next_ramp = now
         if beat.address:
-            self._holders[_place(beat)] = beat.incarnation
+            self._holders[_kind_and_address(beat)] = beat.incarnation
         self._components[beat.incarnation] = new
         self._next_check = min(self._next_check, now + MISSED_BEATS * self.interval_s)
         return new
@@ -251,8 +251,8 @@ class Table:
     def _forget(self, component: Component) -> None:
         beat = component.beat
         del self._components[beat.incarnation]
-        if self._holders.get(_place(beat)) == beat.incarnation:
-            del self._holders[_place(beat)]
+        if self._holders.get(_kind_and_address(beat)) == beat.incarnation:
+            del self._holders[_kind_and_address(beat)]
         if beat.kind is ComponentKind.GATEWAY:
             self._gateways.remove(component)
 
@@ -288,11 +288,11 @@ class Table:
         found = self._reservations.pop(serial, None)
         if found is None:
             return False
-        gateway, place = found
-        if place and self._unused[place] > 1:
-            self._unused[place] -= 1
-        elif place:
-            del self._unused[place]
+        gateway, site = found
+        if site and self._unused[site] > 1:
+            self._unused[site] -= 1
+        elif site:
+            del self._unused[site]
         gateway.reserved -= 1
         gateway.weigh(self._multiplier)
         return True
@@ -318,5 +318,5 @@ def _draw_by_room(gateways: Sequence[Component], fraction: float) -> tuple[int, 
     return index, min(max((point - sums[index] + room) / room, 0.0), _ALMOST_1)
 
 
-def _place(beat: Beat) -> tuple[ComponentKind, str]:
+def _kind_and_address(beat: Beat) -> tuple[ComponentKind, str]:
     return beat.kind, beat.address
