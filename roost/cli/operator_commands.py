@@ -41,7 +41,7 @@ SLACK_S = 10.0
 
 Server = Annotated[
     str,
-    typer.Option(metavar="URL", envvar="ROOST_SERVER", help="Where discovery is; several replicas with commas."),
+    typer.Option(metavar="URL", envvar="ROOST_SERVER", help="URL of discovery; several replicas with commas."),
 ]
 
 
