@@ -138,7 +138,7 @@ async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> No
     assert watching.stdout is not None
     tables = 0
     while tables < 2:
-        tables += (await watching.stdout.readline()).startswith(b"part ")
+        tables += (await watching.stdout.readline()).startswith(b"component ")
     watching.send_signal(signal.SIGINT)
     await watching.communicate()
     assert watching.returncode in (0, -signal.SIGINT)
