@@ -21,14 +21,15 @@ log = logging.getLogger("discovery")
 
 
 def main() -> None:
-    """Secrets come from the environment only: an argument is seen by everybody on the machine."""
+    """Run one replica. Secrets come from the environment only, because all users of a machine can see arguments."""
     parser = _parser()
     chosen = parser.parse_args()
     set_up_logging()
     keys = os.environ.get("ROOST_KEYS", "")
     if not keys:
         log.warning(
-            "no ROOST_KEYS: only gateways of this process would accept these tickets", extra={"action": "no_keys"}
+            "ROOST_KEYS is not set: a random key is used, and gateways in other processes will reject the tickets",
+            extra={"action": "no_keys"},
         )
     secret = InternalSecret(os.environ.get("ROOST_SECRET", ""))
     admin = AdminToken(os.environ.get("ROOST_ADMIN_TOKEN", ""))
@@ -43,9 +44,9 @@ def main() -> None:
         refuse_exposed(secret, chosen.host)
     except Misuse as problem:
         parser.error(str(problem))
-    part = Discovery(chosen.host, chosen.port, keyring, secret=secret, admin=admin, limits=limits, origins=origins)
+    server = Discovery(chosen.host, chosen.port, keyring, secret=secret, admin=admin, limits=limits, origins=origins)
     try:
-        run(ServiceGroup([part]), lambda: log.info("discovery listens", extra={"action": "listening", "url": part.url}))
+        run(ServiceGroup([server]), lambda: log.info("listening", extra={"action": "listening", "url": server.url}))
     except OSError as problem:
         parser.exit(1, f"discovery: {problem}\n")
 
@@ -53,34 +54,34 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m discovery",
-        description="Knows which parts are alive and which gateway has room.",
-        epilog="ROOST_KEYS (name:secret,…) signs tickets, as at the gateways; ROOST_SECRET guards beats, and is needed "
-        "beyond loopback; ROOST_ADMIN_TOKEN is what operators show.",
+        description="Knows which components are alive and which gateway has free capacity.",
+        epilog="ROOST_KEYS (name:secret,…) signs tickets; gateways need the same value. ROOST_SECRET protects "
+        "heartbeats and is required beyond loopback. ROOST_ADMIN_TOKEN is the token that operators send.",
     )
     parser.add_argument("--host", default=_given("host", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=_given("port", "8000"), help="0 picks one")
+    parser.add_argument("--port", type=int, default=_given("port", "8000"), help="0 picks a free one")
     parser.add_argument(
         "--max-unused-tickets",
         type=int,
         default=_given("max_unused_tickets", str(MAX_UNUSED_TICKETS)),
-        help=f"tickets that one address may have unused; 0 is no limit [{MAX_UNUSED_TICKETS}]",
+        help=f"unused tickets that one address may have; 0 is no limit [{MAX_UNUSED_TICKETS}]",
     )
-    parser.add_argument("--count-loopback", action="store_true", help="count addresses of this machine, too")
+    parser.add_argument("--count-loopback", action="store_true", help="also count addresses of this machine")
     parser.add_argument(
         "--trusted-proxies",
         default=_given("trusted_proxies", ""),
-        help="networks of balancers whose X-Forwarded-For is believed, with commas between",
+        help="networks of load balancers whose X-Forwarded-For is trusted, separated by commas",
     )
     parser.add_argument(
         "--allow-origins",
         default=_given("allow_origins", ""),
-        help="web pages that may read the answers, origins with commas between them; empty is any",
+        help="origins of web pages that may read the answers, separated by commas; empty is any",
     )
     return parser
 
 
 def _given(name: str, default: str) -> str:
-    """The setting's variable; an empty one is none."""
+    """The value of the setting's variable, or `default` when it is missing or empty."""
     return os.environ.get(variable(name)) or default
 
 

@@ -1,10 +1,10 @@
-"""How connections come in: a few at a time, however many wait, and none stays that says nothing.
+"""Accepts connections for an aiohttp server a few at a time, and closes those that send no request.
 
-aiohttp serves what comes; this decides when it comes. Beats arrive on connections that are open already, and must be
-heard while a crowd knocks: with all of a crowd accepted at once, each beat would wait behind thousands of questions,
-three would be missed, and gateways that are well would be forgotten for the crowd that wants to go there. So there are
-at most `MAX_SILENT` connections at a time whose first request has not come yet; those that let others wait for more
-than `SILENT_S` are closed.
+Heartbeats arrive on connections that are open already, and must be read while very many clients connect. If all new
+connections were accepted at once, each heartbeat would wait behind thousands of requests; after three missed
+heartbeats, healthy gateways would be forgotten because of the clients that want to reach them. Therefore at most
+`MAX_SILENT` connections at a time may have sent no request yet. While others wait, those that have sent nothing for
+more than `SILENT_S` are closed.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from roost.wire.clock import Clock
 from roost.wire.listener import Listener, bind
 
 HEAD_S = 10.0
-"""For a connection's first request to be there: ten times a slow mobile round trip."""
+"""Longest time until a connection's first request: ten times a slow mobile round trip."""
 
 MAX_SILENT = 1024
-"""Questions that may come all in one moment; they take about 0.1 s."""
+"""Most connections without a request. If all of them send theirs at one moment, serving them takes about 0.1 s."""
 
 SILENT_S = 1.0
-"""While others wait; a round trip and some."""
+"""Longest time until a connection's first request while others wait: a little more than a round trip."""
 
 SWEEP_S = 1.0
 
 
 class ConnectionLimiter:
-    """Listens for an aiohttp server."""
+    """Listens for an aiohttp server and limits how many connections have sent no request yet."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._listener = Listener(self._let_in, may_accept=self._may_let_in)
         self._serve: web.Server | None = None
         self._silent: dict[asyncio.BaseTransport, float] = {}
-        """Connections that have asked for nothing so far, and since when; the oldest first."""
+        """Connections that have sent no request, with the time of their acceptance; the oldest first."""
         self._opening: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def start(self, serve: web.Server, host: str, port: int, backlog: int) -> int:
-        """Let connections in; the port. Raises OSError when it cannot listen."""
+        """Start accepting connections and return the port. Raises OSError when it cannot listen."""
         loop = asyncio.get_running_loop()
         self._serve = serve
         self._listener.start(loop, bind(host, port, backlog))
@@ -51,14 +51,14 @@ class ConnectionLimiter:
         return self._listener.port
 
     def stop(self) -> None:
-        """Let nobody in any more; those inside stay. Fine to call twice, or without start."""
+        """Accept no more connections; open ones stay open. Fine to call twice, or without start."""
         self._listener.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
 
     @property
     def stay(self) -> Middleware:
-        """What must hear of every request, so that its connection may stay."""
+        """The middleware that marks a connection as used when a request arrives. The server must install it."""
 
         @web.middleware
         async def stay(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -82,7 +82,7 @@ class ConnectionLimiter:
         assert self._serve is not None
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(self._serve, raw)
-        except OSError:  # it was gone before it was let in
+        except OSError:  # the client closed it before it was accepted
             raw.close()
             return
         self._silent[transport] = self._clock.monotonic()
@@ -91,9 +91,9 @@ class ConnectionLimiter:
         self._close_silent(HEAD_S)
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
-    def _close_silent(self, patience_s: float) -> None:
-        """Close what has said nothing for too long, and forget what is gone."""
-        since_s = self._clock.monotonic() - patience_s
+    def _close_silent(self, timeout_s: float) -> None:
+        """Close connections that have sent nothing for this long, and forget those that are closing."""
+        since_s = self._clock.monotonic() - timeout_s
         for transport in [t for t, since in self._silent.items() if since <= since_s or t.is_closing()]:
             del self._silent[transport]
             transport.close()

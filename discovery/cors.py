@@ -1,4 +1,4 @@
-"""Which pages may read what discovery answers (Fetch standard, section 3.2, the CORS protocol)."""
+"""CORS headers: which web pages may read discovery's answers (Fetch standard, section 3.2, the CORS protocol)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANY_PAGE = AllowedOrigins("")
 
 
 def share_reads(origins: AllowedOrigins) -> Middleware:
-    """A middleware by which pages of these origins may read the answers to GET; all pages, when they are any."""
+    """A middleware that allows pages of these origins, or all pages if any origin is allowed, to read GET answers."""
 
     @web.middleware
     async def share(request: web.Request, handler: Handler) -> web.StreamResponse:

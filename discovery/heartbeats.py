@@ -1,4 +1,4 @@
-"""What a beat may say: checked once where it arrives, so that the table only holds what makes sense."""
+"""Validation of heartbeats. They are checked once, on arrival, so that the table only holds valid values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from roost.wire.errors import DecodeError
 from roost.wire.messages.registry import Beat, ComponentKind, read_beat
 
 MAX_REDEEMED = 50_000
-"""Serials in one beat: more than a gateway has descriptors. What is not told expires by itself."""
+"""Most serials in one heartbeat: more than a gateway has descriptors. Tickets that are not reported expire anyway."""
 
 MAX_BEAT_BYTES = 1024 * 1024
-"""Room for `MAX_REDEEMED` serials of 14 bytes with their frame."""
+"""Enough for `MAX_REDEEMED` serials of 14 bytes and the rest of the message."""
 
 MAX_NAME_CHARS = 64
 MAX_ADDRESS_CHARS = 512
@@ -22,7 +22,7 @@ MAX_REPLICAS = 1000
 
 
 def read_checked_beat(body: bytes) -> Beat:
-    """The beat in `body`. Raises DecodeError with a sentence that names the field."""
+    """The heartbeat in `body`. Raises DecodeError with a sentence that names the invalid field."""
     beat = read_beat(body)
     for name, is_fine in (
         ("incarnation", 0 < len(beat.incarnation) <= MAX_NAME_CHARS and _is_plain(beat.incarnation)),
@@ -50,5 +50,5 @@ def _is_plain(text: str) -> bool:
 
 
 def _fits_kind(beat: Beat) -> bool:
-    """Clients connect to a gateway's address as it stands."""
+    """Whether the address suits the kind: clients connect to a gateway's address unchanged, so it must be ws or wss."""
     return beat.kind is not ComponentKind.GATEWAY or beat.address.startswith(("ws://", "wss://"))

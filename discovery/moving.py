@@ -1,14 +1,14 @@
-"""How clients are moved between gateways: who asks for it, how many go, and where.
+"""Moves clients between gateways: which requests start a move, how many clients move, and to which gateways.
 
-``POST /v1/places``     msgpack `ReserveEndpoints` -> `ReserveEndpoints`: a gateway reserves places at others for
-clients of its own ``POST /v1/drain``      JSON `DrainOrder`: an operator wants a gateway empty, or back ``POST
-/v1/rebalance``  an operator wants all gateways equally full, now
+``POST /v1/places``     msgpack `ReserveEndpoints` -> `Endpoints`: a gateway reserves capacity at others for its clients
+``POST /v1/drain``      JSON `DrainOrder`: an operator empties a gateway, or brings it back
+``POST /v1/rebalance``  an operator makes all gateways equally full now
 
-One request reserves many places, each with a ticket of its own. They are spread by the choice that newcomers are spread
-by, and count as load from now on, so that the moved and the new do not meet at one door; who is in a zone (a label of
-the gateway's) stays there if there is room. Places need the shared secret of the system or the operator's token, orders
-need the token. What gateways are asked to do goes to them in the answers to their beats; that a gateway drains is then
-its own business, which it tells every replica.
+One request reserves many endpoints, each with a ticket of its own. They are chosen in the same way as for new clients,
+and count as load at once, so that moved and new clients do not all go to the same gateway. Clients stay in their zone
+(a label of the gateway) if it has free capacity. Reserving needs the system's shared secret or the admin token, orders
+need the admin token. Directives reach gateways in the answers to their heartbeats. A gateway that drains then reports
+this itself to every replica.
 """
 
 from __future__ import annotations
@@ -40,41 +40,41 @@ from roost.wire.messages.registry import Beat, Choice, ComponentKind
 SERIAL_BYTES = 12
 
 ORDER_S = 10.0
-"""How long a gateway may take to say that it follows an order; one that never hears of it is gone."""
+"""How long an order is repeated until the gateway reports that it follows it; a gateway that takes longer is dead."""
 
 NO_OPERATORS = "no admin token is set here: start discovery with ROOST_ADMIN_TOKEN in its environment"
 NO_OPERATOR = "this needs the admin token: set ROOST_ADMIN_TOKEN to the one that discovery was started with"
 
 Sign = Callable[[Component, bytes], Choice]
-"""A gateway's address, and the ticket with this serial for it."""
+"""Makes a gateway's address with a ticket for it that has this serial."""
 
 
 class MoveCoordinator:
-    """The routes, over the table of one replica. `draw` gives chance in [0, 1)."""
+    """The routes for moves, over the table of one replica. `random_number` returns a number in [0, 1)."""
 
     def __init__(
         self,
         table: Table,
         clock: Clock,
-        draw: Callable[[], float],
+        random_number: Callable[[], float],
         sign: Sign,
         secret: InternalSecret,
         admin: AdminToken,
     ) -> None:
-        self._table, self._clock, self._draw, self._sign = table, clock, draw, sign
+        self._table, self._clock, self._random_number, self._sign = table, clock, random_number, sign
         self._secret, self._admin = secret, admin
         self._balance = Balance()
         self._orders: dict[str, tuple[DrainOrder, float]] = {}
-        """By incarnation: what it is to do, and until when it is told."""
+        """By incarnation: the gateway's order, and until when it is repeated."""
 
     def add_routes(self, app: web.Application) -> None:
-        """Put them beside discovery's others."""
+        """Add the routes to discovery's application."""
         app.router.add_post("/v1/places", self._reserve)
         app.router.add_post("/v1/drain", self._drain)
         app.router.add_post("/v1/rebalance", self._rebalance)
 
     def directions(self, beat: Beat, now: float) -> GatewayDirectives:
-        """What the component that beats is asked to do."""
+        """The directives for the component that sent this heartbeat."""
         gateway = self._table.find(beat.incarnation)
         if gateway is None or beat.kind is not ComponentKind.GATEWAY:
             return GatewayDirectives()
@@ -88,21 +88,21 @@ class MoveCoordinator:
 
     async def _reserve(self, request: web.Request) -> web.Response:
         if not (self._secret.admits(request.headers) or self._admin.admits(request.headers)):
-            return refuse(401, ErrorCode.BAD_TOKEN, "places need the shared secret of this system")
+            return refuse(401, ErrorCode.BAD_TOKEN, "reserving endpoints needs the shared secret of this system")
         asked = read_request(await request.read())
-        places = self._find_places(asked, self._clock.monotonic())
-        return web.Response(body=pack(Endpoints(places, int(self._table.ticket_s))), content_type="application/msgpack")
+        found = Endpoints(self._find_endpoints(asked, self._clock.monotonic()), int(self._table.ticket_s))
+        return web.Response(body=pack(found), content_type="application/msgpack")
 
-    def _find_places(self, asked: ReserveEndpoints, now: float) -> list[Endpoint]:
-        """Reserve up to as many places as are asked for."""
+    def _find_endpoints(self, asked: ReserveEndpoints, now: float) -> list[Endpoint]:
+        """Reserve up to as many endpoints as are asked for."""
         self._table.expire(now)
         asking = self._table.find(asked.gateway)
         labels = asking.labels if asking is not None else frozenset()
         gateways = self._table.gateways()
         has_less = None if asked.is_leaving else rooms(labels, gateways)
-        places: list[Endpoint] = []
-        while len(places) < asked.count:
-            best = self._table.choose(now, self._draw(), 2 if has_less is None else len(gateways), labels)
+        endpoints: list[Endpoint] = []
+        while len(endpoints) < asked.count:
+            best = self._table.choose(now, self._random_number(), 2 if has_less is None else len(gateways), labels)
             chosen = next((g for g in best if g is not asking and _suits(g, has_less)), None)
             if chosen is None:
                 break
@@ -111,13 +111,13 @@ class MoveCoordinator:
             serial = secrets.token_bytes(SERIAL_BYTES)
             self._table.reserve(serial, chosen, now)
             choice = self._sign(chosen, serial)
-            places.append(Endpoint(choice.url, choice.ticket))
+            endpoints.append(Endpoint(choice.url, choice.ticket))
         if asking is not None:
-            asking.leaving += len(places)
-        return places
+            asking.leaving += len(endpoints)
+        return endpoints
 
     def _refuse(self, request: web.Request) -> web.Response | None:
-        """Why this is no operator; None for one."""
+        """The refusal for a request without the admin token; None when it has the token."""
         if self._admin.admits(request.headers):
             return None
         if not self._admin.value:
@@ -136,8 +136,8 @@ class MoveCoordinator:
             return refuse(404, "not_found", f"no gateway {order.gateway} is known; there are: {known}")
         beat = gateway.beat
         if beat.load and not (order.undo or order.force or self._has_others(gateway, now)):
-            advice = "they would have nowhere to go: start another, or ask with force (roost drain --force)"
-            return refuse(409, "last_gateway", f"no other gateway takes clients, {advice}")
+            advice = "start another gateway, or drain it anyway with force (roost drain --force)"
+            return refuse(409, "last_gateway", f"no other gateway accepts clients: {advice}")
         self._orders = {name: (other, until) for name, (other, until) in self._orders.items() if until > now}
         self._orders[beat.incarnation] = order, now + ORDER_S
         is_done = beat.draining is not order.undo
@@ -151,7 +151,7 @@ class MoveCoordinator:
         return in_json({"to_move": self._balance.ask(self._table.gateways())})
 
     def _has_others(self, gateway: Component, now: float) -> bool:
-        """Whether another gateway takes clients, and has not been told to leave either."""
+        """Whether another gateway accepts clients and has not been told to drain either."""
         leaving = {name for name, (order, until) in self._orders.items() if until > now and not order.undo}
         others = (other.beat for other in self._table.gateways() if other is not gateway)
         return any(not beat.draining and beat.incarnation not in leaving for beat in others)
@@ -160,7 +160,7 @@ class MoveCoordinator:
         return sorted(gateway.beat.address for gateway in self._table.gateways())
 
     def _named(self, name: str) -> Component | None:
-        """The gateway of this incarnation or address, which may be without its scheme."""
+        """The gateway with this incarnation or address; the address may lack its scheme."""
         wanted = name.rstrip("/")
         for gateway in self._table.gateways():
             address = gateway.beat.address.rstrip("/")
@@ -170,5 +170,9 @@ class MoveCoordinator:
 
 
 def _suits(gateway: Component, has_less: dict[Component, int] | None) -> bool:
-    """For balance, only one with less than its share, that is well, and grown up enough for more."""
+    """Whether a client may move to the gateway.
+
+    For balancing (`has_less` is not None), only to one that has fewer clients than its share, is healthy, and has not
+    reached the limit of a newcomer.
+    """
     return has_less is None or (has_less.get(gateway, 0) > 0 and gateway.rank < GIVES_WAY)

@@ -1,18 +1,18 @@
-"""What every component runs to be known: beats to each replica of discovery, and what comes back.
+"""Registers a component with discovery: sends heartbeats to every replica and handles the answers.
 
-Replicas share nothing, so each hears every beat and answers for itself; one that just started is whole
-again after one beat. One round takes one snapshot (P31) and sends it to all replicas at once; a replica that does not
-answer within the interval is left for a later round. Its beat is not taken back: while a crowd knocks, a connection
-waits its turn at discovery's door, and who gives up and comes again stands at the end. Redeemed tickets are repeated
-to a replica until it acknowledged a beat that carried them, or until they would have expired anyway.
+Replicas share nothing, so every heartbeat goes to each of them, and each answers by itself; a replica that just
+started knows a component again after one heartbeat. One round takes one snapshot (P31) and sends it to all replicas at
+once. The round does not wait longer than the interval for a replica's answer. A pending heartbeat is not cancelled:
+under load, connections queue at discovery, and reconnecting would lose the place in the queue. Redeemed tickets are
+repeated to a replica until it has acknowledged a heartbeat that carried them, or until they would have expired anyway.
 
-While no replica answers, the last answer stands: discovery away means that nobody new is found, not that
-anything stops.
+While no replica answers, the last answer remains valid: without discovery no new components are found, but nothing
+stops.
 
 Use::
 
     registrar = Registrar(["http://127.0.0.1:8000"], ComponentKind.GATEWAY, lambda: gateway.url, gateway.vitals)
-    stack = ServiceGroup([gateway, registrar])      # the registrar starts last, so it is drained first
+    group = ServiceGroup([gateway, registrar])      # the registrar starts last, so it is drained first
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ log = logging.getLogger(__name__)
 
 _INTERVAL_BOUNDS_S = (0.02, 60.0)
 _SHORTEST_WAIT_S = 0.5
-_PATIENCE_S = 10.0
-"""How long a beat is on its way before it is given up; 4,096 connections can stand at discovery's door."""
+_BEAT_TIMEOUT_S = 10.0
+"""Timeout of one heartbeat; up to 4,096 connections can queue at discovery before it is served."""
 _OUTAGES = (aiohttp.ClientError, OSError, TimeoutError, RoostError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """One snapshot of a component, taken together (P31).
+    """The state of a component in one snapshot, all values from the same moment (P31).
 
-    `capacity` and `load` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` are the
-    serials of tickets redeemed since the snapshot before this one: each is given once, the registrar repeats it.
-    `moving` of a gateway's load have been told to go elsewhere.
+    `capacity` and `load` count connections for a gateway, running jobs or tasks for other components. `redeemed` has
+    the serials of tickets redeemed since the previous snapshot; each appears once, and the registrar repeats it where
+    needed. `moving` is how many connections of a gateway's load have been told to move to another gateway.
     """
 
     capacity: int
@@ -71,15 +71,15 @@ class _Replica:
         self.answer: BeatAnswer | None = None
         self.answers_now = False
         self.asked: asyncio.Task[str | None] | None = None
-        """The last beat: why it did not count, or None. The next one waits for its end."""
+        """The last heartbeat sent; its result says why it failed, or is None. The next one is sent after its end."""
 
 
 class Registrar:
-    """Beats for one component until it is stopped.
+    """Sends heartbeats for one component until it is stopped.
 
-    `replicas` are base URLs of discovery (none: the component is on its own, which is fine). `address` is asked at
-    each beat, so it may be known only once the component started; it is empty for one that nobody connects to.
-    `follow` hears what discovery asks of it, after each round of beats.
+    `replicas` are base URLs of discovery; without any, nothing is sent. `address` is called for each heartbeat, so the
+    address may become known only when the component has started; it is empty for a component that accepts no
+    connections. `follow` is called after each round of heartbeats with discovery's directives.
     """
 
     def __init__(
@@ -114,19 +114,19 @@ class Registrar:
         self._task: asyncio.Task[None] | None = None
 
     def locks(self) -> list[str]:
-        """Addresses of live lock servers, as last heard from any replica; sorted."""
+        """Addresses of live lock servers, from the last answers of all replicas; sorted."""
         return sorted({lock for replica in self._replicas if replica.answer for lock in replica.answer.locks})
 
     def workers(self) -> list[str]:
-        """Live workers by incarnation, as last heard from any replica; sorted. Only a worker is told."""
+        """Incarnations of live workers, from the last answers of all replicas; sorted. Only workers receive them."""
         return sorted({name for replica in self._replicas if replica.answer for name in replica.answer.workers})
 
     def is_known(self) -> bool:
-        """At least one replica answered the last round of beats."""
+        """Whether at least one replica answered the last round of heartbeats."""
         return any(replica.answers_now for replica in self._replicas)
 
     async def start(self) -> None:
-        """Beat once to all replicas, then on and on. A discovery that is away is no error."""
+        """Send one round of heartbeats, then go on in the background. It is no error when discovery does not answer."""
         if self._task is not None or not self._replicas:
             return
         self._session = aiohttp.ClientSession(headers=self._headers, trust_env=False)
@@ -134,14 +134,14 @@ class Registrar:
         self._task = asyncio.create_task(self._beat_on(), name=f"registrar-{self._kind}")
 
     async def drain(self) -> None:
-        """Tell every replica at once that nobody new is to be sent here; beats go on."""
+        """Tell every replica at once to send no new clients here; heartbeats continue."""
         self._draining = self._is_ending = True
         if self._session is None:
             return
         was_asked = any(replica.asked is not None and not replica.asked.done() for replica in self._replicas)
         await self._beat_round()
         if was_asked:
-            await self._beat_round()  # what was on its way before had not said so
+            await self._beat_round()  # the heartbeat that was pending did not say that this component drains
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -156,16 +156,18 @@ class Registrar:
             self._session = None
 
     async def reserve(self, count: int, *, is_leaving: bool) -> list[Endpoint]:
-        """Places at other gateways for so many clients of this one, from the first replica that answers.
+        """Reserve endpoints at other gateways for `count` clients of this one, at the first replica that answers.
 
-        Fewer where there are fewer, or more than one request may ask for; none while no replica answers.
+        Returns fewer where less capacity is free or `count` exceeds the limit of one request, and none while no replica
+        answers.
         """
         body = pack(ReserveEndpoints(self.incarnation, min(count, MAX_ENDPOINTS), is_leaving))
         for replica in sorted(self._replicas, key=lambda replica: not replica.answers_now):
             try:
                 return read_endpoints(await self._post(replica.places_url, body, self._round_s)).places
             except _OUTAGES as problem:
-                log.info("no places", extra={"action": "no_places", "reason": _reason(replica.places_url, problem)})
+                reason = _reason(replica.places_url, problem)
+                log.info("reserving endpoints failed", extra={"action": "no_places", "reason": reason})
         return []
 
     async def _beat_on(self) -> None:
@@ -177,17 +179,15 @@ class Registrar:
             try:
                 await self._beat_round()
             except Exception:
-                log.exception("beat failed", extra={"action": "beat_failed", "kind": str(self._kind)})
+                log.exception("heartbeat failed", extra={"action": "beat_failed", "kind": str(self._kind)})
 
     async def _beat_round(self) -> None:
-        vitals = self._snapshot()
+        status = self._snapshot()
         self._sequence += 1
-        self._note_redeemed(vitals.redeemed)
-        asked = [self._ask(replica, vitals) for replica in self._replicas]
+        self._note_redeemed(status.redeemed)
+        asked = [self._ask(replica, status) for replica in self._replicas]
         await asyncio.wait(asked, timeout=self._round_s)
-        self._tell_of_change(
-            [self._outcome(replica, beat) for replica, beat in zip(self._replicas, asked, strict=True)]
-        )
+        self._log_change([self._outcome(replica, beat) for replica, beat in zip(self._replicas, asked, strict=True)])
         answers = [replica.answer for replica in self._replicas if replica.answers_now and replica.answer]
         if answers:
             low, high = _INTERVAL_BOUNDS_S
@@ -198,10 +198,10 @@ class Registrar:
     def _round_s(self) -> float:
         return max(self._interval_s, _SHORTEST_WAIT_S)
 
-    def _ask(self, replica: _Replica, vitals: ComponentStatus) -> asyncio.Task[str | None]:
-        """The beat that is on its way to the replica; a new one, when there is none."""
+    def _ask(self, replica: _Replica, status: ComponentStatus) -> asyncio.Task[str | None]:
+        """The pending heartbeat to the replica; a new one when there is none."""
         if replica.asked is None or replica.asked.done():
-            replica.asked = asyncio.create_task(self._beat(replica, vitals, self._sequence))
+            replica.asked = asyncio.create_task(self._beat(replica, status, self._sequence))
         return replica.asked
 
     def _outcome(self, replica: _Replica, beat: asyncio.Task[str | None]) -> str | None:
@@ -210,20 +210,20 @@ class Registrar:
         replica.answers_now = False
         return f"{replica.beat_url}: no answer yet"
 
-    async def _obey(self, asked: Sequence[GatewayDirectives]) -> None:
-        """Follow an operator's order of any replica; how many clients to give away the first alone says.
+    async def _obey(self, answered: Sequence[GatewayDirectives]) -> None:
+        """Follow an operator's order from any replica. Only the first replica decides how many clients to give away.
 
-        All gateways have the same first one, as far as their lists name the same URLs (`roost.discovery.core.balance`).
+        The first replica is the same for all gateways whose lists have the same URLs (`roost.discovery.core.balance`).
         """
-        orders = [directions for directions in asked if directions.leave is not None]
+        orders = [directions for directions in answered if directions.leave is not None]
         if self._is_ending:
             return
         if not orders:
-            self._follow(asked[0])
+            self._follow(answered[0])
         elif orders[0].leave != self._draining:
             self._draining = bool(orders[0].leave)
             self._follow(orders[0])
-            await self._beat_round()  # nobody new is to be sent here meanwhile
+            await self._beat_round()  # so that no new clients are sent here meanwhile
 
     def _note_redeemed(self, serials: Sequence[bytes]) -> None:
         now = self._clock.monotonic()
@@ -232,11 +232,11 @@ class Registrar:
         kept.extend((self._sequence, now + TICKET_S, serial) for serial in serials)
         self._redeemed = kept[-MAX_REDEEMED:]
 
-    async def _beat(self, replica: _Replica, vitals: ComponentStatus, sequence: int) -> str | None:
-        """Send one beat to one replica; why it did not count, or None."""
-        body = pack(self._make_beat(replica, vitals, sequence))
+    async def _beat(self, replica: _Replica, status: ComponentStatus, sequence: int) -> str | None:
+        """Send one heartbeat to one replica; returns why it failed, or None."""
+        body = pack(self._make_beat(replica, status, sequence))
         try:
-            answer = read_beat_answer(await self._post(replica.beat_url, body, _PATIENCE_S))
+            answer = read_beat_answer(await self._post(replica.beat_url, body, _BEAT_TIMEOUT_S))
         except _OUTAGES as problem:
             replica.answers_now = False
             return _reason(replica.beat_url, problem)
@@ -245,42 +245,42 @@ class Registrar:
         replica.answers_now = True
         return None
 
-    async def _post(self, url: str, body: bytes, patience_s: float) -> bytes:
-        """The answer of one replica. Raises one of `_OUTAGES`."""
+    async def _post(self, url: str, body: bytes, timeout_s: float) -> bytes:
+        """The body of one replica's answer. Raises one of `_OUTAGES`."""
         if self._session is None:
             raise Unavailable("discovery", "the registrar does not run")
-        timeout = aiohttp.ClientTimeout(total=patience_s)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with self._session.post(url, data=body, timeout=timeout) as response:
             if response.status == 401:
-                raise Unavailable("discovery", "it refuses us: set ROOST_SECRET to what discovery was started with")
+                raise Unavailable("discovery", "access refused: set ROOST_SECRET to what discovery was started with")
             if response.status != 200:
                 raise Unavailable("discovery", f"the answer was {response.status}")
             return await response.read()
 
-    def _make_beat(self, replica: _Replica, vitals: ComponentStatus, sequence: int) -> Beat:
+    def _make_beat(self, replica: _Replica, status: ComponentStatus, sequence: int) -> Beat:
         return Beat(
             kind=self._kind,
             incarnation=self.incarnation,
             sequence=sequence,
             address=self._address(),
-            capacity=vitals.capacity,
-            load=vitals.load,
-            lag_ms=vitals.lag_ms or self._late_ms,
+            capacity=status.capacity,
+            load=status.load,
+            lag_ms=status.lag_ms or self._late_ms,
             version=self._version,
             draining=self._draining,
             redeemed=[serial for since, _, serial in self._redeemed if since > replica.acknowledged],
-            counters=dict(vitals.counters),
+            counters=dict(status.counters),
             labels=self._labels,
             replicas=len(self._replicas),
-            moving=vitals.moving,
+            moving=status.moving,
         )
 
-    def _tell_of_change(self, problems: Sequence[str | None]) -> None:
+    def _log_change(self, problems: Sequence[str | None]) -> None:
         lost = all(problems)
         if lost and not self._lost:
-            log.warning("discovery lost", extra={"action": "discovery_lost", "reason": problems[0]})
+            log.warning("discovery unreachable", extra={"action": "discovery_lost", "reason": problems[0]})
         if self._lost and not lost:
-            log.warning("discovery is back", extra={"action": "discovery_back"})
+            log.warning("discovery reachable again", extra={"action": "discovery_back"})
         self._lost = lost
 
 
@@ -289,5 +289,5 @@ def _reason(url: str, problem: Exception) -> str:
 
 
 def new_incarnation() -> str:
-    """A name for one life of one component."""
+    """A random instance id for one run of a component."""
     return secrets.token_hex(8)

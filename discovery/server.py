@@ -1,16 +1,16 @@
-"""Discovery's HTTP face: thin routes over the table.
+"""Discovery's HTTP server: thin routes over the table.
 
 ``POST /v1/beat``        msgpack Beat -> BeatAnswer; internal, needs the shared secret where one is set
-``GET /v1/gateway``      JSON Assignment: where to connect; 503 with Retry-After when nobody has room, 429 when the
-                         client's address has too many tickets that nobody has used; ``?zone=a`` prefers gateways
-                         with this label
-``GET /v1/components``   JSON: who is alive, for people and the dashboard
-``POST /v1/places``      places at other gateways for clients that are to be moved (`roost.discovery.moving`); internal
-``POST /v1/drain``, ``/v1/rebalance``   what operators ask for; they need the admin token
+``GET /v1/gateway``      JSON Assignment: where to connect; 503 with Retry-After when no gateway has free capacity, 429
+                         when the client's address has too many unused tickets; ``?zone=a`` prefers gateways with this
+                         label
+``GET /v1/components``   JSON: the live components, for people and the dashboard
+``POST /v1/places``      endpoints at other gateways for clients that have to move (`roost.discovery.moving`); internal
+``POST /v1/drain``, ``/v1/rebalance``   orders of operators; they need the admin token
 ``GET /health /ready /metrics``
 
-Any page may read the GET routes (CORS), or only pages of the allowed origins; they carry nothing secret but tickets,
-which are for whoever asks. Whatever is refused is answered with JSON ``{code, message}``.
+Pages of any origin, or of the allowed origins only, may read the GET routes (CORS). Their answers contain no secrets
+but tickets, which every client may ask for. Refused requests are answered with JSON ``{code, message}``.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ from roost.wire.tokens import Keyring, Ticket
 log = logging.getLogger(__name__)
 
 ALTERNATES = 2
-"""Gateways named beside the best one, for a client that cannot reach it."""
+"""Further gateways in an answer, for a client that cannot reach the first one."""
 
 BACKLOG = 4096
-"""Connections the system may hold for us while a crowd arrives; it takes less where its own limit is lower."""
+"""Connections that the kernel may queue for us; it queues fewer where its own limit (net.core.somaxconn) is lower."""
 
-_BEATS = Counter("roost_discovery_beats", "Beats taken", ["kind"])
+_BEATS = Counter("roost_discovery_beats", "Heartbeats accepted", ["kind"])
 _ASSIGNED = Counter("roost_discovery_assigned", "Clients that were given a gateway")
-_TURNED_AWAY = Counter("roost_discovery_turned_away", "Clients for whom nobody had room")
-_GREEDY = Counter("roost_discovery_greedy", "Clients whose address had too many unused tickets")
+_TURNED_AWAY = Counter("roost_discovery_turned_away", "Clients refused because no gateway had free capacity")
+_GREEDY = Counter("roost_discovery_greedy", "Clients refused because their address had too many unused tickets")
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104  what an empty host means
 
 YOUNG_BEATS = 2
-"""By then every part that is alive has been heard."""
+"""Heartbeat intervals after which a new replica has heard from every live component."""
 
 _REASONS = {
-    Want.OF_ROOM: "no gateway has room",
-    Want.OF_GATEWAYS: "no gateway is known here, or all of them are leaving",
+    Want.OF_ROOM: "no gateway has free capacity",
+    Want.OF_GATEWAYS: "no gateway is known, or all of them are draining",
     Want.OF_BEATS: "discovery has just started and waits for gateways to report",
 }
 
@@ -71,22 +71,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_plain_root(app: web.Application) -> None:
-    """What `/` says where nobody put pages there."""
+    """Add a plain text answer at `/`, for an application that has no pages of its own there."""
 
     async def root(_: web.Request) -> web.Response:
         return web.Response(
-            text="Roost discovery. Ask /v1/gateway where to connect; /v1/components says who is alive.\n"
+            text="Roost discovery. /v1/gateway tells a client where to connect; /v1/components lists live components.\n"
         )
 
     app.router.add_get("/", root)
 
 
 class Discovery:
-    """One replica. `secret` guards beats, `admin` what operators ask for; pages of `origins` may read what it answers.
+    """One replica of discovery.
 
-    `keyring` signs tickets and must be one that the gateways accept.
-
-    `add_pages` puts routes of the caller's beside these (it owns `/`). `port` 0 picks a free one.
+    `keyring` signs tickets; the gateways must accept its keys. `secret` protects heartbeats, `admin` the orders of
+    operators. Pages of `origins` may read the answers. `add_pages` adds further routes, among them `/`. `port` 0 picks
+    a free port.
     """
 
     def __init__(
@@ -109,24 +109,24 @@ class Discovery:
         self._secret, self._admin = secret, admin
         self._interval_s, self._ticket_s = interval_s, ticket_s
         self._add_pages, self._origins = add_pages, origins
-        self._chance = random.SystemRandom()
+        self._rng = random.SystemRandom()
         self._born = clock.monotonic()
         self._table = Table(self._born, interval_s, ticket_s)
-        self._crowd = RetryAfterEstimator(clock.monotonic())
-        self._callers = ClientTicketLimiter(limits)
+        self._retry_after = RetryAfterEstimator(clock.monotonic())
+        self._ticket_limiter = ClientTicketLimiter(limits)
         self._runner: web.AppRunner | None = None
-        self._doorway: ConnectionLimiter | None = None
+        self._connections: ConnectionLimiter | None = None
         self._ready = False
 
     @property
     def url(self) -> str:
-        """Base URL for this machine, once started: by loopback where it listens on every address."""
+        """Base URL for clients on this machine, once started: loopback where it listens on every address."""
         return f"http://{nearest_place(self._host, self._port)}"
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
-        doorway = self._doorway = ConnectionLimiter(self._clock)
-        middlewares = [doorway.stay, share_reads(self._origins), answer_in_json]
+        connections = self._connections = ConnectionLimiter(self._clock)
+        middlewares = [connections.stay, share_reads(self._origins), answer_in_json]
         app = web.Application(client_max_size=MAX_BEAT_BYTES, middlewares=middlewares)
         app.router.add_post("/v1/beat", self._take_beat)
         app.router.add_get("/v1/gateway", self._assign)
@@ -135,34 +135,36 @@ class Discovery:
         self._add_pages(app)
         self._born = self._clock.monotonic()
         self._table = Table(self._born, self._interval_s, self._ticket_s)
-        draw = self._chance.random
-        self._moves = MoveCoordinator(self._table, self._clock, draw, self._make_choice, self._secret, self._admin)
+        random_number = self._rng.random
+        self._moves = MoveCoordinator(
+            self._table, self._clock, random_number, self._make_choice, self._secret, self._admin
+        )
         self._moves.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         assert self._runner.server is not None
         try:
-            self._port = doorway.start(self._runner.server, self._host or EVERYWHERE, self._port, BACKLOG)
+            self._port = connections.start(self._runner.server, self._host or EVERYWHERE, self._port, BACKLOG)
         except OSError:
             await self._runner.cleanup()
             raise
         self._ready = True
 
     async def drain(self) -> None:
-        """Others are asked from now on where there are others; whoever asks here is still answered."""
+        """Report not ready, so that load balancers choose other replicas; requests are still answered."""
         self._ready = False
 
     async def stop(self) -> None:
         self._ready = False
-        if self._doorway is not None:
-            self._doorway.stop()
+        if self._connections is not None:
+            self._connections.stop()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     async def _take_beat(self, request: web.Request) -> web.Response:
         if not self._secret.admits(request.headers):
-            return refuse(401, ErrorCode.BAD_TOKEN, "beats need the shared secret of this system")
+            return refuse(401, ErrorCode.BAD_TOKEN, "heartbeats need the shared secret of this system")
         beat = read_checked_beat(await request.read())
         now = self._clock.monotonic()
         if self._table.beat(beat, now):
@@ -174,9 +176,9 @@ class Discovery:
         return web.Response(body=pack(answer), content_type="application/msgpack")
 
     async def _assign(self, request: web.Request) -> web.Response:
-        """A client asks once: its connection is not kept, or a crowd would use up all descriptors."""
+        """Answer a client and close its connection: clients ask once, and open connections would use up descriptors."""
         if request.transport is None or request.transport.is_closing():
-            return web.Response(status=499)  # it gave up while it waited: a place kept for it would be lost
+            return web.Response(status=499)  # the client is gone; a reservation for it would not be used
         response = self._find_gateway(request)
         response.force_close()
         return response
@@ -184,37 +186,41 @@ class Discovery:
     def _find_gateway(self, request: web.Request) -> web.Response:
         now = self._clock.monotonic()
         self._table.expire(now)
-        place = self._callers.place_of(request.remote or "", ",".join(request.headers.getall("X-Forwarded-For", ())))
-        if place and self._callers.has_too_many(self._table.unused(place)):
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        site = self._ticket_limiter.place_of(request.remote or "", forwarded)
+        if site and self._ticket_limiter.has_too_many(self._table.unused(site)):
             _GREEDY.inc()
-            wait_s = self._callers.refuse(place, now)
-            reason = "this address has too many tickets that nobody has used yet"
+            wait_s = self._ticket_limiter.refuse(site, now)
+            reason = "this address has too many unused tickets"
             return refuse(429, ErrorCode.OVERLOADED, f"{reason}: ask again in {wait_s} s", wait_s)
         wanted = dict(request.query)
         if not are_labels(wanted):
             raise BadInput(ErrorCode.BAD_MESSAGE, "ask for few, short labels: /v1/gateway?zone=a")
-        chosen = self._table.choose_with_alternates(now, self._chance.random(), ALTERNATES, wanted.items())
+        chosen = self._table.choose_with_alternates(now, self._rng.random(), ALTERNATES, wanted.items())
         if not chosen:
             _TURNED_AWAY.inc()
             want = self._want(now)
-            wait_s = self._crowd.refuse(now, want)
+            wait_s = self._retry_after.refuse(now, want)
             return refuse(503, ErrorCode.OVERLOADED, f"{_REASONS[want]}: ask again in {wait_s} s", wait_s)
         serial = secrets.token_bytes(SERIAL_BYTES)
-        self._table.reserve(serial, chosen[0], now, place)
-        self._crowd.admit(now)
+        self._table.reserve(serial, chosen[0], now, site)
+        self._retry_after.admit(now)
         _ASSIGNED.inc()
         first, *others = (self._make_choice(gateway, serial) for gateway in chosen)
         return in_json(Assignment(first.url, first.ticket, self._ticket_s, others))
 
     def _want(self, now: float) -> Want:
-        """Why there is nobody to send a client to."""
+        """Why there is no gateway for a client."""
         if self._table.addresses(ComponentKind.GATEWAY):
             return Want.OF_ROOM
         is_young = now - self._born < YOUNG_BEATS * self._interval_s
         return Want.OF_BEATS if is_young else Want.OF_GATEWAYS
 
     def _make_choice(self, gateway: Component, serial: bytes) -> Choice:
-        """A ticket each, with one serial: whichever is redeemed ends the reservation."""
+        """The gateway's address and a ticket for it.
+
+        Alternates get tickets with the same serial: using any of them ends the reservation.
+        """
         expires = int(self._clock.wall()) + self._ticket_s
         ticket = Ticket(expires, gateway.beat.incarnation, serial)
         return Choice(gateway.beat.address, self._keyring.sign_ticket(ticket))
@@ -226,7 +232,7 @@ class Discovery:
 
 
 def describe(component: Component, now: float) -> dict[str, object]:
-    """A component as people see it."""
+    """The entry of a component in ``/v1/components``. Times are in seconds."""
     beat = component.beat
     return {
         "kind": beat.kind,
@@ -248,7 +254,7 @@ def describe(component: Component, now: float) -> dict[str, object]:
 
 @web.middleware
 async def answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever goes wrong into ``{code, message}``."""
+    """Answer every error with JSON ``{code, message}``."""
     try:
         return await handler(request)
     except BadInput as problem:

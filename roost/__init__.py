@@ -1,6 +1,6 @@
-"""Roost: jobs over connections that cost next to nothing while they idle.
+"""Roost runs long jobs and returns their results over WebSocket connections that cost very little while idle.
 
-Start with `connect`; what it may raise is in `roost.errors`.
+Start with `connect`; the errors it may raise are in `roost.errors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Client", "Request", "connect"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the client when it is first asked for, so that importing the package costs nothing."""
+    """Load the client on first use, so that importing the package is fast."""
     if name in __all__:
         from roost.client import client, request
 

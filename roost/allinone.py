@@ -1,7 +1,7 @@
-"""Everything in one process: discovery, a gateway, a lock server, a master and a worker, over the embedded engines.
+"""Runs everything in one process: discovery, a gateway, a lock server, a master and a worker, with embedded engines.
 
-Nothing is cut short: the parts find each other through discovery, speak HTTP and WebSocket over loopback, and take
-jobs from the broker, just as they do in processes of their own.
+The components work exactly as in separate processes: they find each other through discovery, speak HTTP and WebSocket
+over loopback, and take jobs from the broker.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ from roost.wire.version import VERSION
 LOOPBACK = "127.0.0.1"
 KEY_BYTES = 32
 BESIDE_GATEWAY_S = 2.0
-"""What other parts need to drain once the gateway's window is over."""
+"""Seconds that the other services need to drain when the gateway's drain window is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpSettings:
-    """`port` is discovery's, 0 picks free ones. Without `data` everything goes with the process.
+    """Settings of a whole system in one process.
 
-    `host` is where discovery and the gateway listen; `public_url` is how clients reach the gateway, when that differs.
+    `port` is discovery's port; ports of 0 pick free ones. Without the folder `data`, jobs and results are lost when the
+    process ends. Discovery and the gateway listen on `host`; `public_url` is how clients reach the gateway, if that
+    differs.
     """
 
     host: str = LOOPBACK
@@ -56,16 +58,16 @@ class UpSettings:
     live_requests: int = 1
     kinds: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Each kind's own settings, by its name."""
+    """Settings of job kinds, by the kind's name."""
     gateway: Settings = field(default_factory=Settings)
-    """Its host and port are those above; its origins are discovery's, too."""
+    """The gateway's settings. The host and ports above replace its own; discovery uses its allowed origins, too."""
     access: Access = OPEN
     callers: ClientTicketLimits = field(default_factory=ClientTicketLimits)
     admin: AdminToken = NO_ADMIN
 
 
 class System:
-    """The parts, assembled but not started. Raises Misuse for settings that cannot work."""
+    """All services of the system, assembled but not started. Raises Misuse for settings that cannot work."""
 
     def __init__(self, settings: UpSettings, kinds: Kinds | None = None) -> None:
         store, keys = ":memory:", Keyring.random()
@@ -97,7 +99,7 @@ class System:
             site, gateway_settings, settings.public_url, access.require_ticket, access.bearer(SYSTEM_CLOCK)
         )
         claim: list[Service] = [] if settings.data is None else [Claim(settings.data)]
-        parts: list[Service] = [
+        services: list[Service] = [
             *claim,
             self.discovery,
             *lock_parts(site, LOOPBACK, 0),
@@ -106,29 +108,29 @@ class System:
             *gateway,
         ]
         if gateway_settings.tls_cert:
-            parts.append(Hangup(self._server.reload))
-        self.stack = ServiceGroup(parts, drain_s(gateway_settings))
+            services.append(Hangup(self._server.reload))
+        self.stack = ServiceGroup(services, drain_s(gateway_settings))
 
     @property
     def url(self) -> str:
-        """Where clients ask, once started."""
+        """Discovery's URL, which clients use; known once started."""
         return self.discovery.url
 
     @property
     def gateway(self) -> Server:
-        """The gateway, for those who want to look at its counters."""
+        """The gateway, for callers that read its counters."""
         return self._server
 
 
 def drain_s(gateway: Settings) -> float:
-    """Seconds for the whole drain of a process with this gateway: its own window, and time for the other parts."""
+    """Seconds for the whole drain of a process with this gateway: its own window, plus time for the other services."""
     return max(DRAIN_S, gateway.drain_s + BESIDE_GATEWAY_S)
 
 
 class Claim:
-    """A part that has a data folder to itself while it runs. `start` raises Misuse when another process has it.
+    """A service that locks a data folder while it runs. `start` raises Misuse when another process has the lock.
 
-    Two systems over one store would do each other's jobs, each with its own settings, and answer late.
+    Two systems over one store would run each other's jobs, each with its own settings, and answer late.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -141,14 +143,14 @@ class Claim:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(held)
-            raise Misuse(f"{self._folder} is in use by another roost up: end it, or name another folder") from None
+            raise Misuse(f"{self._folder} is in use by another roost up: end it, or choose another folder") from None
         self._held = held
 
     async def drain(self) -> None:
-        """The folder is held to the end."""
+        """Do nothing: the folder stays locked until `stop`."""
 
     async def stop(self) -> None:
-        """The file stays: removing it could free a lock that somebody else has just taken."""
+        """Unlock the folder. The file stays, because removing it could break a lock that another process just took."""
         if self._held is not None:
             os.close(self._held)
             self._held = None
@@ -156,7 +158,7 @@ class Claim:
 
 @contextlib.asynccontextmanager
 async def all_in_one(settings: UpSettings, kinds: Kinds | None = None) -> AsyncIterator[System]:
-    """The whole system, started; gone afterwards."""
+    """Start the whole system, and stop it when the block ends."""
     system = System(settings, kinds)
     await system.stack.start()
     try:
@@ -166,7 +168,7 @@ async def all_in_one(settings: UpSettings, kinds: Kinds | None = None) -> AsyncI
 
 
 def _open_folder(folder: Path) -> tuple[str, Keyring]:
-    """The store's path and the signing keys of a data folder, made when missing."""
+    """The store's path and the signing keys of a data folder; both folder and keys are made when missing."""
     keys = folder / "keys"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,7 +176,7 @@ def _open_folder(folder: Path) -> tuple[str, Keyring]:
             new = folder / "keys.new"
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(f"k1:{secrets.token_urlsafe(KEY_BYTES)}\n")
-            new.rename(keys)  # whoever is killed here leaves no half-written keys
+            new.rename(keys)  # a process that is killed here leaves no half-written keys
         return str(folder / "jobs.db"), Keyring.from_text(keys.read_text().strip())
     except OSError as problem:
         raise Misuse(f"cannot keep data in {folder}: {problem.strerror}") from problem

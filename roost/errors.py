@@ -1,18 +1,18 @@
-"""What a user of the client may have to catch.
+"""The errors that a user of the client may have to catch.
 
 ::
 
     RoostError
-    ├── BadInput            (wire) refused for what it says: `code` and `message`; asking again unchanged is no use
-    ├── Unavailable         (wire) a passing outage: worth another try after `retry_after_s`
+    ├── BadInput            (wire) the request is invalid: `code` and `message`; sending it again unchanged fails too
+    ├── Unavailable         (wire) a temporary outage: try again after `retry_after_s` seconds
     │   └── Refusal
-    │       ├── Busy        over the limit of requests one client may have at a time
-    │       ├── Overloaded  the system takes no new jobs at the moment
-    │       └── Unreachable no discovery, no gateway, for as long as the client was willing to try
+    │       ├── Busy        over the limit of requests that one client may have at a time
+    │       ├── Overloaded  the system accepts no new jobs at the moment
+    │       └── Unreachable neither discovery nor a gateway answered within the client's time limit
     ├── JobFailed           the job ran and failed: `code`, `message`, and in `result` what was found
-    ├── ResultGone          the outcome was kept for its retention time, or nothing is known of the request
-    ├── Incomplete          the result came with parts missing, again and again
-    └── Closed              the client was closed, or the gateway will not have it back: `close_code`
+    ├── ResultGone          the retention time of the result is over, or the request is not known
+    ├── Incomplete          the result arrived with parts missing, several times
+    └── Closed              the client was closed, or the gateway refuses to let it reconnect: `close_code`
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roost.wire.errors import RoostError, Unavailable
 
 
 class Refusal(Unavailable):
-    """Not now; `reason` is the sentence that says why."""
+    """The system cannot serve the request now. `reason` is one sentence; try again after `retry_after_s` seconds."""
 
     def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
         super().__init__("Roost", reason, retry_after_s)
@@ -31,11 +31,11 @@ class Refusal(Unavailable):
 
 
 class Busy(Refusal):
-    """This client has as many live requests as it may."""
+    """This client has reached its limit of live requests."""
 
 
 class Overloaded(Refusal):
-    """No new jobs are taken at the moment."""
+    """The system accepts no new jobs at the moment."""
 
 
 class Unreachable(Refusal):
@@ -43,7 +43,7 @@ class Unreachable(Refusal):
 
 
 class JobFailed(RoostError):
-    """The job as a whole failed; `result` holds what was found until then."""
+    """The job as a whole failed; `result` has what was found until then."""
 
     def __init__(self, code: str, message: str, result: Any = None) -> None:
         super().__init__(f"{message} ({code})")
@@ -53,7 +53,7 @@ class JobFailed(RoostError):
 
 
 class ResultGone(RoostError):
-    """Nothing is known of this request any more."""
+    """The system no longer has this request or its result."""
 
     def __init__(self, request: str, reason: str) -> None:
         super().__init__(f"request {request}: {reason}")
@@ -61,7 +61,7 @@ class ResultGone(RoostError):
 
 
 class Incomplete(RoostError):
-    """A result's parts do not add up, however often they are asked for."""
+    """Parts of a result are missing, although it was requested several times."""
 
     def __init__(self, request: str, got_count: int, expected_count: int) -> None:
         super().__init__(f"request {request}: {got_count} of {expected_count} parts of the result came")
@@ -69,7 +69,7 @@ class Incomplete(RoostError):
 
 
 class Closed(RoostError):
-    """The connection is over for good; `close_code` is 0 when this side closed it."""
+    """The client is closed and does not reconnect; `close_code` is 0 when this side closed it."""
 
     def __init__(self, reason: str, close_code: int = 0) -> None:
         super().__init__(f"the gateway closed the connection: {reason} ({close_code})" if close_code else reason)

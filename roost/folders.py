@@ -1,8 +1,9 @@
-"""In a clone, the folders ``gateway``, ``backend``, ``discovery`` and ``wire`` are packages of `roost`.
+"""Makes the folders ``gateway``, ``backend``, ``discovery`` and ``wire`` of a clone packages of `roost`.
 
-``roost/gateway`` is a link to ``../gateway``, so that Python could load each module under two names: ``gateway.api``
-and ``roost.gateway.api`` would then hold two different classes ``Application``. A folder that is imported by its own
-name calls `hand_over`, and from then on the first name leads to the module of the second. Nothing is loaded twice.
+``roost/gateway`` is a symbolic link to ``../gateway``, so Python could load each module under two names. Then
+``gateway.api`` and ``roost.gateway.api`` would have two different classes ``Application``. When such a folder is
+imported by its own name, it calls `hand_over`, which makes the first name an alias of the second. No module is loaded
+twice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import ModuleType
 
 
 def hand_over(folder: str) -> None:
-    """Let `folder` and all modules below it be those of ``roost``. Called by the folder's ``__init__``."""
+    """Make `folder` and all modules below it aliases of those in ``roost``. Called by the folder's ``__init__``."""
     sys.meta_path.insert(0, _Finder(folder))
     sys.modules[folder] = import_module(f"roost.{folder}")
 
@@ -36,5 +37,5 @@ class _Finder(MetaPathFinder):
 
 class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
-        """The import system takes what is in `sys.modules` afterwards, not the empty `module`."""
+        """Import the real module; the import system then uses the entry in `sys.modules`, not the empty `module`."""
         sys.modules[module.__name__] = import_module(f"roost.{module.__name__}")

@@ -1,4 +1,4 @@
-"""What crosses a process border, and how a process is run. Imports nothing of the other packages."""
+"""Messages between processes, and the lifecycle of a process. Imports none of the other packages."""
 
 if __name__ == "wire":  # imported by the folder's own name, in a clone
     from roost.folders import hand_over

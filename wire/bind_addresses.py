@@ -1,8 +1,8 @@
-"""Where a host setting listens: the addresses behind what an operator wrote, before anything is bound.
+"""The addresses that a host setting stands for, resolved before anything is bound.
 
-A host setting is one host or several with commas between them, as `roost.wire.listener.bind` takes it; an empty one is
-every address of the machine. Names are resolved here just as they are resolved for binding, so that ``localhost``,
-``127.1`` and a name of ``/etc/hosts`` are judged by the addresses that they stand for.
+A host setting is one host, or several separated by commas, as `roost.wire.listener.bind` takes it; an empty one means
+every address of the machine. Names are resolved here exactly as they are resolved for binding, so that ``localhost``,
+``127.1`` and names in ``/etc/hosts`` are judged by their addresses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def addresses_of(hosts: str) -> list[str]:
 
 
 def is_loopback_only(hosts: str) -> bool:
-    """Whether only this machine can connect. A name that does not resolve is counted as reachable by others."""
+    """Whether only this machine can connect to these hosts. A name that does not resolve counts as reachable."""
     try:
         return all(map(is_loopback, addresses_of(hosts)))
     except OSError:
@@ -29,7 +29,7 @@ def is_loopback_only(hosts: str) -> bool:
 
 
 def is_everywhere(hosts: str) -> bool:
-    """Whether one of the hosts is every address of the machine, so that it is no address to tell others."""
+    """Whether one of the hosts means every address of the machine, so that others cannot use it as an address."""
     try:
         return any(ip_address(address.partition("%")[0]).is_unspecified for address in addresses_of(hosts))
     except OSError:
@@ -37,19 +37,19 @@ def is_everywhere(hosts: str) -> bool:
 
 
 def first_place(hosts: str, port: int) -> str:
-    """``host:port`` of the first host as it was written, for a URL: IPv6 addresses stand in brackets."""
-    return _place(_first(hosts), port)
+    """``host:port`` of the first host as it was written, for use in a URL: IPv6 addresses are put in brackets."""
+    return _host_and_port(_first(hosts), port)
 
 
 def nearest_place(hosts: str, port: int) -> str:
-    """The same for a client on this machine: loopback where the first host is every address."""
+    """``host:port`` for a client on this machine: loopback where the first host means every address."""
     first = _first(hosts)
-    return _place(_LOOPBACK_OF.get(first, first), port)
+    return _host_and_port(_LOOPBACK_OF.get(first, first), port)
 
 
 def _first(hosts: str) -> str:
     return hosts.partition(",")[0].strip()
 
 
-def _place(host: str, port: int) -> str:
+def _host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

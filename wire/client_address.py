@@ -1,4 +1,4 @@
-"""Where a client comes from, as far as it can be known. Pure."""
+"""The network address of a client, also behind trusted proxies. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import ipaddress
 from roost.wire.errors import Misuse
 
 SITE_BITS = 64
-"""Of an IPv6 address: one customer usually has all that share these (RFC 6177, RFC 4291 section 2.5.4)."""
+"""Leading bits of an IPv6 address. Addresses that share them usually belong to one customer
+(RFC 6177, RFC 4291 section 2.5.4)."""
 
 
 def is_loopback(address: str) -> bool:
-    """Whether this is an address of this machine only (127/8, ::1, and 127/8 in IPv6's clothes)."""
+    """Whether only this machine can use the address: 127.0.0.0/8, ::1, or IPv4-mapped 127.0.0.0/8."""
     return address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
 
 def site_of(address: str) -> str:
-    """What is counted as one place: an IPv4 address, an IPv6 network of `SITE_BITS`; other text stands for itself."""
+    """The key under which a client is counted: its IPv4 address, or its IPv6 network of `SITE_BITS` bits.
+
+    Text that is no IP address is returned unchanged.
+    """
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -29,7 +33,10 @@ def site_of(address: str) -> str:
 
 
 class Proxies:
-    """Which neighbours are trusted to name the client they stand before. Raises ValueError for what is no network."""
+    """The networks of trusted proxies, whose X-Forwarded-For header is believed.
+
+    Raises ValueError for text that is not a list of networks.
+    """
 
     def __init__(self, networks: str) -> None:
         listed = [item.strip() for item in networks.split(",") if item.strip()]
@@ -39,7 +46,7 @@ class Proxies:
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """Whether what `address` says of a client is believed."""
+        """Whether `address` belongs to a trusted proxy."""
         try:
             found = ipaddress.ip_address(address)
         except ValueError:
@@ -59,7 +66,7 @@ class Proxies:
 
 
 def check_proxies(networks: str) -> None:
-    """Raise Misuse for a setting of trusted proxies with something that is no network, or without any network."""
+    """Raise Misuse when the setting for trusted proxies has an invalid network, or is not empty but has no network."""
     try:
         named = Proxies(networks)
     except ValueError as problem:

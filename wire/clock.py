@@ -1,7 +1,7 @@
-"""Time, injected: the only file of the product that reads a clock.
+"""The clock that is passed to everything that needs time; no other file of the product reads the system's clock.
 
-Durations are measured with `Clock.monotonic`; `Clock.wall` is for what outlives a process or
-leaves it (ticket expiry, epochs). Both are seconds as a float. Tests pass a clock of their own.
+Durations are measured with `Clock.monotonic`. `Clock.wall` is for times that outlive a process or
+leave it (ticket expiry, epochs). Both are seconds as a float. Tests pass a clock of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where a part gets its time from."""
+    """A source of time, and a way to wait."""
 
     def monotonic(self) -> float:
         """Seconds since some fixed point; never goes back."""
@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of the operating system."""
 
     monotonic = staticmethod(time.monotonic)
     wall = staticmethod(time.time)

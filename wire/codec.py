@@ -1,7 +1,6 @@
-"""Bytes to messages and back: JSON at the client's edge, msgpack inside, zstd for large blobs.
+"""Conversion between messages and bytes: JSON for clients, msgpack between processes, zstd for large blobs.
 
-Whatever is wrong with the bytes comes out as `DecodeError`, with a message that is safe to send
-back to whoever sent them.
+Invalid bytes always raise `DecodeError`. Its message is safe to send back to the sender of the bytes.
 """
 
 from __future__ import annotations
@@ -17,29 +16,29 @@ from roost.wire.errors import DecodeError
 T = TypeVar("T")
 
 COMPRESS_FROM_BYTES = 512
-"""Below this a zstd frame costs more than it saves."""
+"""Smaller blobs are not compressed: a zstd frame would cost more than it saves."""
 
 REASON_CHARS = 200
-"""How much of a decoder's complaint is passed on: it may quote the input, which may be long."""
+"""Most characters of a decoder's error message that are passed on. It may quote the input, which may be long."""
 
 _PLAIN, _ZSTD = b"\x00", b"\x01"
 
 pack = msgspec.msgpack.Encoder().encode
-"""Internal message -> msgpack bytes."""
+"""Encodes an internal message as msgpack bytes."""
 
 to_json = msgspec.json.Encoder().encode
-"""Client message -> JSON bytes (UTF-8)."""
+"""Encodes a message as JSON bytes (UTF-8)."""
 
 
 class Unpacker(Generic[T]):
-    """msgpack bytes -> one type or a tagged union of types; make it once, use it often."""
+    """Decodes msgpack bytes into one type or a tagged union of types. Make it once and reuse it."""
 
     def __init__(self, kind: Any, name: str) -> None:
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._name = name
 
     def __call__(self, data: bytes) -> T:
-        """Raises DecodeError."""
+        """The message in `data`. Raises DecodeError."""
         try:
             return self._decoder.decode(data)  # type: ignore[no-any-return]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
@@ -47,14 +46,17 @@ class Unpacker(Generic[T]):
 
 
 class JsonReader(Generic[T]):
-    """JSON text or bytes -> one type or a tagged union of types; make it once, use it often."""
+    """Decodes JSON text or bytes into one type or a tagged union of types. Make it once and reuse it."""
 
     def __init__(self, kind: Any, name: str) -> None:
         self._decoder = msgspec.json.Decoder(kind)
         self._name = name
 
     def __call__(self, text: str | bytes) -> T:
-        """Raises DecodeError: `bad_json` when it is not JSON at all, `bad_message` when it is another shape."""
+        """The message in `text`.
+
+        Raises DecodeError, with code `bad_json` for text that is not JSON, `bad_message` for JSON of another shape.
+        """
         try:
             return self._decoder.decode(text)  # type: ignore[no-any-return]
         except msgspec.ValidationError as problem:
@@ -68,7 +70,7 @@ def _refusal(code: ErrorCode, what: str, problem: Exception) -> DecodeError:
 
 
 def compress(data: bytes) -> bytes:
-    """A blob that `decompress` takes back; small ones are only marked."""
+    """The blob from which `decompress` restores `data`. Small data is marked as uncompressed."""
     if len(data) < COMPRESS_FROM_BYTES:
         return _PLAIN + data
     return _ZSTD + zstandard.compress(data, 3)
@@ -81,7 +83,7 @@ def decompress(blob: bytes, max_bytes: int) -> bytes:
         raise DecodeError(ErrorCode.BAD_MESSAGE, "not a blob")
     try:
         size = len(body) if mark == _PLAIN else zstandard.frame_content_size(body)
-        if not 0 <= size <= max_bytes:  # -1: the frame does not say, which `compress` never leaves out
+        if not 0 <= size <= max_bytes:  # -1: the frame has no content size; `compress` always writes one
             raise DecodeError(ErrorCode.TOO_BIG, f"blob holds more than {max_bytes} bytes")
         return body if mark == _PLAIN else zstandard.decompress(body)
     except zstandard.ZstdError as problem:

@@ -1,17 +1,17 @@
 """Close codes and error codes as data.
 
-The range of a close code tells the client what to do, so that a client which does not know
-a code still acts well (RFC 6455 section 7.4 leaves 4000 to 4999 to applications):
+The range of a close code tells the client what to do, so that a client that does not know
+a code still acts correctly (RFC 6455 section 7.4 leaves 4000 to 4999 to applications):
 
 =============  ================================================
-1000, 1001     over; come back when there is work
-1002 to 1010   the client broke the protocol: do not come back unchanged
-1011, 1013     trouble at the gateway: come back after a pause
+1000, 1001     normal end; reconnect when there is work
+1002 to 1010   protocol violation: do not reconnect unchanged
+1011, 1013     fault at the gateway: reconnect after a pause
 1012           moved: connect where ``move`` or discovery says
-4000 to 4099   do not come back unchanged
-4100 to 4199   come back after a pause
-4200 to 4299   come back at once, and resume
-4300 to 4399   come back when there is work
+4000 to 4099   do not reconnect unchanged
+4100 to 4199   reconnect after a pause
+4200 to 4299   reconnect at once, and resume
+4300 to 4399   reconnect when there is work
 =============  ================================================
 """
 
@@ -22,7 +22,7 @@ from enum import Enum, StrEnum
 
 
 class Comeback(Enum):
-    """What a client does after a close."""
+    """When a client may reconnect after a close."""
 
     NEVER = "never"
     PAUSE = "pause"
@@ -32,7 +32,7 @@ class Comeback(Enum):
 
 
 def comeback(number: int) -> Comeback:
-    """What a client should do after the close code `number`, by its range."""
+    """When a client may reconnect after the close code `number`, by its range."""
     if number in (1000, 1001) or 4300 <= number <= 4399:
         return Comeback.WHEN_NEEDED
     if number == 1012:
@@ -77,7 +77,7 @@ ALL_CLOSES: tuple[Close, ...] = tuple(v for v in globals().copy().values() if is
 
 
 class ErrorCode(StrEnum):
-    """Codes of ``error`` messages and of failed jobs; each comes with a sentence that says what to do."""
+    """Codes of ``error`` messages and of failed jobs; each comes with a sentence that tells what to do."""
 
     BAD_JSON = "bad_json"
     BAD_MESSAGE = "bad_message"

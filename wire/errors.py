@@ -1,17 +1,17 @@
-"""The error tree: each branch says whose turn it is.
+"""The error tree. Each branch tells who has to act: the programmer, the peer, or the caller.
 
 ::
 
     RoostError
-    ├── Misuse            an interface was used against its contract: a bug of ours
-    ├── BadInput          the peer sent what cannot be accepted: it is told `code` and `message`
-    │   ├── DecodeError   bytes that are not the message they should be
-    │   └── TokenError    a ticket or session that is forged, expired or foreign
-    ├── Unavailable       a passing outage: worth another try after `retry_after_s`
-    └── LostAuthority     the fencing token is no longer the job's: stop, write nothing
+    ├── Misuse            a setting is invalid, or an interface was used against its contract
+    ├── BadInput          the peer sent something that cannot be accepted; it is sent `code` and `message`
+    │   ├── DecodeError   the bytes are not a valid message
+    │   └── TokenError    a ticket or session is forged, expired, or for something else
+    ├── Unavailable       a temporary outage: try again after `retry_after_s` seconds
+    └── LostAuthority     the fencing token of the job is out of date: stop, and write nothing
 
-Foreign errors (a driver's, the system's) are translated to these once, where the foreign
-library is used, with ``raise … from``.
+Errors of a driver or of the system are translated to these once, where the library is used, with
+``raise … from``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from roost.wire.codes import ErrorCode
 
 
 class RoostError(Exception):
-    """Root of everything that Roost raises on purpose."""
+    """Base class of all errors that Roost raises on purpose."""
 
 
 class Misuse(RoostError):
-    """An interface was used against its contract."""
+    """A setting is invalid, or an interface was used against its contract."""
 
 
 class BadInput(RoostError):
-    """Input that is refused; `message` is one sentence that says what to do."""
+    """The input is refused. `message` is one sentence that tells the sender what to do."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -39,21 +39,21 @@ class BadInput(RoostError):
 
 
 class DecodeError(BadInput):
-    """Bytes that are not the message they should be."""
+    """The bytes are not a valid message."""
 
 
 class TokenFault(StrEnum):
-    """What is wrong with a token; a word for metrics."""
+    """What is wrong with a token; a label value in metrics."""
 
     FORGED = "forged"
-    """Not signed by a key of ours as it stands: invented, changed, cut, or signed with a key that was retired."""
+    """No key of ours has made this signature: the token was invented, changed or cut, or its key was retired."""
     EXPIRED = "expired"
     FOREIGN = "foreign"
-    """Ours, and meant for something else."""
+    """The signature is valid, but the token is for something else, such as another gateway."""
 
 
 class TokenError(BadInput):
-    """A signed token that is forged, malformed, expired or meant for something else; `fault` says which."""
+    """A signed token is forged, malformed, expired, or for something else; `fault` says which."""
 
     def __init__(self, message: str, fault: TokenFault = TokenFault.FORGED) -> None:
         super().__init__(ErrorCode.BAD_TOKEN, message)
@@ -61,7 +61,7 @@ class TokenError(BadInput):
 
 
 class Unavailable(RoostError):
-    """A part that is needed does not answer at the moment."""
+    """A component that is needed does not answer at the moment; try again after `retry_after_s` seconds."""
 
     def __init__(self, what: str, reason: str, retry_after_s: float = 1.0) -> None:
         super().__init__(f"{what} is unavailable: {reason}")
@@ -71,7 +71,7 @@ class Unavailable(RoostError):
 
 
 class LostAuthority(RoostError):
-    """Another holder has the job now; what was to be written must be dropped."""
+    """Another master holds the job now. Results of the old holder must be dropped."""
 
     def __init__(self, job: int, token: int) -> None:
         super().__init__(f"job {job} is no longer held under token {token}")

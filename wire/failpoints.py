@@ -1,12 +1,13 @@
-"""Named places at which a test may stop this process, to kill it, or somebody else, exactly there.
+"""Named points in the code at which a test can stop this process, to kill it or another one exactly there.
 
-Off, and one comparison each, unless ``ROOST_FAILPOINTS`` names a folder when the process starts. Then the first process
-that reaches a point for which the folder has a file of that name takes the file (it is renamed to ``NAME.stopped.PID``)
-and stops itself with SIGSTOP, all of it, before its next instruction; SIGCONT lets it go on. Many processes may share a
-folder: one takes each file. ``touch FOLDER/complete.committed`` asks for a point, and may be done at any time.
+Failpoints are off, and cost one comparison each, unless ``ROOST_FAILPOINTS`` names a folder when the process starts.
+``touch FOLDER/complete.committed`` then requests a stop at that point, at any time. The first process that reaches the
+point renames the file to ``NAME.stopped.PID`` and stops itself with SIGSTOP, with all its threads, before its next
+instruction; SIGCONT lets it go on. Many processes may share a folder: each file stops one of them.
 
-A point is named after a step of a job's way and how far it is: ``begun`` before the step is asked of another part,
-``received`` and ``committed`` in the lock server before and after its transaction, ``answered`` where it was asked.
+The name of a point says which step of a job it belongs to and how far that step is: ``begun`` before another component
+is asked to do the step, ``received`` and ``committed`` in the lock server before and after its transaction,
+``answered`` in the asking component when the answer has come.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STOPPED = ".stopped."
 
 
 class Point(StrEnum):
-    """Every failpoint there is, by who reaches it."""
+    """All failpoints, grouped by the component that reaches them."""
 
     # gateway
     SUBMIT_BEGUN = "submit.begun"
@@ -93,7 +94,7 @@ _folder: Path | None = None
 
 
 def arm(value: str) -> None:
-    """Heed the folder that the variable names; "" is none. Raises Misuse for a value that can stop nothing."""
+    """Use the folder that the variable names; "" is none. Raises Misuse for a value that can stop nothing."""
     global _folder
     _folder = Path(value) if value else None
     if _folder is None:
@@ -107,19 +108,19 @@ def arm(value: str) -> None:
 
 
 def are_armed() -> bool:
-    """For whoever would have to find out which point it has reached."""
+    """Whether failpoints are on, for code that must do work to find out which point it has reached."""
     return _folder is not None
 
 
 def reach(point: Point) -> None:
-    """Stop here, if that was asked for; returns when the process goes on."""
+    """Stop here if a test asked for it; returns when the process goes on."""
     if _folder is not None and _take(_folder, point):
         log.warning("stopped at a failpoint", extra={"action": "failpoint", "point": point})
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _take(folder: Path, point: Point) -> bool:
-    """Whether the file was there, and another process did not take it first."""
+    """Whether the file was there and this process was the first to rename it."""
     try:
         os.rename(folder / point, folder / f"{point}{STOPPED}{os.getpid()}")
     except FileNotFoundError:

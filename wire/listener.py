@@ -1,8 +1,8 @@
-"""Listening sockets that a crowd cannot overrun: bounded accepts a turn, a pause when descriptors or memory run out.
+"""Listening sockets that a burst of connections cannot overload.
 
-What event loops do by themselves is to accept all that wait, thousands at a time, before anybody is served; so those
-who are connected already wait behind a crowd. Here the crowd waits in the kernel's queue, and new ones are let in as
-those before them are served.
+An event loop by itself accepts all waiting connections, thousands at a time, before it serves any; clients that are
+already connected then wait behind the burst. This listener accepts a bounded number per turn of the loop, and pauses
+when descriptors or memory run out. The rest of the burst waits in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 ACCEPTS_A_TURN = 64
-"""Connections accepted before others are served; each costs about 50 µs."""
+"""Connections accepted before the loop serves others; each costs about 50 µs."""
 
 PAUSE_S = 1.0
-"""Rest after the system refused a descriptor: waiting clients stay in the kernel's queue."""
+"""Pause after the system had no descriptor or memory left. New connections stay in the kernel's queue."""
 
 TICK_S = 0.1
-"""Rest while the rate allows nobody."""
+"""Pause while `may_accept` allows no connection."""
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -31,10 +31,11 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 def bind(host: str, port: int, backlog: int, *, shared: bool = False, quiet_acks: bool = False) -> list[socket.socket]:
     """Listening sockets on every address of `host`, all on one port. Raises OSError with the reason.
 
-    `host` may be several with commas between them, and nothing is every address of the machine; port 0 picks one.
-    `shared`: other processes may listen there, too, and the kernel deals connections out by a hash of both addresses.
-    `quiet_acks`: what a client sends is acknowledged with the answer to it. That spares a packet where a request comes
-    in one piece; one that does not must be acknowledged by whoever reads it (`transport.acknowledge` in the gateway).
+    `host` may be several hosts separated by commas; empty means every address of the machine. Port 0 picks a free one.
+    `shared`: other processes may listen on the port too, and the kernel distributes connections by a hash of both
+    addresses. `quiet_acks`: the kernel acknowledges a client's data together with the answer. That saves a packet
+    when a request comes in one piece; when it does not, the reader must acknowledge it (`transport.acknowledge` in the
+    gateway).
     """
     sockets: list[socket.socket] = []
     try:
@@ -49,7 +50,7 @@ def bind(host: str, port: int, backlog: int, *, shared: bool = False, quiet_acks
 
 
 def resolve(hosts: str, port: int) -> list[tuple[int, str]]:
-    """Family and address of every host named, each once, in order. Raises OSError for a name that does not resolve."""
+    """Family and address of every host, each once, in order. Raises OSError for a name that does not resolve."""
     found = {}
     for host in hosts.split(","):
         try:
@@ -71,10 +72,10 @@ def _listen(family: int, address: tuple[str, int], backlog: int, shared: bool, q
 
 
 class Listener:
-    """Hands each accepted descriptor and its address to `on_accept`.
+    """Calls `on_accept` with the descriptor and the peer's address of each accepted connection.
 
-    `has_room` says whether anybody more can be taken at all; `may_accept`, whether the rate allows one now; `on_pause`
-    hears of each pause.
+    `has_room` tells whether there is capacity for another connection, `may_accept` whether the rate allows one now.
+    `on_pause` is called for each pause.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Listener:
         self._resuming: asyncio.TimerHandle | None = None
         self._on_pause = on_pause
         self.port = 0
-        """The port it listens on; like `addresses`, it stays known when listening has ended."""
+        """The port it listens on; like `addresses`, it stays known after `stop`."""
         self.addresses: list[str] = []
         """``host:port`` of each socket."""
 
@@ -105,7 +106,7 @@ class Listener:
         self._resume()
 
     def stop(self) -> None:
-        """Close the listening sockets; whoever waits in their queue is reset by the kernel. Fine to call twice."""
+        """Close the listening sockets; the kernel resets connections in their queues. Fine to call twice."""
         self._unwatch()
         for listening in self._sockets.values():
             listening.close()
@@ -144,7 +145,7 @@ class Listener:
                 self._rest(TICK_S)
                 return
             try:
-                # `accept` without the object that it makes of the descriptor: 5 of 80 µs
+                # `_accept` makes no socket object of the descriptor, which saves 5 of 80 µs
                 fd, address = listening._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
                 return
@@ -152,6 +153,6 @@ class Listener:
                 if problem.errno in _OUT_OF_RESOURCES:
                     self._pause(problem.strerror or "out of resources")
                     return
-                continue  # the client was gone before we came to it
+                continue  # the client closed the connection before it was accepted
             os.set_blocking(fd, False)
             self._on_accept(fd, address[0])

@@ -1,6 +1,7 @@
-"""Which web pages may use a service: browsers name the page's origin (RFC 6454) in each request. Pure.
+"""The list of web pages that may use a service, by their origin (RFC 6454). Pure.
 
-Only browsers send an origin, and only they need this check: it keeps foreign pages from using their visitors' rights.
+Only browsers send an origin, and only they need this check: it keeps other sites' pages from acting with the rights of
+their visitors.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class AllowedOrigins:
-    """Exact origins with commas between them; empty text, or ``*`` among them, is any.
+    """Exact origins, separated by commas; empty text, or ``*`` among them, allows any origin.
 
-    Raises Misuse for text that names no origin, and for an origin that no browser would ever send.
+    Raises Misuse for text that has no origin, and for an origin that no browser would ever send.
     """
 
     def __init__(self, allowed: str) -> None:
@@ -29,7 +30,7 @@ class AllowedOrigins:
 
     @property
     def is_any(self) -> bool:
-        """Whether every page may."""
+        """Whether pages of every origin are allowed."""
         return not self._names
 
     def admits(self, origin: str) -> bool:

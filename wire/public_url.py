@@ -1,4 +1,4 @@
-"""How others reach a part: the URL that it tells them, checked before it is told. Pure."""
+"""The check of the public URL under which a component is reached by others. Pure."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from urllib.parse import urlsplit
 from roost.wire.errors import Misuse
 
 MAX_CHARS = 512
-"""Discovery takes no longer address."""
+"""Discovery accepts no longer address."""
 
 
 def checked_public_url(url: str, *schemes: str) -> str:
-    """The same; empty stands for where the part listens. Raises Misuse unless it is SCHEME://HOST[:PORT]."""
+    """Return `url` unchanged; an empty one means the address on which the component listens.
+
+    Raises Misuse unless it is SCHEME://HOST[:PORT] with one of these schemes.
+    """
     if not url:
         return url
     advice = f"write --public-url as {schemes[0]}://HOST:PORT, not {url[:100]!r}"
     try:
         parts = urlsplit(url)
-        has_place = bool(parts.hostname) and parts.port != 0
+        has_host = bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise Misuse(advice) from None
     is_plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= MAX_CHARS
     if (
         not url.startswith(tuple(f"{scheme}://" for scheme in schemes))
-        or not has_place
+        or not has_host
         or not is_plain
         or parts.query
         or parts.fragment

@@ -1,10 +1,10 @@
-"""One lifecycle for everything that lives long: start, ready, drain, stop.
+"""The lifecycle that all services of a process share: start, ready, drain, stop.
 
-`ServiceGroup` starts parts in order and stops them in reverse; stopping twice is fine, and a part whose
-start failed leaves those before it stopped. `run` is a process: it starts a stack, says so, waits for
-SIGTERM or SIGINT, drains, stops. A second signal stops without waiting for the drain. `AdminHttp` is
-the operator's face of a process: ``/health`` (the process runs), ``/ready`` (it takes work; 503 while
-it starts or drains) and ``/metrics`` (Prometheus text).
+`ServiceGroup` starts services in order and stops them in reverse order. Stopping twice is fine. When the start of a
+service fails, those that were started before it are stopped. `run` is the main loop of a process: it starts a group,
+reports that it is ready, waits for SIGTERM or SIGINT, drains, and stops. A second signal ends the drain early.
+`AdminHttp` serves operators: ``/health`` (the process runs), ``/ready`` (it accepts work; 503 while it starts or
+drains) and ``/metrics`` (Prometheus text).
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from roost.wire.listener import bind
 log = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
-"""How long a part may take to let go of its work; an orchestrator's usual patience is 30 s."""
+"""Seconds that a drain may take. Orchestrators usually kill a process 30 s after SIGTERM."""
 
 
 Step = Callable[[], Awaitable[None]]
 
 
 class Service(Protocol):
-    """A long-lived part of a process."""
+    """A long-lived component inside a process."""
 
     async def start(self) -> None:
-        """Return when the part does its work; raise when it cannot."""
+        """Return when the service is working; raise when it cannot start."""
 
     async def drain(self) -> None:
-        """Take no new work and return when the work at hand is done or handed on."""
+        """Accept no new work. Return when the current work is done or handed over."""
 
     async def stop(self) -> None:
-        """End at once, flush, release everything. Fine to call twice or without start."""
+        """End at once: flush buffers and free all resources. Fine to call twice, or without start."""
 
 
 async def _nothing() -> None:
@@ -50,7 +50,7 @@ async def _nothing() -> None:
 
 
 class FunctionService:
-    """A part made of functions, for what has only some of the lifecycle."""
+    """A service made of functions, for things that need only some of the lifecycle's steps."""
 
     def __init__(self, start: Step = _nothing, drain: Step = _nothing, stop: Step = _nothing) -> None:
         self._start, self._drain, self._stop = start, drain, stop
@@ -66,54 +66,57 @@ class FunctionService:
 
 
 class ServiceGroup:
-    """Parts that start in order and stop in reverse."""
+    """Services that start in order and stop in reverse order."""
 
-    def __init__(self, parts: Sequence[Service], drain_s: float = DRAIN_S) -> None:
-        self._parts = list(parts)
+    def __init__(self, services: Sequence[Service], drain_s: float = DRAIN_S) -> None:
+        self._services = list(services)
         self._started: list[Service] = []
         self._drain_s = drain_s
         self.ready = False
 
     async def start(self) -> None:
-        """Start every part; when one fails, stop those that run and raise its error."""
+        """Start every service. When one fails, stop those that were started and raise its error."""
         try:
-            for part in self._parts:
-                self._started.append(part)
-                await part.start()
+            for service in self._services:
+                self._started.append(service)
+                await service.start()
         except BaseException:
             await self.stop()
             raise
         self.ready = True
 
     async def drain(self) -> None:
-        """Drain each part, the last started first, all within the drain window; an error in one harms no other."""
+        """Drain the services, the last started first, all within the drain window.
+
+        An error of one service is logged, and the others are still drained.
+        """
         self.ready = False
         try:
             async with asyncio.timeout(self._drain_s):
-                for part in reversed(self._started):
-                    await self._drain_one(part)
+                for service in reversed(self._started):
+                    await self._drain_one(service)
         except TimeoutError:
-            log.warning("drain window over", extra={"action": "drain_over", "window_s": self._drain_s})
+            log.warning("drain timed out", extra={"action": "drain_over", "window_s": self._drain_s})
 
-    async def _drain_one(self, part: Service) -> None:
+    async def _drain_one(self, service: Service) -> None:
         try:
-            await part.drain()
+            await service.drain()
         except Exception:
-            log.exception("drain failed", extra={"action": "drain_failed", "part": type(part).__name__})
+            log.exception("drain failed", extra={"action": "drain_failed", "service": type(service).__name__})
 
     async def stop(self) -> None:
-        """Stop each part, the last started first; an error in one does not keep the others running."""
+        """Stop the services, the last started first. An error of one is logged, and the others are still stopped."""
         self.ready = False
         while self._started:
-            part = self._started.pop()
+            service = self._started.pop()
             try:
-                await part.stop()
+                await service.stop()
             except Exception:
-                log.exception("stop failed", extra={"action": "stop_failed", "part": type(part).__name__})
+                log.exception("stop failed", extra={"action": "stop_failed", "service": type(service).__name__})
 
 
 class AdminHttp:
-    """Health, readiness and metrics of one process, on a port of its own."""
+    """Serves health, readiness and metrics of one process on a port of its own."""
 
     def __init__(self, host: str, port: int, is_ready: Callable[[], bool]) -> None:
         self._host, self._port = host, port
@@ -122,7 +125,7 @@ class AdminHttp:
 
     @property
     def port(self) -> int:
-        """The port it listens on, once started."""
+        """The port it listens on; known once started."""
         return self._port
 
     async def start(self) -> None:
@@ -132,7 +135,7 @@ class AdminHttp:
         self._port = await serve(self._runner, self._host, self._port)
 
     async def drain(self) -> None:
-        """Stays up: an operator watches the drain here."""
+        """Do nothing: operators watch the drain through this server."""
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -141,7 +144,7 @@ class AdminHttp:
 
 
 def add_admin_routes(app: web.Application, is_ready: Callable[[], bool]) -> None:
-    """Put /health, /ready and /metrics on an aiohttp application."""
+    """Add /health, /ready and /metrics to an aiohttp application."""
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -158,10 +161,10 @@ def add_admin_routes(app: web.Application, is_ready: Callable[[], bool]) -> None
 
 
 async def serve(runner: web.AppRunner, host: str, port: int, backlog: int = 128) -> int:
-    """Start `runner` on host and port (0 picks one); the port it got. Raises OSError.
+    """Start `runner` on host and port (0 picks a free port) and return the port. Raises OSError.
 
-    The sockets are bound here: the event loop would start four threads to look an address up, and with a second thread
-    every system call of the process takes longer.
+    The sockets are bound here, because the event loop would start four threads to resolve an address. As soon as a
+    process has a second thread, each of its system calls takes longer.
     """
     await runner.setup()
     sockets: list[socket.socket] = []
@@ -193,11 +196,11 @@ def _signals(stop: asyncio.Event, again: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def run_until_signal(stack: ServiceGroup, on_ready: Callable[[], None]) -> None:
-    """Start, wait for SIGTERM or SIGINT, drain (a second signal cuts it short), stop."""
+async def run_until_signal(group: ServiceGroup, on_ready: Callable[[], None]) -> None:
+    """Start the group, wait for SIGTERM or SIGINT, drain, stop. A second signal ends the drain early."""
     stop, again = asyncio.Event(), asyncio.Event()
     with _signals(stop, again):
-        starting = asyncio.ensure_future(stack.start())
+        starting = asyncio.ensure_future(group.start())
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -205,13 +208,13 @@ async def run_until_signal(stack: ServiceGroup, on_ready: Callable[[], None]) ->
                 starting.result()
                 on_ready()
                 await stopping
-                drained = asyncio.ensure_future(stack.drain())
-                hurried = asyncio.ensure_future(again.wait())
-                await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
-                await _cancel(drained, hurried)
+                drained = asyncio.ensure_future(group.drain())
+                interrupted = asyncio.ensure_future(again.wait())
+                await asyncio.wait((drained, interrupted), return_when=asyncio.FIRST_COMPLETED)
+                await _cancel(drained, interrupted)
         finally:
             await _cancel(starting, stopping)
-            await stack.stop()
+            await group.stop()
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:
@@ -220,7 +223,7 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def run(stack: ServiceGroup, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Be a process: run the stack under uvloop until a signal ends it."""
+def run(group: ServiceGroup, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run the group under uvloop until a signal ends the process."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_until_signal(stack, on_ready))
+        runner.run(run_until_signal(group, on_ready))

@@ -1,7 +1,7 @@
-"""Logging set-up. One line per event that an operator acts on, a constant message, structured extras.
+"""Logging set-up. Each event that matters to an operator is one line: a constant message and structured extras.
 
-Use: ``log.warning("lease lost", extra={"action": "lease_lost", "job": 7})``. On the terminal the
-extras follow the message as ``key=value``; with JSON lines they are fields.
+Use: ``log.warning("lease lost", extra={"action": "lease_lost", "job": 7})``. In the plain style the
+extras follow the message as ``key=value``; in JSON lines they are fields.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def extras(record: logging.LogRecord) -> dict[str, Any]:
-    """What the caller passed as `extra`."""
+    """The fields that were passed to the logger as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
 class PlainFormatter(logging.Formatter):
-    """``12:00:01 WARNING roost.backend.master lease lost job=7``."""
+    """Formats a record as ``12:00:01 WARNING roost.backend.master lease lost job=7``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%H:%M:%S")
@@ -31,13 +31,13 @@ class PlainFormatter(logging.Formatter):
 
 
 def _in_one_word(value: object) -> str:
-    """Quoted when it could be taken for more than one extra, or for a line of its own."""
+    """The value as text; quoted when it has spaces or line breaks, so that it cannot imitate an extra or a line."""
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a record as one line with a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -53,7 +53,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logging(level: str = "INFO", style: str = "plain", stream: TextIO | None = None) -> None:
-    """Send log lines of `level` and above to `stream` (standard error), `style` plain or json."""
+    """Write log records of `level` and above to `stream` (default: standard error); `style` is plain or json."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else PlainFormatter())
     root = logging.getLogger()

@@ -1,12 +1,12 @@
-"""Signed tokens: the ticket that opens a gateway's door, and the session that says who a client is.
+"""Signed tokens: a ticket lets a client connect to one gateway, a session identifies a client.
 
-A token is ``purpose.key.body.mac``: a word, the name of the signing key, base64url of a msgpack
-body, base64url of HMAC-SHA256 over all before it (RFC 2104, truncated to 128 bits as its section 5
-allows). The body always starts with the time of expiry in whole seconds since 1970. Keys rotate:
-the first key of a `Keyring` signs, every key of it is accepted.
+A token is ``purpose.key.body.mac``: a letter for its purpose, the name of the signing key, base64url of a
+msgpack body, and base64url of HMAC-SHA256 over everything before it (RFC 2104, truncated to 128 bits as its
+section 5 allows). The body always starts with the time of expiry in whole seconds since 1970. Keys can be
+rotated: the first key of a `Keyring` signs, and tokens signed with any of its keys are accepted.
 
-A session is a bearer secret: it never stands in a URL or a log. A ticket only opens one door for a
-short time and may travel in a URL.
+A session is a bearer secret: it never appears in a URL or a log. A ticket is valid for one gateway and a
+short time only, so it may appear in a URL.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 class Ticket(msgspec.Struct, array_like=True, frozen=True):
-    """Opens the door of one gateway incarnation until `expires` (wall seconds); `serial` makes it redeemable once."""
+    """Admits one client to one gateway incarnation until `expires` (wall seconds).
+
+    A gateway accepts each `serial` once.
+    """
 
     expires: int
     gateway: str
@@ -41,14 +44,17 @@ class Ticket(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Session(msgspec.Struct, array_like=True, frozen=True):
-    """Names one client (16 bytes) until `expires` (wall seconds)."""
+    """Identifies one client (an id of 16 bytes) until `expires` (wall seconds)."""
 
     expires: int
     client: bytes
 
 
 class Keyring:
-    """Signing keys by name, newest first. Raises Misuse when empty, or for a key that is short or badly named."""
+    """Signing keys by name, newest first.
+
+    Raises Misuse when there is no key, a key is too short, or its name is invalid.
+    """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         if not keys or any(len(key) < MIN_KEY_BYTES or not _KEY_NAME.fullmatch(name) for name, key in keys.items()):
@@ -61,7 +67,7 @@ class Keyring:
 
     @classmethod
     def from_text(cls, text: str) -> Keyring:
-        """``name:secret,older:secret``: the first signs, all are accepted. Raises Misuse."""
+        """The keyring written as ``name:secret,older:secret``. The first key signs, all are accepted. Raises Misuse."""
         pairs = [item.partition(":") for item in text.split(",") if item]
         keys = {name.strip(): secret.strip().encode() for name, _, secret in pairs}
         if len(keys) < len(pairs):
@@ -70,7 +76,7 @@ class Keyring:
 
     @classmethod
     def random(cls) -> Keyring:
-        """A key that lives as long as this process."""
+        """A keyring with one random key, which no other process knows."""
         return cls({"run": secrets.token_bytes(32)})
 
     def sign_ticket(self, ticket: Ticket) -> str:
@@ -80,7 +86,10 @@ class Keyring:
         return self._sign("s", msgspec.msgpack.encode(session))
 
     def read_ticket(self, text: str, now: float, gateway: str) -> Ticket:
-        """The ticket, when it is ours, unexpired at wall time `now` and for this gateway. Raises TokenError."""
+        """The ticket in `text`.
+
+        Raises TokenError unless it is signed with one of these keys, not expired at wall time `now`, and for `gateway`.
+        """
         ticket = _decode(self._verify("t", text), Ticket)
         _refuse_expired(ticket.expires, now)
         if ticket.gateway != gateway:
@@ -88,7 +97,10 @@ class Keyring:
         return ticket
 
     def read_session(self, text: str, now: float) -> Session:
-        """The session, when it is ours and unexpired at wall time `now`. Raises TokenError."""
+        """The session in `text`.
+
+        Raises TokenError unless it is signed with one of these keys and not expired at wall time `now`.
+        """
         session = _decode(self._verify("s", text), Session)
         _refuse_expired(session.expires, now)
         if len(session.client) != CLIENT_ID_BYTES:

@@ -1,4 +1,4 @@
-"""Settings in the environment: what their variables are called, and how a switch is written. Pure."""
+"""Settings in environment variables: their names, and how a switch is written. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _OFF = frozenset(("", "0", "false", "f", "no", "n", "off"))
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting: `jwt_key` is ROOST_JWT_KEY."""
+    """The name of a setting's environment variable: ROOST_JWT_KEY for `jwt_key`."""
     return "ROOST_" + name.upper()
 
 
 def read_switch(name: str, environment: Mapping[str, str]) -> bool:
-    """Whether the variable of the setting `name` says yes; an empty or missing one says no.
+    """Whether the variable of the setting `name` is on; an empty or missing one is off.
 
-    Raises Misuse for any other word: a misspelt ``ture`` must not leave a protection switched off.
+    Raises Misuse for an unknown word, so that a misspelt ``ture`` does not leave a protection switched off.
     """
     text = environment.get(variable(name), "").strip().lower()
     if text not in _ON | _OFF:

@@ -1,4 +1,4 @@
-"""The version that every part reports."""
+"""The version that every component reports."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Discovery's decisions, pure: which components are alive, which gateway a client gets, how many clients move."""
+"""Discovery's decisions: which components are alive, which gateway a client gets, how many clients move. Pure."""

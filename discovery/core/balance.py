@@ -1,21 +1,21 @@
-"""Who has more clients than its share, and how many of them should go now. Pure.
+"""Decides which gateways have more clients than their share, and how many clients should move now. Pure.
 
-A gateway's share is by capacity: all are equally full. What it holds is what it reported, less those it has just told
-to go, plus the tickets on their way to it; so a move counts from the moment a place is reserved for it, and is never
-asked for twice. Balance begins when somebody is far from its share (`START_SHARE`), or an operator asks, and goes on
-until all are close (`STOP_SHARE`). Between the two nothing happens, and a client only ever goes from above the share to
-below it: so it cannot swing.
+Shares are by capacity: with equal shares all gateways are equally full. A gateway's count is the load it reported,
+minus the clients it has just told to move, plus the tickets that were issued for it. So a move counts from the moment
+its endpoint is reserved, and is never requested twice. Balancing begins when a gateway is far from its share
+(`START_SHARE`) or an operator asks, and continues until all are close (`STOP_SHARE`). Between these two limits nothing
+happens, and clients only move from gateways above their share to gateways below it, so the load cannot oscillate.
 
-It waits until the cluster is at rest: nobody has just come (newcomers get new clients first anyway), nobody is sending
-its clients away. A rolling restart is therefore balanced once, at its end.
+Balancing waits until the cluster is stable: no gateway has just started (new gateways get new clients first anyway),
+and none is draining. A rolling restart is therefore balanced once, at its end.
 
-Gateways with different labels are not balanced with each other: their clients asked for those labels.
+Gateways with different labels are not balanced with each other, because their clients asked for those labels.
 
-Replicas share nothing, and each finds the same surplus. Nothing is doubled, because what gateways are told is not added
-up: all follow one replica, of those that answer the one whose URL sorts first, and reserve the places there. What they
-are told holds for one beat. When another replica takes over, it does not know who is on the way; and beats come one
-after the other, so some that clients came to may have said so and others not yet. Therefore a surplus counts when it
-has been there for two beats. The pace is bounded by what one receiver is to be sent.
+Replicas share nothing, and each computes the same surplus. Directives of several replicas are not added up: every
+gateway follows the answering replica whose URL sorts first, and reserves endpoints there. Directives are valid for one
+heartbeat. When another replica takes over, it does not know which clients are moving; and heartbeats arrive one after
+the other, so some receivers may have reported their new clients and others not yet. Therefore a surplus counts only
+when it has lasted for two heartbeats. The rate is limited by how many clients one receiver may be sent per second.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from math import ceil
 from roost.discovery.core.component import Component
 
 START_SHARE, START_COUNT = 0.1, 10
-"""Further from its share than a tenth of it, and than so many clients."""
+"""Balancing starts when a gateway differs from its share by more than this fraction and by more than this count."""
 
 STOP_SHARE, STOP_COUNT = 0.01, 1
-"""As close as newcomers are spread."""
+"""Balancing stops within these limits; new clients are distributed about as evenly."""
 
 SETTLE_S = 15.0
-"""Longer than the ramp of a newcomer, and than one gateway's part of a rolling restart."""
+"""Longer than the ramp of a new gateway, and than one gateway's turn in a rolling restart."""
 
 RECEIVED_PER_S = 200.0
-"""Clients that one gateway is sent in a second: a twentieth of what it can let in."""
+"""Clients sent to one gateway per second: a twentieth of what it can accept."""
 
 
 Surpluses = dict[Component, tuple[float, float]]
-"""How many clients a gateway holds beyond its share, and the share."""
+"""By gateway: how many clients it has beyond its share, and the share."""
 
 
 class Balance:
-    """What one replica remembers: which gateways, by their labels, are being balanced."""
+    """The balancing state of one replica: which groups of gateways, by their labels, are being balanced."""
 
     def __init__(self) -> None:
         self._under_way: set[frozenset[tuple[str, str]]] = set()
         self._before: dict[Component, float] = {}
-        """The surplus of each gateway at its beat before."""
+        """The surplus of each gateway at its previous heartbeat."""
 
     def ask(self, gateways: Iterable[Component]) -> int:
-        """An operator wants it now; how many clients have to move."""
+        """Start balancing now, as an operator asked; returns how many clients have to move."""
         gateways = list(gateways)
         to_move = 0
         for labels in {gateway.labels for gateway in gateways}:
@@ -62,7 +62,7 @@ class Balance:
         return to_move
 
     def surplus(self, gateway: Component, gateways: Iterable[Component], now: float) -> tuple[int, float]:
-        """How many clients it should give away until its next beat, and at most how many a second; at each beat."""
+        """How many clients the gateway should give away, and the most per second. Called once for each heartbeat."""
         gateways = list(gateways)
         surpluses = _surpluses(gateway.labels, gateways)
         goes_on = self._goes_on(gateway.labels, surpluses, gateways, now)
@@ -73,8 +73,8 @@ class Balance:
         if own < 1 or not goes_on:
             return 0, 0.0
         receivers = sum(more <= -1 for more, _ in surpluses.values())
-        part = own / sum(more for more, _ in surpluses.values() if more > 0)
-        return int(own), max(RECEIVED_PER_S * receivers * part, 1.0)
+        fraction = own / sum(more for more, _ in surpluses.values() if more > 0)
+        return int(own), max(RECEIVED_PER_S * receivers * fraction, 1.0)
 
     def _goes_on(
         self, labels: frozenset[tuple[str, str]], surpluses: Surpluses, gateways: list[Component], now: float
@@ -90,7 +90,7 @@ class Balance:
 
 
 def rooms(labels: frozenset[tuple[str, str]], gateways: Iterable[Component]) -> dict[Component, int]:
-    """Who has less than its share, and by how many clients."""
+    """The gateways that have fewer clients than their share, with the number that is missing."""
     surpluses = _surpluses(labels, list(gateways))
     return {gateway: int(-more) for gateway, (more, _) in surpluses.items() if more <= -1}
 
@@ -104,10 +104,10 @@ def _surpluses(labels: frozenset[tuple[str, str]], gateways: list[Component]) ->
 
 
 def _reaches(surpluses: Surpluses, share: float, count: float) -> bool:
-    """Whether somebody is further from its share than both."""
+    """Whether a gateway differs from its share by more than both limits."""
     return any(abs(more) > max(share * fair, count) for more, fair in surpluses.values())
 
 
 def in_time(count: int, per_s: float, interval_s: float) -> int:
-    """So many of `count` go until the next beat."""
+    """How many of `count` clients move until the next heartbeat, at `per_s` a second."""
     return min(count, ceil(per_s * interval_s))

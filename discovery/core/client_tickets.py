@@ -1,12 +1,12 @@
-"""How many unused tickets one address may have at a time. Pure.
+"""Limits how many unused tickets one address may have at a time. Pure.
 
-A ticket holds a place for as long as it lives, whether or not its client comes. Without a limit, one machine that asks
-in a loop and never connects would hold every place of the cluster. So an address that has `limit` tickets which no
-gateway has reported redeemed gets no more (429) until some are used or expire. An honest crowd behind one address is
-only slowed down: what it redeems is free again with the next beat.
+A ticket reserves capacity until it is used or expires. Without a limit, one machine that asks in a loop and never
+connects could reserve all capacity of the cluster. So an address with `max_unused_tickets` tickets that no gateway has
+reported as redeemed gets no more (429) until some are used or expire. Many honest clients behind one address are only
+slowed down: tickets that they redeem stop counting with the gateway's next heartbeat.
 
-Loopback is exempt unless it is counted, and all of an IPv6 /64 is one place. Behind a balancer the address is the one
-that a trusted proxy names.
+Loopback is exempt unless `count_loopback` is set. All addresses of an IPv6 /64 count together. Behind a load balancer
+the address is the one that a trusted proxy reports.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from roost.wire.client_address import Proxies, check_proxies, is_loopback, site_
 from roost.wire.errors import Misuse
 
 MAX_UNUSED_TICKETS = 1000
-"""As many as a gateway lets one address connect by default: a large office behind one NAT."""
+"""As many as the connections that a gateway allows one address by default: a large office behind one NAT."""
 
 LONGEST_S = 30
 MAX_REMEMBERED = 10_000
-"""Addresses that are remembered as turned away: only those with `limit` tickets, so no real cluster has as many."""
+"""Most refused addresses that are remembered. Only those at their limit are refused, so real clusters have fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientTicketLimits:
-    """Whose tickets are counted; `max_unused_tickets` 0 is no limit.
+    """Settings of the limit; `max_unused_tickets` 0 means no limit.
 
-    Raises Misuse for proxies that are no networks, and for a setting that would have no effect.
+    Raises Misuse for invalid networks of proxies, and for a setting that would have no effect.
     """
 
     max_unused_tickets: int = MAX_UNUSED_TICKETS
@@ -44,31 +44,34 @@ class ClientTicketLimits:
 
 
 class ClientTicketLimiter:
-    """Who asks, and when an address that has too many tickets may ask again."""
+    """Decides whether an address may get another ticket, and when it may ask again."""
 
     def __init__(self, limits: ClientTicketLimits) -> None:
         self._limits = limits
         self._proxies = Proxies(limits.trusted_proxies)
         self._turned_away: dict[str, tuple[float, int]] = {}
-        """By place: the first of a window of `LONGEST_S`, and how many there were in it."""
+        """By address key: when its window of `LONGEST_S` began, and how many requests were refused in it."""
 
     def place_of(self, remote: str, forwarded: str) -> str:
-        """Where a request comes from, by its peer and its X-Forwarded-For; empty when that is not counted."""
+        """The key under which a request is counted, from its peer and its X-Forwarded-For; empty when not counted."""
         address = self._proxies.client_of(remote, forwarded)
         if not self._limits.max_unused_tickets or (is_loopback(address) and not self._limits.count_loopback):
             return ""
         return site_of(address)
 
     def has_too_many(self, unused: int) -> bool:
-        """Whether a place with so many unused tickets gets no more."""
+        """Whether an address with this many unused tickets gets no more."""
         return unused >= self._limits.max_unused_tickets
 
-    def refuse(self, place: str, now: float) -> int:
-        """A place was turned away; whole seconds after which to ask again: about `limit` get in with each beat."""
-        since, count = self._turned_away.get(place, (now, 0))
+    def refuse(self, site: str, now: float) -> int:
+        """Note a refusal, and return after how many whole seconds to ask again.
+
+        About `max_unused_tickets` further requests succeed with each heartbeat.
+        """
+        since, count = self._turned_away.get(site, (now, 0))
         if now - since >= LONGEST_S:
             since, count = now, 0
         if len(self._turned_away) >= MAX_REMEMBERED:
             self._turned_away.clear()
-        self._turned_away[place] = since, count + 1
+        self._turned_away[site] = since, count + 1
         return min(1 + count // self._limits.max_unused_tickets, LONGEST_S)

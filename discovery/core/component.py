@@ -1,4 +1,4 @@
-"""One live component, and how much it is wanted: the rank by which gateways are chosen. Pure."""
+"""One live component, and the rank by which gateways are chosen. Pure."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from math import inf
 from roost.wire.messages.registry import Beat
 
 RAMP_S = 10.0
-"""How long a gateway that joins others is a newcomer."""
+"""How long a gateway that joins a running cluster is a newcomer."""
 
 RAMP_START = 0.05
-"""The share of its capacity that a newcomer may have promised at first; rises to all of it."""
+"""The share of a newcomer's capacity that may be reserved at first; it rises to all of the capacity."""
 
 STRAINED_LAG_MS = 250.0
-"""A loop that is this late, beat after beat, has more work than it can do: an idle one's is a few ms, a storm's 100."""
+"""Mean event loop lag from which a gateway is overloaded. Idle it is a few ms, in a connect storm 100 ms."""
 
 LAG_WEIGHT = 0.5
-"""Of the newest beat in the mean lag: one hiccup of a second does not count for long."""
+"""Weight of the newest heartbeat in the mean lag: a single pause of a second is soon forgotten."""
 
 GIVES_WAY = 1e6
-"""Added to a rank: after everybody else who has room."""
+"""Added to the rank of a gateway that is chosen only when no other gateway has free capacity."""
 
 ELSEWHERE = 1e3
-"""Added to a rank for who lacks the labels that a client prefers; less than giving way, so that a part that is not well
-is not preferred for its place."""
+"""Added to the rank of a gateway without the labels that a client prefers. It is less than `GIVES_WAY`, so that an
+overloaded gateway is not preferred for its labels."""
 
 
 @dataclass(slots=True, eq=False)
 class Component:
-    """A live component: its last beat, when it was first and last heard, and what was promised on top of its load."""
+    """A live component: its last heartbeat, the times of its first and last one, and reservations beyond its load."""
 
     beat: Beat
     since: float
@@ -39,36 +39,37 @@ class Component:
     reserved: int = 0
     guessed: int = 0
     leaving: int = 0
-    """Its clients for whom places were reserved at others since its last beat; the next one counts them as moving."""
+    """Its clients with endpoints reserved elsewhere since its last heartbeat; the next one reports them as moving."""
     promisable: float = inf
     lag_ms: float = 0.0
-    """The mean of what the last beats said."""
+    """Weighted mean of the lag in the last heartbeats."""
     labels: frozenset[tuple[str, str]] = frozenset()
     rank: float = inf
 
     @property
     def room(self) -> int:
-        """Connections that it can still take."""
+        """Connections that it can still accept."""
         return self.beat.capacity - self.beat.load - self.reserved
 
     def hear(self, beat: Beat, now: float) -> None:
-        """Take the newest beat."""
+        """Store the newest heartbeat."""
         self.beat, self.heard, self.leaving = beat, now, 0
         self.labels = frozenset(beat.labels.items())
         if beat.lag_ms >= 0:  # not for a NaN
             self.lag_ms += (min(beat.lag_ms, 4 * STRAINED_LAG_MS) - self.lag_ms) * LAG_WEIGHT
 
-    def weigh(self, echo: float) -> None:
-        """Bring `rank`, by which choices go, up to date: how full it is; infinite when nobody may come.
+    def weigh(self, multiplier: float) -> None:
+        """Update `rank`, by which gateways are chosen: how full it is, or infinite when it accepts no clients.
 
-        Each ticket of this replica stands for `echo` tickets on the way (`roost.discovery.core.replica_share`). That is
-        a guess, which moves choices and never makes a gateway full.
+        Each ticket of this replica stands for `multiplier` tickets of all replicas
+        (`roost.discovery.core.replica_share`). That is an estimate: it influences choices, but never makes a gateway
+        count as full.
         """
         beat = self.beat
         if beat.draining or self.room <= 0:
             self.rank = inf
             return
-        promised = self.reserved * echo
+        promised = self.reserved * multiplier
         self.rank = (beat.load + promised + self.guessed) / beat.capacity
         if promised >= self.promisable:
             self.rank += GIVES_WAY
@@ -76,7 +77,7 @@ class Component:
             self.rank += 2 * GIVES_WAY
 
     def ramp(self, now: float) -> None:
-        """Let a newcomer have more promised as it grows up."""
+        """Raise the limit on a newcomer's reservations with its age."""
         age = (now - self.since) / RAMP_S
         self.is_newcomer = self.is_newcomer and age < 1.0
         share = RAMP_START + (1.0 - RAMP_START) * age

@@ -1,4 +1,4 @@
-"""Labels of a part, ``zone=a``: where it runs, or whom it is for. A client may prefer gateways that have some."""
+"""Labels of a component, such as ``zone=a``: where it runs, or which clients it is for. Clients may prefer labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_LABEL_CHARS = 64
 
 
 def are_labels(found: Mapping[str, str]) -> bool:
-    """Whether names and values are short, printable, few, and no name is empty."""
+    """Whether these are few labels with short, printable names and values, and no name is empty."""
     return len(found) <= MAX_LABELS and all(
         name and len(name) <= MAX_LABEL_CHARS and len(value) <= MAX_LABEL_CHARS and (name + value).isprintable()
         for name, value in found.items()
@@ -19,7 +19,7 @@ def are_labels(found: Mapping[str, str]) -> bool:
 
 
 def read_labels(texts: Iterable[str]) -> dict[str, str]:
-    """``["zone=a", "disk=fast"]`` as names and values. Raises Misuse."""
+    """The labels written as ``["zone=a", "disk=fast"]``, by name. Raises Misuse."""
     labels: dict[str, str] = {}
     for text in texts:
         name, sign, value = text.partition("=")

@@ -1,15 +1,15 @@
-"""When to come back: told to clients for whom nobody has room, from the rate at which clients really get in. Pure.
+"""Computes Retry-After for clients that find no gateway, from the rate at which clients are admitted. Pure.
 
-Both counts decay over `WINDOW_S`, so they say how many were let in and turned away lately. Who was turned away is
-taken to be waiting still; at the present rate the last of them gets in after waiting / rate seconds. So each is told
-about its own turn, and clients shift that by a random half.
+The counts of admitted and refused clients decay over `WINDOW_S`, so they describe the last seconds. Refused clients are
+assumed to be still waiting; at the current rate the last of them is admitted after waiting / rate seconds. So each
+client is told about when its turn comes, and clients shift that time by a random half.
 
-The present rate is the one that counts while gateways are full: places come free as clients leave. While no gateway is
-there at all, it would say that nobody ever gets in. Gateways that come back have all their places free at once, and let
-in as many as they ever did: then the best rate of the last minutes counts.
+While gateways are full, the current rate is the right one: capacity becomes free as clients leave. While there is no
+gateway at all, the current rate is zero and says nothing. Gateways that come back have all their capacity free at once
+and admit clients as fast as they ever did, so then the best rate of the last minutes is used.
 
-A replica that just started knows no gateway until it has heard a beat of each. Whoever asks meanwhile is told to come
-again when it has.
+A replica that just started knows no gateway until it has received a heartbeat of each. Clients that ask before that are
+told to ask again one second later.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from enum import Enum, auto
 from math import ceil, exp
 
 WINDOW_S = 10.0
-"""Long against a beat, short against the patience of a client."""
+"""Time constant of the counts: long compared with a heartbeat interval, short compared with what clients wait."""
 
 MEMORY_S = 600.0
-"""How long the best rate is remembered (it decays)."""
+"""Time constant with which the best rate decays."""
 
 SLOWEST_RATE = 10.0
-"""Clients a second that are hoped for when none got in lately: a gateway may come back any moment."""
+"""Clients per second that are assumed when none was admitted lately: a gateway may come back at any moment."""
 
 LEAST_BEST_RATE = 500.0
-"""Clients a second that gateways are trusted to let in although they never had to: one alone lets in some thousands."""
+"""Clients per second that returning gateways are assumed to admit at least; a single gateway admits some thousands."""
 
 LONGEST_S = 60
-"""Nobody is sent away for longer: room may appear sooner than the past says."""
+"""Longest Retry-After: capacity may become free sooner than the past suggests."""
 
 
 class Want(Enum):
-    """Why a client cannot be sent anywhere."""
+    """Why a client cannot be sent to a gateway."""
 
     OF_ROOM = auto()
     """All gateways are full."""
     OF_GATEWAYS = auto()
-    """There are none, or all are leaving."""
+    """There are none, or all are draining."""
     OF_BEATS = auto()
-    """This replica is too young to know them."""
+    """This replica has just started and does not know the gateways yet."""
 
 
 class RetryAfterEstimator:
-    """How many clients got in and how many did not, lately."""
+    """Counts of clients that were admitted and refused lately, and the Retry-After that follows from them."""
 
     def __init__(self, now: float) -> None:
         self._since = now
@@ -60,7 +60,7 @@ class RetryAfterEstimator:
         self._best_rate = max(self._best_rate, self._admitted / WINDOW_S)
 
     def refuse(self, now: float, want: Want = Want.OF_ROOM) -> int:
-        """A client found no room; whole seconds after which it should ask again, 1 to `LONGEST_S`."""
+        """Note a refused client; returns after how many whole seconds it should ask again, 1 to `LONGEST_S`."""
         self._decay(now)
         if want is Want.OF_BEATS:
             return 1

@@ -1,7 +1,7 @@
-"""The ``roost`` command. Each subcommand is a function added to `app` in one line.
+"""The ``roost`` command. Each subcommand is a function that is added to `app`.
 
-Standard output carries results only; everything else goes to standard error. Exit codes: 0 done, 1 it could not run,
-2 usage, 130 interrupted.
+Only results are written to standard output; everything else goes to standard error. Exit codes: 0 done, 1 could not
+run, 2 usage error, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from roost.wire.version import VERSION
 
 app = typer.Typer(
     name="roost",
-    help="Jobs over connections that cost next to nothing while they idle; the first kind of job is a web crawl.",
+    help="Run jobs over connections that cost very little while idle; the first kind of job is a web crawl.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -34,7 +34,7 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Say which version this is, and end."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"roost {VERSION}")
         raise typer.Exit
@@ -43,10 +43,10 @@ def show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=show_version, help="Say which version this is.")
+        bool, typer.Option("--version", is_eager=True, callback=show_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Takes what comes before the subcommand."""
+    """Handle the options before the subcommand."""
 
 
 @app.command(
@@ -57,21 +57,21 @@ def options(
 
 `roost crawl https://example.org --depth 3 --format csv --output links.csv` goes three links deep, into a spreadsheet.
 
-`roost crawl https://example.org -d 5 --include '/docs/*' --exclude '*?*'` stays below /docs and leaves queries out.
+`roost crawl https://example.org -d 5 --include '/docs/*' --exclude '*?*'` stays below /docs and skips queries.
 
 `roost crawl http://localhost:8080/docs --allow-private 127.0.0.0/8` crawls a site on this machine.
 
-`roost crawl https://example.org --server http://roost.example:8000` has a running Roost do the work.
+`roost crawl https://example.org --server http://roost.example:8000` lets a running Roost do the work.
 
 `roost crawl https://example.org --depth 3 --format html --output report.html` writes a report to look at in a browser.
 
 `roost crawl https://example.org -d 2 --select title=h1 --select 'next=a.next::attr(href)' -f csv` extracts from pages.
 
-`roost crawl https://example.org -d 4 --check` looks for broken links, and says which pages have them.
+`roost crawl https://example.org -d 4 --check` looks for broken links, and lists the pages that have them.
 
-Ctrl-C writes what was found so far; once more quits at once. Exit codes: 0 done, 1 the crawl could not run,
-2 usage, 3 done and --check found broken links, 130 interrupted. Every option can be given as a variable, such as
-ROOST_DEPTH; lists, such as ROOST_INCLUDE, with spaces.
+Ctrl-C writes what was found so far; a second Ctrl-C quits at once. Exit codes: 0 done, 1 the crawl could not run,
+2 usage error, 3 done and --check found broken links, 130 interrupted. Every option can be set by an environment
+variable, such as ROOST_DEPTH; the values of a list, such as ROOST_INCLUDE, are separated by spaces.
 """
 )
 def crawl(

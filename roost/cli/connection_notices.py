@@ -1,4 +1,4 @@
-"""What becomes of the connection while somebody waits, said once for each outage instead of logged at each try."""
+"""Messages about the connection for a waiting user: one for each outage, instead of a log line for each attempt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.client import connection
 
 
 class Notices(logging.Handler):
-    """Turns the connection's log records into sentences for `say`."""
+    """A log handler that turns the connection's log records into sentences for `say`."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
@@ -18,7 +18,7 @@ class Notices(logging.Handler):
         self._told = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A record has come; those that mean nothing to a user are passed over."""
+        """Process a log record; records that do not matter to a user are ignored."""
         match getattr(record, "action", ""):
             case "link_over":
                 self._told = False
@@ -33,7 +33,7 @@ class Notices(logging.Handler):
 
 @contextlib.contextmanager
 def connection_notices(say: Callable[[str], None]) -> Iterator[None]:
-    """Within, the connection speaks through `say`; its log lines are shown only where INFO is (--verbose)."""
+    """Pass notices to `say` inside the block; log lines of the connection are shown only at level INFO (--verbose)."""
     logger, notices = connection.log, Notices(say)
     level, logger.propagate = logger.level, logger.isEnabledFor(logging.INFO)
     logger.addHandler(notices)

@@ -1,4 +1,4 @@
-"""The options of ``roost crawl``: what each is called, what its help says, and how wrong ones are answered."""
+"""The options of ``roost crawl``: their names, help texts and checks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ Sitemaps = Annotated[
     typer.Option(
         "--sitemaps",
         envvar="ROOST_SITEMAPS",
-        help="Start from what the site's sitemaps name too: those in robots.txt, and /sitemap.xml.",
+        help="Also start from the pages in the site's sitemaps: those named in robots.txt, and /sitemap.xml.",
         rich_help_panel=_FOLLOWED,
     ),
 ]
@@ -104,7 +104,7 @@ MaxAge = Annotated[
         max=MAX_AGE_S,
         metavar="SECONDS",
         envvar="ROOST_MAX_AGE",
-        help="How old what is kept of pages may be; 0 asks every site whether it has changed.",
+        help="Greatest age of cached pages; 0 asks the site for every page whether it has changed.",
         show_default="300",
         rich_help_panel=_FOLLOWED,
     ),
@@ -114,7 +114,7 @@ Detail = Annotated[
     typer.Option(
         "--detail",
         envvar="ROOST_DETAIL",
-        help="Tell of each fetched page its status, the page that links to it, type, size, time, where it redirects "
+        help="Add to each fetched page its status, the page that links to it, type, size, time, where it redirects "
         "and its canonical URL.",
         rich_help_panel=_WRITTEN,
     ),
@@ -124,8 +124,8 @@ Check = Annotated[
     typer.Option(
         "--check",
         envvar="ROOST_CHECK",
-        help="Ask for the pages of the last level too, without reading them, and say which links are broken and where. "
-        "What is out of scope is not asked for: with --scope any it is.",
+        help="Also request the pages of the last level, without reading them, and list broken links and their pages. "
+        "Links out of scope are not requested; with --scope any, all are.",
         rich_help_panel=_WRITTEN,
     ),
 ]
@@ -156,7 +156,8 @@ Contact = Annotated[
         "--contact",
         metavar="TEXT",
         envvar="ROOST_CONTACT",
-        help="Address or page by which the site's people reach you, sent with each request. Not with --server.",
+        help="E-mail address or page where the site's operators can reach you, sent with each request. "
+        "Not with --server.",
         rich_help_panel=_WORK,
     ),
 ]
@@ -175,7 +176,7 @@ Server = Annotated[
         "--server",
         metavar="URL",
         envvar="ROOST_SERVER",
-        help="Ask the Roost whose discovery is here, instead of running one; several replicas with commas.",
+        help="URL of the discovery of a running Roost to use, instead of starting one; several replicas with commas.",
         rich_help_panel=_WORK,
     ),
 ]
@@ -198,7 +199,7 @@ Output = Annotated[
         "-o",
         metavar="FILE",
         envvar="ROOST_OUTPUT",
-        help="Write to a file, whole or not at all; - is standard output.",
+        help="Write to a file, which appears only when it is complete; - is standard output.",
         rich_help_panel=_WRITTEN,
     ),
 ]
@@ -208,14 +209,14 @@ Verbose = Annotated[
         "--verbose",
         "-v",
         envvar="ROOST_VERBOSE",
-        help="Say more of what happens, on standard error.",
+        help="Print more about what happens, on standard error.",
         rich_help_panel=_WRITTEN,
     ),
 ]
 
 
 def checked_spec(url: str, depth: int, scope: Scope, **others: object) -> dict[str, object]:
-    """The crawl's spec, with those of the others that were given. Raises BadParameter, before anything is started."""
+    """The crawl's spec, with those of `others` that are not None. Raises BadParameter, before anything is started."""
     try:
         spec: dict[str, object] = {"url": start_url(url), "depth": depth, "scope": str(scope)}
     except BadInput as problem:
@@ -224,7 +225,7 @@ def checked_spec(url: str, depth: int, scope: Scope, **others: object) -> dict[s
 
 
 def checked_patterns(option: str, patterns: Sequence[str] | None) -> list[str] | None:
-    """What `--include` or `--exclude` says. Raises BadParameter."""
+    """The patterns of `--include` or `--exclude`, checked; None without any. Raises BadParameter."""
     if not patterns:
         return None
     try:
@@ -236,7 +237,7 @@ def checked_patterns(option: str, patterns: Sequence[str] | None) -> list[str] |
 
 
 def checked_selections(ctx: typer.Context, written: Sequence[str] | None) -> dict[str, str] | None:
-    """What `--select` says. Raises BadParameter."""
+    """The CSS selectors of `--select` by name, checked; None without any. Raises BadParameter."""
     if not written:
         return None
     source = ctx.get_parameter_source("select")
@@ -255,7 +256,7 @@ def checked_selections(ctx: typer.Context, written: Sequence[str] | None) -> dic
 
 
 def _whole(words: Sequence[str]) -> list[str]:
-    """Selections from a variable that was split at its spaces: a word without a name belongs to the one before it."""
+    """Join the words of a variable that was split at spaces: a word without NAME= belongs to the one before it."""
     whole: list[str] = []
     for word in words:
         if whole and not _NAMED.match(word):
@@ -266,7 +267,10 @@ def _whole(words: Sequence[str]) -> list[str]:
 
 
 def refuse_workers_options(ctx: typer.Context) -> None:
-    """Raises BadParameter for what is a running system's to decide. A variable is meant for systems started here."""
+    """Raise BadParameter for options that only a running system's workers can apply.
+
+    Environment variables are allowed, because they may be meant for systems that are started here.
+    """
     for name in ("allow_private", "contact", "ignore_robots"):
         source = ctx.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
@@ -276,7 +280,7 @@ def refuse_workers_options(ctx: typer.Context) -> None:
 
 
 def own_options(allow_private: Sequence[str], contact: str, ignore_robots: bool) -> CrawlOptions:
-    """How the system that is started here crawls. Raises BadParameter."""
+    """Crawl options for the system that is started here. Raises BadParameter."""
     option = "--allow-private"
     try:
         parse_networks(allow_private)

@@ -1,4 +1,4 @@
-"""One crawl for one command: start what is needed, ask, show how it gets on, write the result, leave nothing behind."""
+"""Runs one crawl for the command line: starts a system if needed, shows progress, writes the result, and cleans up."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ DONE, COULD_NOT_RUN, USAGE, BROKEN_LINKS, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
 
 CONNECT_WITHIN_S = 5.0
-"""Somebody sits before the terminal: a wrong address should be told soon."""
+"""Timeout of the first connection. A user waits at the terminal, so a wrong address should be reported soon."""
 
 CANCEL_WITHIN_S = 5.0
-"""After Ctrl-C: how long to wait for the system's account of what was found, before taking our own."""
+"""How long to wait after Ctrl-C for the system's partial result; then the levels received so far are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the command asked for. `options` are for the system that is started here.
+    """A crawl as given on the command line. `options` are for the system that is started here.
 
-    `server` is the URL of discovery, or those of its replicas with commas; without it everything runs in this process.
+    `server` has the URLs of discovery's replicas, separated by commas; without it everything runs in this process.
     """
 
     spec: dict[str, Any]
@@ -49,7 +49,7 @@ class Order:
 
 
 class CrawlRun:
-    """One order, carried out."""
+    """Runs one order."""
 
     def __init__(self, order: Order, target: Target, display: Display) -> None:
         self._order, self._target, self._display = order, target, display
@@ -58,7 +58,7 @@ class CrawlRun:
         self._levels: list[list[Any]] = []
 
     async def run(self) -> int:
-        """The exit code. What is to be said is said on the display, what is asked for is written to the target."""
+        """Run the crawl and return the exit code. Messages go to the display, the result to the target."""
         with self._listening():
             try:
                 result = await self._unless_interrupted(self._crawl())
@@ -73,7 +73,7 @@ class CrawlRun:
                 self._display.close()
 
     async def _unless_interrupted(self, crawling: Any) -> CrawlResult:
-        """The crawl's result; what was found so far when it did not come to one before Ctrl-C."""
+        """The crawl's result, or what was found so far when Ctrl-C came first."""
         crawl: asyncio.Task[CrawlResult] = asyncio.ensure_future(crawling)
         interrupted = asyncio.ensure_future(self._interrupted.wait())
         try:
@@ -94,7 +94,7 @@ class CrawlRun:
 
     @contextlib.asynccontextmanager
     async def _system(self) -> AsyncIterator[list[str]]:
-        """Where discovery is: the server's, or that of a system of our own."""
+        """URLs of discovery: those of the server, or that of a system started in this process."""
         if self._order.server:
             yield self._order.server.replace(",", " ").split()
             return
@@ -144,9 +144,9 @@ class CrawlRun:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Ctrl-C, SIGTERM and a closed terminal end the crawl with what was found; the second one quits at once."""
+        """End the crawl with what was found on Ctrl-C, SIGTERM or a closed terminal; a second signal quits at once."""
         loop, numbers = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup sets SIG_IGN
             numbers.append(signal.SIGHUP)
         for number in numbers:
             loop.add_signal_handler(number, self.interrupt)
@@ -157,7 +157,7 @@ class CrawlRun:
                 loop.remove_signal_handler(number)
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
+        """Handle Ctrl-C: end the crawl, or quit at once the second time."""
         if self._interrupted.is_set():
             self._display.close()
             os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""What operators ask of discovery: every replica, for they share nothing."""
+"""Sends operators' requests to every replica of discovery, because replicas share nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ASK_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one replica said: `body` is an answer with status 200, otherwise `problem` says why there is none."""
+    """One replica's reply: `body` is its answer with status 200, otherwise `problem` says why there is none."""
 
     url: str
     body: dict[str, Any] | None = None
@@ -29,7 +29,7 @@ class Reply:
 
 
 class Replicas:
-    """All replicas of one discovery. Raises BadInput for URLs that cannot be theirs."""
+    """All replicas of one system's discovery. Raises BadInput for URLs that are not http or https."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = [checked_url(url) for url in urls]
@@ -37,11 +37,11 @@ class Replicas:
             raise BadInput(ErrorCode.BAD_URL, "name the URL of discovery: --server http://HOST:PORT")
 
     async def components(self) -> list[Reply]:
-        """Who is alive, as each of them knows it."""
+        """The live components, as each replica knows them."""
         return await self._ask_all("GET", "v1/components", {}, None)
 
     async def order(self, path: str, token: Mapping[str, str], body: dict[str, Any] | None = None) -> list[Reply]:
-        """Ask for something that needs the admin token, whose headers are `token`."""
+        """Send an order to all replicas. `token` has the headers with the admin token."""
         return await self._ask_all("POST", path, token, to_json(body or {}))
 
     async def _ask_all(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> list[Reply]:

@@ -22,13 +22,13 @@ from roost.gateway.settings import Settings
 from roost.wire.variables import variable
 
 OWN = ("host", "port")
-"""Where it listens: the commands have options of their own for that."""
+"""Settings for which the commands have options of their own."""
 PARAMETER = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """What the command line and the environment say of a gateway, but for where it listens; by field name."""
+    """A gateway's settings from the command line and the environment by field name, without host and port."""
 
     values: Mapping[str, Any]
 
@@ -37,7 +37,7 @@ class GatewayOptions:
         return Settings(host=host, port=port, **self._of(Settings))
 
     def access(self) -> Access:
-        """What clients must show. Raises Misuse."""
+        """The gateway's access rules for clients. Raises Misuse."""
         return Access(**self._of(Access))
 
     def _of(self, kind: type[Settings] | type[Access]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class GatewayOptions:
 
 
 def with_gateway_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for each setting of a gateway, in place of its parameter `gateway`."""
+    """Wrap the command: its parameter `gateway` is replaced by one option for each setting of a gateway."""
     hints = get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
     kept = [each.replace(annotation=hints[name]) for name, each in signature.parameters.items() if name != PARAMETER]

@@ -1,4 +1,4 @@
-"""``roost gateway`` as one process or several: each builds its own parts after the fork."""
+"""Runs ``roost gateway`` as one process or several; each process builds its own services after the fork."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from roost.allinone import LOOPBACK, drain_s
 from roost.backend.assembly import Site, check_gateway_place, gateway_parts
-from roost.cli.serving import EXIT_USAGE, serve_until_signal, stack_of
+from roost.cli.serving import EXIT_USAGE, group_of, serve_until_signal
 from roost.gateway.admission.access import Access
 from roost.gateway.process import kernel
 from roost.gateway.process.metrics import GatewayCollector
@@ -32,7 +32,7 @@ from roost.wire.service import ServiceGroup
 
 @dataclass(frozen=True, slots=True)
 class GatewayPlan:
-    """What a gateway is to be, before any of it is built."""
+    """All settings of a gateway, before anything is built."""
 
     settings: Settings
     access: Access
@@ -42,38 +42,38 @@ class GatewayPlan:
     processes: int = 1
 
     def check(self, secret: InternalSecret, has_keys: bool) -> None:
-        """Raise Misuse for what no process could be started with; `has_keys` tells whether the operator gave any."""
+        """Raise Misuse for settings that cannot work. `has_keys` tells whether ROOST_KEYS is set."""
         if self.access.require_ticket and not has_keys:
-            raise Misuse("--require-ticket needs the ROOST_KEYS by which discovery signs tickets")
+            raise Misuse("--require-ticket needs ROOST_KEYS, with the keys that discovery uses to sign tickets")
         check_processes(self.processes, self.settings, self.access, self.public_url, checks_tickets=True)
         check_gateway_place(self.settings, self.public_url, secret)
 
     def build(self, site: Site, index: int) -> tuple[ServiceGroup, Server]:
-        """The parts of process number `index`. Raises Misuse."""
+        """The services of process number `index`. Raises Misuse."""
         settings = settings_of(self.settings, index)
         public_url = public_url_of(self.public_url, settings, index)
         bearer = self.access.bearer(SYSTEM_CLOCK)
-        parts, server = gateway_parts(site, settings, public_url, self.access.require_ticket, bearer)
-        if settings.tls_cert or self.processes > 1:  # else SIGHUP ends the process, as it ends others
-            parts.append(Hangup(server.reload))
+        services, server = gateway_parts(site, settings, public_url, self.access.require_ticket, bearer)
+        if settings.tls_cert or self.processes > 1:  # else SIGHUP ends the process, which is its default
+            services.append(Hangup(server.reload))
         admin_port = None if self.admin_port is None else port_of(self.admin_port, index)
-        return stack_of(parts, self.admin_host, admin_port, drain_s(settings)), server
+        return group_of(services, self.admin_host, admin_port, drain_s(settings)), server
 
 
 def run_gateway(plan: GatewayPlan, site: Site) -> int:
-    """Serve until a signal ends it; the exit status."""
+    """Serve until a signal ends the process; returns the exit status."""
     if plan.processes == 1:
         return _serve(plan, site, 0)
-    family = Supervisor(plan.processes, lambda index: _serve(plan, site, index), SYSTEM_CLOCK)
-    return family.run(end_s=drain_s(plan.settings) + END_MARGIN_S)
+    supervisor = Supervisor(plan.processes, lambda index: _serve(plan, site, index), SYSTEM_CLOCK)
+    return supervisor.run(end_s=drain_s(plan.settings) + END_MARGIN_S)
 
 
 def _serve(plan: GatewayPlan, site: Site, index: int) -> int:
     try:
-        stack, server = plan.build(site, index)
+        group, server = plan.build(site, index)
     except Misuse as problem:
         typer.echo(f"Error: {problem}", err=True)
         return EXIT_USAGE
     kernel.warn(server.settings.backlog, server.capacity)
     REGISTRY.register(GatewayCollector(server))
-    return serve_until_signal(stack, lambda: typer.echo(f"gateway on {server.url}"))
+    return serve_until_signal(group, lambda: typer.echo(f"gateway on {server.url}"))

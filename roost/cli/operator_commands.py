@@ -1,7 +1,7 @@
-"""``roost status|drain|rebalance``: what operators ask a running system, by way of discovery.
+"""``roost status|drain|rebalance``: commands with which operators control a running system through discovery.
 
-With several replicas all are asked. Orders need the admin token, from the environment only: ROOST_ADMIN_TOKEN, the same
-that discovery was started with.
+With several replicas, the request goes to all of them. Orders need the admin token with which discovery was started;
+it is read from the environment only (ROOST_ADMIN_TOKEN).
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.errors import BadInput
 
 WATCH_S = 1.0
-"""Parts beat every second."""
+"""Components send heartbeats every second."""
 
 WIDE_COLUMNS = 200
-"""Where the output is no terminal."""
+"""Width of the table when the output is not a terminal."""
 
 SLACK_S = 10.0
-"""Beyond its window, for a gateway to be empty: the order travels with a beat, and so does the news of its end."""
+"""Time beyond its window for a gateway to become empty: the order and the report each wait for a heartbeat."""
 
 Server = Annotated[
     str,
-    typer.Option(metavar="URL", envvar="ROOST_SERVER", help="Where discovery is; several replicas with commas."),
+    typer.Option(metavar="URL", envvar="ROOST_SERVER", help="URL of discovery; several replicas with commas."),
 ]
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Put the operators' commands on the command line."""
+    """Add the operators' commands to the command line."""
     for command in (status, drain, rebalance):
         app.command(rich_help_panel="Operate")(command)
 
 
 def status(
     server: Server = DISCOVERY_URL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch, a line each time.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch, one line each second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")] = False,
 ) -> None:
-    """Show every part: where it is, how full, how late, how old, and what it has counted.
+    """Show every component: its address, load, event loop lag, age and counters.
 
-    Yellow is what an operator may want to look at. Exit code 1 when no replica of discovery answers.
+    Values that may need attention are yellow. The exit code is 1 when no replica of discovery answers.
     """
     replicas = _replicas(server)
     replies = asyncio.run(replicas.components())
@@ -90,18 +90,18 @@ def drain(
     server: Server = DISCOVERY_URL,
     window_s: Annotated[
         float,
-        typer.Option(min=0, max=3600, envvar="ROOST_WINDOW_S", help="Seconds over which its clients are sent away."),
+        typer.Option(min=0, max=3600, envvar="ROOST_WINDOW_S", help="Seconds over which its clients are moved."),
     ] = 30.0,
-    undo: Annotated[bool, typer.Option("--undo", help="Let it take clients again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it accept clients again.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also when its clients have nowhere to go: no other gateway takes them.")
+        bool, typer.Option("--force", help="Drain it even if no other gateway accepts its clients.")
     ] = False,
     wait: Annotated[bool, typer.Option(help="Return when it is empty.")] = True,
 ) -> None:
-    """Move a gateway's clients to others, and let nobody in: before its machine is taken away, say.
+    """Move a gateway's clients to other gateways, and send it no new ones; for example before its machine is removed.
 
-    Each client is told where to go and has a place there. The process goes on, empty, until it is stopped or brought
-    back with --undo. Needs ROOST_ADMIN_TOKEN.
+    Each client is told where to connect, and capacity is reserved for it there. The process keeps running without
+    clients until it is stopped or brought back with --undo. Needs ROOST_ADMIN_TOKEN.
     """
     replicas = _replicas(server)
     body = {"gateway": gateway, "window_s": window_s, "undo": undo, "force": force}
@@ -109,24 +109,24 @@ def drain(
     found = next(reply.body for reply in replies if reply.body is not None)
     name, load = printable(str(found["gateway"])), int(found["load"])
     if undo:
-        typer.echo(f"{name} takes clients again, from its next beat on")
+        typer.echo(f"{name} accepts clients again from its next heartbeat on")
         return
-    typer.echo(f"{name} sends its {load:,} client(s) away within {window_s:g} s")
+    typer.echo(f"{name} moves its {load:,} client(s) to other gateways within {window_s:g} s")
     if wait and not asyncio.run(_until_empty(replicas, str(found["incarnation"]), window_s + SLACK_S)):
-        typer.echo(f"Error: {name} is not empty yet: look at roost status", err=True)
+        typer.echo(f"Error: {name} is not empty yet: run roost status", err=True)
         raise typer.Exit(EXIT_FAILED)
     if wait:
         typer.echo(f"{name} is empty")
 
 
 def rebalance(server: Server = DISCOVERY_URL) -> None:
-    """Make all gateways equally full now, at a gentle pace, instead of when the difference is large.
+    """Start to make all gateways equally full now, at a limited rate, even if their difference is small.
 
-    Clients are told where to go; nobody is cut off. Needs ROOST_ADMIN_TOKEN.
+    Clients are told where to connect; no connection is cut. Needs ROOST_ADMIN_TOKEN.
     """
     replies = _order(_replicas(server), "v1/rebalance", {})
     to_move = max(int(reply.body["to_move"]) for reply in replies if reply.body is not None)
-    typer.echo(f"{to_move:,} clients are to move" if to_move else "all gateways are equally full")
+    typer.echo(f"{to_move:,} clients will move" if to_move else "all gateways are equally full")
 
 
 def _replicas(server: str) -> Replicas:
@@ -137,7 +137,7 @@ def _replicas(server: str) -> Replicas:
 
 
 def _order(replicas: Replicas, path: str, body: dict[str, Any]) -> list[Reply]:
-    """What all replicas said; ends the command when none of them does it."""
+    """Send an order to all replicas and return their replies; ends the command when all of them fail."""
     token = admin_token()
     if not token.value:
         typer.echo(f"Error: set {ADMIN_VARIABLE} to the token that discovery was started with", err=True)
@@ -148,7 +148,7 @@ def _order(replicas: Replicas, path: str, body: dict[str, Any]) -> list[Reply]:
 
 
 def _fail_without(replies: Sequence[Reply]) -> None:
-    """Say what was wrong with each replica, and end the command when it was all of them."""
+    """Print the problem of each replica that failed, and end the command when all failed."""
     for reply in replies:
         if reply.body is None:
             typer.echo(f"{printable(reply.url)}: {printable(reply.problem)}", err=True)
@@ -162,13 +162,13 @@ def _as_json(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 async def _until_empty(replicas: Replicas, incarnation: str, within_s: float) -> bool:
-    """Whether the gateway said so within this time; one that is gone is empty, too."""
+    """Wait until the gateway reports that it is empty, or is gone; False when `within_s` seconds are over."""
     deadline = SYSTEM_CLOCK.monotonic() + within_s
     while SYSTEM_CLOCK.monotonic() < deadline:
         replies = await replicas.components()
-        parts = [part for part in merge(replies) if part["incarnation"] == incarnation]
+        found = [component for component in merge(replies) if component["incarnation"] == incarnation]
         if any(reply.body is not None for reply in replies) and not any(
-            part["load"] or not part["draining"] for part in parts
+            component["load"] or not component["draining"] for component in found
         ):
             return True
         await SYSTEM_CLOCK.sleep(WATCH_S / 4)

@@ -1,4 +1,4 @@
-"""How a result gets to its place: standard output, or a file that appears whole or not at all."""
+"""Writes a result to standard output, or to a file that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roost.wire.errors import RoostError
 
 
 class CannotWrite(RoostError):
-    """The result has nowhere to go."""
+    """The result cannot be written."""
 
 
 class Target:
-    """Where a result goes: standard output, or a file that appears whole or not at all.
+    """The output of a command: standard output, or a file that appears only when it is complete.
 
-    Made before the crawl, so that a place that cannot be written is known at once; until `write` there is no trace
-    of it. Raises CannotWrite.
+    It is made before the crawl, so that a path that cannot be written is reported at once; no file appears before
+    `write`. Raises CannotWrite.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -36,7 +36,7 @@ class Target:
             _check(self._path)
 
     def write(self, pieces: Iterable[bytes]) -> None:
-        """Put the result in its place. Raises CannotWrite; BrokenPipeError when nobody reads standard output."""
+        """Write the result. Raises CannotWrite, and BrokenPipeError when the reader of standard output is gone."""
         if self._path is None:
             _write_to_standard_output(pieces)
             return
@@ -60,7 +60,7 @@ def _write_to_standard_output(pieces: Iterable[bytes]) -> None:
 
 
 def _check(path: Path) -> None:
-    """Try whether a file can be made beside the final one. A device or pipe is written as it is."""
+    """Raise unless a file can be made beside the final one. A device or pipe is written directly."""
     if path.is_dir():
         raise CannotWrite(f"cannot write to {path}: it is a folder, name a file in it")
     if _is_special(path):
@@ -72,7 +72,7 @@ def _check(path: Path) -> None:
 
 
 def _replace(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write beside the file, then put the new one in its place, with the old one's permissions."""
+    """Write a new file beside the old one, then replace the old one; its permissions are kept."""
     with _fresh_file(path) as (file, fresh):
         try:
             if path.exists():
@@ -87,7 +87,7 @@ def _replace(path: Path, pieces: Iterable[bytes]) -> None:
 
 @contextlib.contextmanager
 def _fresh_file(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file in the same folder; whoever asks for it removes or renames it."""
+    """A new file in the same folder; the caller must remove or rename it."""
     fresh = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
     with open(fresh, "xb") as file:
         yield file, fresh
@@ -98,10 +98,10 @@ def _is_special(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _translated(place: str) -> Iterator[None]:
+def _translated(target: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as problem:
-        raise CannotWrite(f"cannot write to {place}: {(problem.strerror or str(problem)).lower()}") from problem
+        raise CannotWrite(f"cannot write to {target}: {(problem.strerror or str(problem)).lower()}") from problem

@@ -1,4 +1,4 @@
-"""How a crawl gets on, shown on standard error: bars on a terminal, now and then a plain line elsewhere."""
+"""Shows the progress of a crawl on standard error: bars on a terminal, otherwise a plain line from time to time."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ if TYPE_CHECKING:
     from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
 
 LINE_EVERY_S = 2.0
-"""Between plain lines: a log of an hour's crawl stays readable."""
+"""Shortest time between plain lines: the log of an hour's crawl stays readable."""
 
 SAME_LINE_EVERY_S = 30.0
-"""When nothing has changed: a sign of life only."""
+"""Time between lines while nothing changes; they only show that the crawl still runs."""
 
 RATE_OVER_S = 5.0
-"""The span that the rate of pages is taken over: short enough to show a site that slows, long enough not to jump."""
+"""Time over which the page rate is computed: short enough to show that a site slows down, long enough to be stable."""
 
 
 class Display(Protocol):
     """Shows events until it is closed; closing twice is fine."""
 
     def show(self, event: Event) -> None:
-        """Something happened."""
+        """Show an event."""
 
     def say(self, text: str) -> None:
-        """A line of its own, now."""
+        """Print a line of text now."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
 
 
 class Pace:
-    """Pages per second of late. Times are monotonic seconds."""
+    """The recent rate of pages per second. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._levels: dict[int, int] = {}
         self._marks: deque[tuple[float, int]] = deque()
 
     def note(self, progress: Progress, now: float) -> None:
-        """So far has it come."""
+        """Note the progress at this time."""
         self._levels[progress.level] = max(progress.done, self._levels.get(progress.level, 0))
         self._marks.append((now, sum(self._levels.values())))
         while len(self._marks) > 2 and now - self._marks[1][0] >= RATE_OVER_S:
             self._marks.popleft()
 
     def per_s(self) -> float | None:
-        """None while that cannot be said."""
+        """Pages per second; None while there is too little data."""
         if len(self._marks) < 2:
             return None
         (first_at, first), (last_at, last) = self._marks[0], self._marks[-1]
@@ -67,29 +67,29 @@ class Pace:
 
 
 class Finds:
-    """How many URLs each level has, as far as we are told: the beginning of a long one only."""
+    """Counts the URLs of each level that were reported; of a long level only the beginning is reported."""
 
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self._told = -1
 
     def note(self, found: LevelFound) -> None:
-        """A piece of a level has come; its other pieces follow at once."""
+        """Add a piece of a level; its other pieces follow at once."""
         self._counts[found.level] = self._counts.get(found.level, 0) + len(found.items)
 
     def count(self, level: int) -> str:
-        """How many, in words; "" when that is not known."""
+        """The count as text, such as "12 URLs"; empty when it is not known."""
         return _count(self._counts[level], "URL") if level in self._counts else ""
 
     def news(self) -> list[tuple[int, str]]:
-        """Levels that have come since the last call."""
+        """Levels that were found since the last call, with their counts as text."""
         news = [(level, self.count(level)) for level in sorted(self._counts) if level > self._told]
         self._told = max(self._counts, default=-1)
         return news
 
 
 class PlainDisplay:
-    """A line for each level as it is found, and for the pages between at most one every `LINE_EVERY_S`."""
+    """Prints a line for each level that is found, and at most one every `LINE_EVERY_S` for pages in between."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
@@ -112,7 +112,7 @@ class PlainDisplay:
     def say(self, text: str) -> None:
         try:
             print(printable(text), file=self._stream, flush=True)
-        except OSError:  # nobody listens any more; the result still counts
+        except OSError:  # standard error was closed; the crawl and its result go on
             silence(self._stream)
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class PlainDisplay:
 
 
 class TerminalDisplay:
-    """A bar for each level whose pages are fetched."""
+    """Shows a progress bar for each level whose pages are fetched."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream, self._console, self._clock = stream, Console(file=stream), clock
@@ -177,7 +177,8 @@ class TerminalDisplay:
             self._start = None
 
     def _finish_below(self, level: int) -> None:
-        """Events may be dropped on the way: what comes from a level says that those before it are done."""
+        """Complete the bars of earlier levels. Their last events may have been dropped; an event of a level shows
+        that the earlier ones are done."""
         for number, task in self._levels.items():
             if number < level:
                 total = self._bars.tasks[self._bars.task_ids.index(task)].total
@@ -185,12 +186,12 @@ class TerminalDisplay:
 
 
 def make_display(stream: TextIO, clock: Clock) -> Display:
-    """The display that suits the stream."""
+    """A display for the stream: bars for a terminal, otherwise plain lines."""
     return TerminalDisplay(stream, clock) if stream.isatty() else PlainDisplay(stream, clock)
 
 
 def summary_line(result: CrawlResult) -> str:
-    """What came of it, in one line."""
+    """The outcome and counts of a crawl in one line."""
     counts = f"{_count(len(result.levels), 'level')}, {_count(result.listed, 'URL')}, {result.fetched} fetched"
     if result.sitemaps is not None:
         counts += f", {_count(result.sitemaps, 'sitemap')}"
@@ -202,7 +203,7 @@ def summary_line(result: CrawlResult) -> str:
 
 
 def reason_lines(result: CrawlResult) -> list[str]:
-    """Why pages failed or were skipped, and how many of them: a line each."""
+    """One line for failed and one for skipped pages, with the number of pages for each reason."""
     lines = []
     for what, pages in (("failed", result.failed), ("skipped", result.skipped)):
         counts = Counter(reason for _, reason in pages).most_common()

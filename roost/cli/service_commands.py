@@ -1,9 +1,10 @@
 """``roost up`` and ``roost discovery|gateway|lock|master|worker``: the commands that serve until a signal ends them.
 
-Secrets come from the environment only, because an argument is seen by everybody on the machine: ``ROOST_KEYS``
-(``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` guards what parts say to each other, and
-``ROOST_ADMIN_TOKEN`` is what operators show discovery. A part refuses to start when it is given a security setting that
-it does not apply, and when it would listen beyond loopback without ``ROOST_SECRET`` (`roost.wire.guards`).
+Secrets come from the environment only, because all users of a machine can see arguments: ``ROOST_KEYS``
+(``name:secret,older:secret``) signs tickets and sessions, ``ROOST_SECRET`` protects requests between components, and
+``ROOST_ADMIN_TOKEN`` is the token that operators send to discovery. A component refuses to start when it is given a
+security setting that it does not apply, or when it would listen beyond loopback without ``ROOST_SECRET``
+(`roost.wire.guards`).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from roost.cli.gateway_process import GatewayPlan, run_gateway
 from roost.cli.serving import (
     DISCOVERY_URL,
     admin_token,
-    check_part,
+    check_component,
     checked,
+    group_of,
     keys,
     keys_given,
     secret,
     separate,
     serve,
-    stack_of,
 )
 from roost.discovery.core.client_tickets import MAX_UNUSED_TICKETS, ClientTicketLimits
 from roost.discovery.core.labels import read_labels
@@ -47,7 +48,7 @@ from roost.wire.version import VERSION
 
 
 class Level(StrEnum):
-    """How serious a log line is."""
+    """Least serious level of log lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -56,21 +57,21 @@ class Level(StrEnum):
 
 
 class Style(StrEnum):
-    """What a log line looks like."""
+    """Format of log lines."""
 
     PLAIN = "plain"
     JSON = "json"
 
 
 Host = Annotated[
-    str, typer.Option(help="Address to listen on, or several with commas; 0.0.0.0 for every one.", envvar="ROOST_HOST")
+    str, typer.Option(help="Address to listen on, or several with commas; 0.0.0.0 for all.", envvar="ROOST_HOST")
 ]
 Replicas = Annotated[
-    list[str], typer.Option("--discovery", help="Where discovery is; may be repeated.", envvar="ROOST_DISCOVERY")
+    list[str], typer.Option("--discovery", help="URL of discovery; may be repeated.", envvar="ROOST_DISCOVERY")
 ]
 BrokerUrl = Annotated[str, typer.Option("--broker", help="amqp://USER:PASSWORD@HOST:PORT/VHOST", envvar="ROOST_BROKER")]
 CacheUrl = Annotated[
-    str, typer.Option("--cache", help="redis://HOST:PORT/NUMBER, or memory: for one of its own", envvar="ROOST_CACHE")
+    str, typer.Option("--cache", help="redis://HOST:PORT/NUMBER, or memory: for a private one", envvar="ROOST_CACHE")
 ]
 StoreUrl = Annotated[str, typer.Option("--store", help="sqlite:PATH", envvar="ROOST_STORE")]
 KindPaths = Annotated[
@@ -85,7 +86,10 @@ AllowPrivate = Annotated[
     ),
 ]
 Contact = Annotated[
-    str, typer.Option(help="Address or page by which crawled sites reach you.", envvar="ROOST_CONTACT", metavar="TEXT")
+    str,
+    typer.Option(
+        help="E-mail address or page where crawled sites can reach you.", envvar="ROOST_CONTACT", metavar="TEXT"
+    ),
 ]
 IgnoreRobots = Annotated[
     bool, typer.Option("--ignore-robots", help="Crawl what robots.txt forbids.", envvar="ROOST_IGNORE_ROBOTS")
@@ -97,18 +101,20 @@ StallAfter = Annotated[
 MasterSlots = Annotated[int, typer.Option(min=1, help="Jobs at a time.", envvar="ROOST_MASTER_SLOTS")]
 LiveRequests = Annotated[int, typer.Option(min=1, help="Live requests of one client.", envvar="ROOST_LIVE_REQUESTS")]
 GatewayPort = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.", envvar="ROOST_GATEWAY_PORT")]
-PublicUrl = Annotated[str, typer.Option(help="How others reach it, when that differs.", envvar="ROOST_PUBLIC_URL")]
+PublicUrl = Annotated[
+    str, typer.Option(help="URL under which others reach it, if that differs.", envvar="ROOST_PUBLIC_URL")
+]
 UnusedTickets = Annotated[
     int,
     typer.Option(
-        min=0, help="Tickets that one address may have unused; 0 is no limit.", envvar="ROOST_MAX_UNUSED_TICKETS"
+        min=0, help="Unused tickets that one address may have; 0 is no limit.", envvar="ROOST_MAX_UNUSED_TICKETS"
     ),
 ]
 Processes = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Processes; each has ports of its own, counted up, unless --shared-port is given.",
+        help="Number of processes; each has ports of its own, counted up, unless --shared-port is given.",
         envvar="ROOST_PROCESSES",
     ),
 ]
@@ -118,7 +124,7 @@ AdminPort = Annotated[
     typer.Option(
         min=1,
         max=65535,
-        help="Port of /health, /ready and /metrics; without it there are none.",
+        help="Port of /health, /ready and /metrics; without it they are not served.",
         envvar="ROOST_ADMIN_PORT",
     ),
 ]
@@ -126,19 +132,20 @@ Labels = Annotated[
     list[str],
     typer.Option(
         "--label",
-        help="Where this part runs or whom it is for, as zone=a; may be repeated. Clients may prefer such gateways.",
+        help="Where this component runs or which clients it is for, as zone=a; may be repeated. Clients may prefer "
+        "gateways with a label.",
         envvar="ROOST_LABEL",
         metavar="NAME=VALUE",
     ),
 ]
 LogLevel = Annotated[
-    Level, typer.Option(help="Least serious line shown.", envvar="ROOST_LOG_LEVEL", case_sensitive=False)
+    Level, typer.Option(help="Least serious level of log lines shown.", envvar="ROOST_LOG_LEVEL", case_sensitive=False)
 ]
-LogStyle = Annotated[Style, typer.Option(help="Of log lines.", envvar="ROOST_LOG_STYLE", case_sensitive=False)]
+LogStyle = Annotated[Style, typer.Option(help="Format of log lines.", envvar="ROOST_LOG_STYLE", case_sensitive=False)]
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Put the serving commands on the command line."""
+    """Add the serving commands to the command line."""
     for command in (up, discovery, gateway, lock, master, worker):
         app.command(rich_help_panel="Serve")(command)
 
@@ -150,7 +157,7 @@ def up(
     gateway_port: GatewayPort = 9001,
     public_url: PublicUrl = "",
     data: Annotated[
-        Path | None, typer.Option(help="Folder that keeps jobs and results over a restart.", envvar="ROOST_DATA")
+        Path | None, typer.Option(help="Folder in which jobs and results survive a restart.", envvar="ROOST_DATA")
     ] = None,
     allow_private: AllowPrivate = [],  # noqa: B006  typer copies it
     contact: Contact = "",
@@ -171,7 +178,7 @@ def up(
     """
 
     def make() -> System:
-        check_part("up")
+        check_component("up")
         settings = gateway.settings(host, gateway_port)
         counts_loopback = settings.count_loopback and max_unused_tickets > 0
         return System(
@@ -197,7 +204,7 @@ def up(
     system = checked(make)
 
     def announce() -> None:
-        kept = f"kept in {data}" if data else "in memory, gone with this process; --data DIR keeps them"
+        kept = f"kept in {data}" if data else "in memory, lost when this process ends; --data DIR keeps them"
         typer.echo(f"Roost {VERSION} is up.")
         typer.echo(f"  clients ask   {system.url}")
         typer.echo(f"  gateway       {public_url or system.gateway.url}")
@@ -213,12 +220,12 @@ def discovery(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
     max_unused_tickets: UnusedTickets = MAX_UNUSED_TICKETS,
     count_loopback: Annotated[
-        bool, typer.Option(help="Count addresses of this machine, too.", envvar="ROOST_COUNT_LOOPBACK")
+        bool, typer.Option(help="Also count addresses of this machine.", envvar="ROOST_COUNT_LOOPBACK")
     ] = False,
     trusted_proxies: Annotated[
         str,
         typer.Option(
-            help="Networks of balancers whose X-Forwarded-For is believed, with commas between.",
+            help="Networks of load balancers whose X-Forwarded-For is trusted, separated by commas.",
             envvar="ROOST_TRUSTED_PROXIES",
             metavar="CIDR",
         ),
@@ -226,7 +233,7 @@ def discovery(
     allow_origins: Annotated[
         str,
         typer.Option(
-            help="Web pages that may read the answers, origins with commas between them; empty is any.",
+            help="Origins of web pages that may read the answers, separated by commas; empty is any.",
             envvar="ROOST_ALLOW_ORIGINS",
             metavar="ORIGIN",
         ),
@@ -234,17 +241,17 @@ def discovery(
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
-    """Run one replica of discovery: who is alive, and which gateway has room."""
+    """Run one replica of discovery, which knows the live components and assigns clients to gateways."""
     set_up_logging(log_level, log_style)
 
     def make() -> Discovery:
-        check_part("discovery", host=host)
+        check_component("discovery", host=host)
         limits = ClientTicketLimits(max_unused_tickets, count_loopback, trusted_proxies)
         origins = AllowedOrigins(allow_origins)
         return Discovery(host, port, keys(), secret=secret(), admin=admin_token(), limits=limits, origins=origins)
 
-    part = checked(make)
-    serve(ServiceGroup([part]), lambda: typer.echo(f"discovery on {part.url}"))
+    server = checked(make)
+    serve(ServiceGroup([server]), lambda: typer.echo(f"discovery on {server.url}"))
 
 
 @with_gateway_options
@@ -266,11 +273,11 @@ def gateway(
     *,
     gateway: GatewayOptions,
 ) -> None:
-    """Run a gateway that speaks the job protocol."""
+    """Run a gateway, to which clients connect and send requests for jobs."""
     set_up_logging(log_level, log_style)
 
     def make() -> tuple[GatewayPlan, Site]:
-        check_part("gateway", admin_host=admin_host, admin_port=admin_port)
+        check_component("gateway", admin_host=admin_host, admin_port=admin_port)
         settings, access = gateway.settings(host, gateway_port), gateway.access()
         plan = GatewayPlan(settings, access, public_url, admin_host, admin_port, processes)
         plan.check(secret(), keys_given())
@@ -292,13 +299,13 @@ def lock(
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
-    """Run a lock server: who may work on a job, and what is safe."""
+    """Run a lock server, which stores jobs and results and decides which master may work on a job."""
     set_up_logging(log_level, log_style)
-    checked(lambda: check_part("lock"))
+    checked(lambda: check_component("lock"))
     site = checked(lambda: _site(discovery_urls, label, IN_MEMORY, IN_MEMORY, (), live_requests, store, shares=False))
-    parts = checked(lambda: lock_parts(site, host, port, public_url))
-    server = next(part for part in parts if isinstance(part, LockServer))
-    serve(ServiceGroup(parts), lambda: typer.echo(f"lock server on {host}:{server.port}"))
+    services = checked(lambda: lock_parts(site, host, port, public_url))
+    server = next(service for service in services if isinstance(service, LockServer))
+    serve(ServiceGroup(services), lambda: typer.echo(f"lock server on {host}:{server.port}"))
 
 
 def master(
@@ -313,12 +320,12 @@ def master(
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
-    """Run a master: splits jobs into tasks, level by level, and folds their results."""
+    """Run a master, which splits jobs into tasks, level by level, and combines their results."""
     set_up_logging(log_level, log_style)
-    checked(lambda: check_part("master", admin_host=admin_host, admin_port=admin_port))
+    checked(lambda: check_component("master", admin_host=admin_host, admin_port=admin_port))
     site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
-    stack = stack_of(master_parts(site, master_slots), admin_host, admin_port)
-    serve(stack, lambda: typer.echo(f"master with {master_slots} slots"))
+    group = group_of(master_parts(site, master_slots), admin_host, admin_port)
+    serve(group, lambda: typer.echo(f"master with {master_slots} slots"))
 
 
 def worker(
@@ -337,17 +344,17 @@ def worker(
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
 ) -> None:
-    """Run a worker: does tasks, and keeps nothing."""
+    """Run a worker, which executes tasks and stores nothing."""
     set_up_logging(log_level, log_style)
-    checked(lambda: check_part("worker", admin_host=admin_host, admin_port=admin_port))
+    checked(lambda: check_component("worker", admin_host=admin_host, admin_port=admin_port))
     site = checked(lambda: _site(discovery_urls, label, broker, cache, kind))
     options = checked(lambda: _options(allow_private, contact, ignore_robots))
-    stack = stack_of(worker_parts(site, worker_slots, options, stall_after_s), admin_host, admin_port)
-    serve(stack, lambda: typer.echo(f"worker with {worker_slots} slots"))
+    group = group_of(worker_parts(site, worker_slots, options, stall_after_s), admin_host, admin_port)
+    serve(group, lambda: typer.echo(f"worker with {worker_slots} slots"))
 
 
 def _options(allow_private: list[str], contact: str, ignore_robots: bool) -> dict[str, CrawlOptions]:
-    """What the operator decided about each kind."""
+    """The operator's options for each job kind."""
     networks = tuple(separate(allow_private))
     return {"crawl": CrawlOptions(allow_private=networks, contact=contact, ignores_robots=ignore_robots)}
 
@@ -364,8 +371,8 @@ def _site(
 ) -> Site:
     if shares and broker == IN_MEMORY:
         raise Misuse(
-            "the broker memory: lives inside one process, so this part alone would hear of nothing: "
-            "run everything with `roost up`, or name one that processes share, --broker amqp://HOST"
+            "the broker memory: works within one process only, so this component would receive nothing: "
+            "run everything with `roost up`, or choose a broker that processes share, --broker amqp://HOST"
         )
     limits, replicas = StoreLimits(live_requests=live_requests), separate(discovery_urls)
     return Site(

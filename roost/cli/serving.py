@@ -1,4 +1,4 @@
-"""What the serving commands have in common: secrets of the environment, a stack of parts, and errors in one line."""
+"""Shared code of the serving commands: secrets from the environment, service groups, and errors in one line."""
 
 from __future__ import annotations
 
@@ -24,49 +24,57 @@ T = TypeVar("T")
 
 
 def keys_given() -> bool:
-    """Whether the environment has signing keys."""
+    """Whether ROOST_KEYS is set."""
     return bool(os.environ.get("ROOST_KEYS"))
 
 
 def keys() -> Keyring:
-    """The signing keys of the environment; random ones, and a warning, where it has none. Raises Misuse."""
+    """The signing keys in ROOST_KEYS; without it a random key, and a warning on standard error. Raises Misuse."""
     if keys_given():
         return Keyring.from_text(os.environ["ROOST_KEYS"])
-    typer.echo("no ROOST_KEYS: tickets and sessions of this process mean nothing to any other", err=True)
+    typer.echo(
+        "ROOST_KEYS is not set: a random key is used, and other processes will reject this process's tickets and "
+        "sessions",
+        err=True,
+    )
     return Keyring.random()
 
 
 def secret() -> InternalSecret:
-    """What parts show each other, by the environment."""
+    """The secret that components share, from ROOST_SECRET."""
     return InternalSecret(os.environ.get("ROOST_SECRET", ""))
 
 
 def admin_token() -> AdminToken:
-    """What makes an operator, by the environment."""
+    """The admin token of operators, from ROOST_ADMIN_TOKEN."""
     return AdminToken(os.environ.get(ADMIN_VARIABLE, ""))
 
 
 def separate(values: Iterable[str]) -> list[str]:
-    """The single values of an option that may be repeated, or comes from a variable with commas or spaces in it."""
+    """The single values of an option that is repeated, or is given by a variable with commas or spaces."""
     return [single for value in values for single in value.replace(",", " ").split()]
 
 
-def check_part(part: str, *, host: str = LOOPBACK, admin_host: str = LOOPBACK, admin_port: int | None = None) -> None:
-    """Raise Misuse when a part must not start in this environment, or at these addresses (`roost.wire.guards`)."""
-    refuse_unapplied(part, os.environ)
+def check_component(
+    name: str, *, host: str = LOOPBACK, admin_host: str = LOOPBACK, admin_port: int | None = None
+) -> None:
+    """Raise Misuse when a component must not start in this environment or on these addresses (`roost.wire.guards`)."""
+    refuse_unapplied(name, os.environ)
     refuse_exposed(secret(), host, *([] if admin_port is None else [admin_host]))
 
 
-def stack_of(parts: list[Service], admin_host: str, admin_port: int | None, drain_s: float = DRAIN_S) -> ServiceGroup:
-    """The parts, behind an admin port where one is wanted: the first to start, so that it tells of the others."""
+def group_of(
+    services: list[Service], admin_host: str, admin_port: int | None, drain_s: float = DRAIN_S
+) -> ServiceGroup:
+    """The services as a group. With `admin_port`, an admin server starts before them, so that it can report on them."""
     if admin_port is None:
-        return ServiceGroup(parts, drain_s)
-    stack = ServiceGroup([AdminHttp(admin_host, admin_port, lambda: stack.ready), *parts], drain_s)
-    return stack
+        return ServiceGroup(services, drain_s)
+    group = ServiceGroup([AdminHttp(admin_host, admin_port, lambda: group.ready), *services], drain_s)
+    return group
 
 
 def checked(make: Callable[[], T]) -> T:
-    """What `make` makes; settings that cannot work end the command with status 2."""
+    """Return the result of `make`; when its settings cannot work, end the command with status 2."""
     try:
         return make()
     except (Misuse, BadInput) as problem:
@@ -74,22 +82,22 @@ def checked(make: Callable[[], T]) -> T:
         raise typer.Exit(EXIT_USAGE) from None
 
 
-def serve(stack: ServiceGroup, on_ready: Callable[[], None]) -> None:
-    """Run until a signal ends it; whatever keeps the stack from starting ends the command with status 1."""
-    status = serve_until_signal(stack, on_ready)
+def serve(group: ServiceGroup, on_ready: Callable[[], None]) -> None:
+    """Run the group until a signal ends the process. When it cannot start, end the command with status 1."""
+    status = serve_until_signal(group, on_ready)
     if status:
         raise typer.Exit(status)
 
 
-def serve_until_signal(stack: ServiceGroup, on_ready: Callable[[], None]) -> int:
-    """The same as an exit status, for a process that was forked."""
+def serve_until_signal(group: ServiceGroup, on_ready: Callable[[], None]) -> int:
+    """Run the group until a signal ends the process, and return the exit status; for a process that was forked."""
     try:
         failpoints.arm(os.environ.get(failpoints.VARIABLE, ""))
     except Misuse as problem:
         typer.echo(f"Error: {problem}", err=True)
         return EXIT_USAGE
     try:
-        run(stack, on_ready)
+        run(group, on_ready)
     except (OSError, Unavailable, Misuse) as problem:
         typer.echo(f"Error: {_advice(problem)}", err=True)
         return EXIT_FAILED
@@ -102,7 +110,10 @@ def _advice(problem: Exception) -> str:
         return str(problem)
     if not problem.strerror.startswith("cannot listen on ") or (problem.errno or 0) <= 0:
         return problem.strerror
-    place = problem.strerror.partition(": ")[0]
+    failure = problem.strerror.partition(": ")[0]
     if problem.errno == errno.EADDRINUSE:
-        return f"{place}: a program does already; end it, or choose another port: --port, for a gateway --gateway-port"
-    return f"{place}: {os.strerror(problem.errno or 0).lower()}"
+        return (
+            f"{failure}: address already in use: stop the other program or choose another port "
+            "(--port, for a gateway --gateway-port)"
+        )
+    return f"{failure}: {os.strerror(problem.errno or 0).lower()}"

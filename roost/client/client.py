@@ -10,8 +10,8 @@
             print(event)
         result = await request.result()
 
-The connection comes back by itself; requests and results outlive it. Leaving the ``async with`` block gives up what
-has not ended, unless a session file lets the next run of the program `resume` it.
+The client reconnects by itself; requests and results outlive a connection. Leaving the ``async with`` block cancels
+requests that have not ended, unless there is a session file, with which the next run of the program can `resume` them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_WITHIN_S = 10.0
-"""How long the first connection may take: a wrong address should be noticed soon."""
+"""Timeout of the first connection: a wrong address should be reported soon."""
 
 CRAWL = "crawl"
 _ASSEMBLE = {CRAWL: assemble_crawl}
@@ -63,10 +63,11 @@ def connect(
 ) -> Client:
     """A client for ``async with``.
 
-    `discovery` is the URL of discovery or of each of its replicas; a ``ws://`` URL names a gateway itself. With
-    `wait`, requests refused as busy or overloaded are tried again instead of raising. `session_file` keeps who this
-    client is, for one program at a time. `patience_s`: how long requests wait without any connection. Entering
-    raises Unreachable after `connect_within_s`, BadInput for an unusable URL or session file.
+    `discovery` is the URL of discovery or of each of its replicas; a ``ws://`` URL is that of a gateway. With
+    `wait`, requests refused as busy or overloaded are tried again instead of raising. `session_file` stores the
+    client's identity; only one program at a time may use it. `patience_s` is how many seconds requests wait without
+    any connection. Entering raises Unreachable after `connect_within_s` seconds, and BadInput for an unusable URL or
+    session file.
     """
     urls = [discovery] if isinstance(discovery, str) else list(discovery)
     path = Path(session_file) if session_file is not None else None
@@ -74,7 +75,7 @@ def connect(
 
 
 class Client:
-    """One client: one connection at a time, any number of requests. Made by `connect`."""
+    """One client with one connection at a time and any number of requests. Made by `connect`."""
 
     def __init__(
         self,
@@ -101,8 +102,8 @@ class Client:
         self._http = aiohttp.ClientSession(trust_env=False, timeout=aiohttp.ClientTimeout(total=None))
         try:
             route = Route(self._http, self._urls)
-            chance = random.SystemRandom().random
-            self._connection = Connection(route, self._session, self._deliver, self._clock, chance, self._patience_s)
+            jitter = random.SystemRandom().random
+            self._connection = Connection(route, self._session, self._deliver, self._clock, jitter, self._patience_s)
             self._running = asyncio.create_task(self._run(self._connection))
             await self._first_welcome(self._connection)
         except BaseException:
@@ -131,10 +132,10 @@ class Client:
     ) -> CrawlResult:
         """Crawl a site and return what was found.
 
-        `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `sitemaps`: also start from what
-        the site's sitemaps name. `detail` fills the result's `pages` and `parents`, `links` its `links`, `check` its
-        `broken`, `select` (CSS by name) the `selected` of its pages. `options` are further fields of the crawl's spec,
-        such as `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
+        `include`, `exclude`: which links to follow, by patterns such as ``/docs/*``. `sitemaps`: also start from the
+        pages in the site's sitemaps. `detail` fills the result's `pages` and `parents`, `links` its `links`, `check`
+        its `broken`, `select` (CSS selectors by name) the `selected` of its pages. `options` are further fields of the
+        crawl's spec, such as `max_age_s`. Raises what `Request.result` raises; `JobFailed.result` is a CrawlResult too.
         """
         wanted = {
             "include": list(include),
@@ -156,7 +157,7 @@ class Client:
             raise
 
     def submit(self, kind: str, spec: Mapping[str, Any], *, stream: bool = False, id: str | None = None) -> Request:
-        """Ask for a job; returns at once. `stream` wants events.
+        """Ask for a job; returns at once. With `stream` the request has events.
 
         Choose an `id` (1 to 64 visible ASCII characters, new for this client) to `resume` the request in another run
         of the program. Raises Misuse for an id in use, BadInput for a spec that is not JSON.
@@ -168,11 +169,14 @@ class Client:
         return self._ask(id or secrets.token_hex(8), kind, text, stream, spec)
 
     def resume(self, id: str, kind: str = CRAWL) -> Request:
-        """The request that an earlier run of this client (same session file) submitted under this id."""
+        """The request that an earlier run of this client (with the same session file) submitted under this id."""
         return self._ask(id, kind, None, stream=True)
 
     async def close(self) -> None:
-        """Give up what has not ended (not with a session file), say goodbye. Fine to call twice."""
+        """Cancel requests that have not ended, unless there is a session file, and close the connection.
+
+        Fine to call twice.
+        """
         self._closed = self._closed or Closed("the client is closed")
         if self._connection is not None and self._session_file is None:
             for request in self._session.unfinished():
@@ -241,7 +245,7 @@ class Client:
         try:
             save_identity(path, Identity(session, self._session.epoch))
         except BadInput as problem:
-            log.warning("session not kept", extra={"action": "session_not_kept", "reason": problem.message})
+            log.warning("session not saved", extra={"action": "session_not_kept", "reason": problem.message})
 
     def _end_all(self, problem: RoostError) -> None:
         for request in self._requests.values():

@@ -1,8 +1,9 @@
-"""Keeps one client connected: the shell around `Session`.
+"""Keeps one client connected: does the input and output for `Session`.
 
-One link at a time. When it ends, its close code says what to do (`roost.wire.codes.comeback`): come back at once, after
-a pause that grows with failures, when there is work again, or never. A gateway that sends `move` is left only when the
-link to the next one is welcome, so that a client is never without a connection (P29).
+There is one link (an open WebSocket) at a time. When it ends, its close code says what to do
+(`roost.wire.codes.comeback`): reconnect at once, after a pause that grows with failures, when there is work again, or
+never. When a gateway sends `move`, its link is closed only after the next gateway has sent `welcome`, so that the
+client always has a connection (P29).
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from roost.wire.messages.registry import Choice
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 300.0
-"""How long waiting requests wait without any connection before they are told so."""
+"""How long requests wait without any connection before they fail with Unreachable."""
 
 Deliver = Callable[[Ended | News | Welcomed], None]
 
 
 class Connection:
-    """Runs a session over links; what the application is to hear goes to `deliver`, synchronously.
+    """Runs a session over links, and calls `deliver` synchronously with effects for the application.
 
-    `draw` gives chance in [0, 1). `patience_s` without a connection ends all waiting requests as Unreachable; the
-    connection itself goes on when the next request comes.
+    `jitter` returns a random number in [0, 1). After `patience_s` seconds without a connection all waiting requests end
+    with Unreachable; the client tries to connect again when the next request comes.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class Connection:
         session: Session,
         deliver: Deliver,
         clock: Clock,
-        draw: Callable[[], float],
+        jitter: Callable[[], float],
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._route, self._session, self._deliver = route, session, deliver
-        self._clock, self._draw, self._patience_s = clock, draw, patience_s
+        self._clock, self._jitter, self._patience_s = clock, jitter, patience_s
         self._backoff = Backoff()
         self._wanted = asyncio.Event()
         self._link: Link | None = None
@@ -57,7 +58,7 @@ class Connection:
         self.problem = f"no answer from {route} yet: is it up, and is it Roost?"
 
     async def run(self) -> None:
-        """Stay connected until cancelled. Raises Closed when the gateway will not have this client back."""
+        """Stay connected until cancelled. Raises Closed when a close code forbids to reconnect."""
         link: Link | None = None
         while True:
             link = link or await self._find()
@@ -67,7 +68,7 @@ class Connection:
                 await self._rest(code, self._clock.monotonic() - began)
 
     def perform(self, effects: list[Effect]) -> None:
-        """Act on what the session decided."""
+        """Carry out the session's effects."""
         for effect in effects:
             match effect:
                 case Send(message):
@@ -88,12 +89,12 @@ class Connection:
         self.want()
 
     def want(self) -> None:
-        """There may be work: be connected."""
+        """Connect again if the session has unfinished requests."""
         if self._session.unfinished():
             self._wanted.set()
 
     async def close(self) -> None:
-        """Say goodbye and end everything; `run` was cancelled before. Fine to call twice."""
+        """Close all links and end all tasks. `run` must have been cancelled before. Fine to call twice."""
         links = [link for link in (self._link, *self._leaving) if link is not None]
         self._link, self._leaving = None, []
         tasks: list[asyncio.Task[Any]] = [*self._tasks, *([self._mover] if self._mover else [])]
@@ -106,14 +107,14 @@ class Connection:
     # --- one link after the other -------------------------------------------------------------------
 
     async def _find(self) -> Link:
-        """A link, after as many tries as it takes; rests when patience is over, until there is work."""
+        """Try until a link is open. After `patience_s` seconds, wait for new work before trying again."""
         since = self._clock.monotonic()
         while True:
             try:
                 return await self._route.open()
             except NoWay as problem:
                 self.problem = problem.reason
-                wait_s = self._backoff.fail(self._draw(), problem.retry_after_s)
+                wait_s = self._backoff.fail(self._jitter(), problem.retry_after_s)
                 log.info("no connection", extra={"action": "no_way", "reason": problem.reason, "wait_s": wait_s})
             if self._clock.monotonic() + wait_s - since > self._patience_s:
                 self.perform(self._session.abandon(Unreachable(self.problem)))
@@ -123,7 +124,7 @@ class Connection:
                 await self._clock.sleep(wait_s)
 
     async def _serve(self, link: Link) -> tuple[int, Link | None]:
-        """Use the link until it ends; its close code, and the link to go on with where the gateway moved us."""
+        """Use the link until it ends. Returns its close code, and the next link if the gateway moved this client."""
         self._link = link
         self.perform(self._session.opened(int(self._clock.wall() * 1000)))
         self._pump = asyncio.create_task(self._receive_on(link))
@@ -149,9 +150,9 @@ class Connection:
             self.perform(self._session.received(received))
 
     async def _rest(self, code: int, lasted_s: float) -> None:
-        """Wait as long as this end of a link asks for. Raises Closed."""
+        """Wait for as long as the close code demands. Raises Closed."""
         way = comeback(code)
-        log.info("connection over", extra={"action": "link_over", "code": code, "comeback": way.value})
+        log.info("connection closed", extra={"action": "link_over", "code": code, "comeback": way.value})
         if way is Comeback.NEVER:
             self._change_or_give_up(code)
         if way is Comeback.WHEN_NEEDED and not self._session.unfinished():
@@ -160,18 +161,18 @@ class Connection:
         if lasted_s >= STEADY_S:
             self._backoff.succeed()
         at_once = way is not Comeback.PAUSE and self._backoff.failures == 0
-        wait_s = self._backoff.fail(self._draw())
+        wait_s = self._backoff.fail(self._jitter())
         if not at_once:
             await self._clock.sleep(wait_s)
 
     def _change_or_give_up(self, code: int) -> None:
-        """Do not come back unchanged: without the session that was refused, or not at all."""
+        """Forget the session if the gateway refused it, so that the client can reconnect; else raise Closed."""
         if code == BAD_SESSION.number and self._session.token is not None:
             log.warning("session refused", extra={"action": "session_refused"})
             self._session.forget_token()
             return
         reasons = {close.number: close.reason for close in ALL_CLOSES}
-        raise Closed(reasons.get(code, "for good"), code)
+        raise Closed(reasons.get(code, "unknown reason"), code)
 
     async def _wait_for_work(self) -> None:
         self._wanted.clear()
@@ -186,20 +187,20 @@ class Connection:
             self._mover = asyncio.create_task(self._move(move, self._pump))
 
     async def _move(self, move: Moved, pump: asyncio.Task[int]) -> Link | None:
-        """Open the next link, then let go of the present one. Where that fails, stay until the gateway closes."""
+        """Open the next link, then stop reading the current one. If that fails, stay until the gateway closes it."""
         waiting = asyncio.ensure_future(self._clock.sleep(move.after_s))
         await asyncio.wait({waiting, pump}, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(waiting)
         try:
             link = await self._route.knock(Choice(move.url, move.ticket))
         except NoWay as problem:
-            log.info("not moved", extra={"action": "move_failed", "reason": problem.reason})
+            log.info("move failed", extra={"action": "move_failed", "reason": problem.reason})
             return None
         pump.cancel()
         return link
 
     async def _retry(self, postponed: Postponed) -> None:
-        await self._clock.sleep(postponed.after_s * (0.5 + self._draw()))
+        await self._clock.sleep(postponed.after_s * (0.5 + self._jitter()))
         self.perform(self._session.retry(postponed.request))
 
     def _cut(self) -> None:

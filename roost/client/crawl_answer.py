@@ -1,4 +1,4 @@
-"""A crawl's answer as a `CrawlResult`."""
+"""Conversion of a crawl's answer into a `CrawlResult`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def assemble_crawl(spec: Mapping[str, Any], answer: Answer) -> CrawlResult:
-    """The result; an empty one for what `spec` asked when the crawl ended before it began. Raises DecodeError."""
+    """The crawl's result; an empty one for this `spec` when the crawl ended before it began. Raises DecodeError."""
     from roost.backend.kinds.crawl.output.crawl_result import CrawlResult, read_result
 
     if answer.summary:

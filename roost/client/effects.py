@@ -1,4 +1,4 @@
-"""What a `Session` wants done: values that its shell acts on."""
+"""Effects: values with which a `Session` tells its `Connection` what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.wire.messages.outcome import Failure, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a request ended, as it came: `parts` and `summary` are JSON."""
+    """How a request ended, not decoded yet: `parts` and `summary` are JSON."""
 
     outcome: Outcome
     parts: tuple[bytes, ...] = ()
@@ -21,14 +21,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Put this on the connection."""
+    """Send this message on the current connection."""
 
     message: FromClient
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A request that streams got on."""
+    """A streaming request has made progress."""
 
     request: str
     event: Progress | Level
@@ -36,7 +36,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The last word on a request: an answer, or why there is none. Comes once."""
+    """A request ended with an answer or an error. Each request has exactly one such effect."""
 
     request: str
     answer: Answer | RoostError
@@ -52,14 +52,14 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """The connection works; `session` is to be kept."""
+    """The gateway accepted the connection; `session` must be kept for the next one."""
 
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """In `after_s` seconds open a connection to `url` with `ticket`, then close this one."""
+    """Open a connection to `url` with `ticket` after `after_s` seconds, then close this one."""
 
     url: str
     ticket: str
@@ -68,7 +68,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Close this connection and open another: something on it cannot be made good."""
+    """Close this connection and open another one, because of an error that cannot be corrected on it."""
 
     reason: str
 

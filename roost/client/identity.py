@@ -1,6 +1,6 @@
-"""Who a client is, kept in a file, so that a program started again is the same client and can fetch its results.
+"""Stores a client's identity in a file, so that a restarted program is the same client and can fetch its results.
 
-The file holds a bearer secret: it is made readable for its owner only, and replaced as a whole.
+The file contains a bearer secret: only its owner may read it, and it is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ _read: JsonReader[Identity] = JsonReader(Identity, "session file")
 
 
 def load_identity(path: Path) -> Identity:
-    """What the file says; a new identity where there is none. Raises BadInput for a file that is not ours."""
+    """The identity in the file; a new one if there is no file. Raises BadInput for a file that cannot be used."""
     try:
         with path.open("rb") as file:
             return _read(file.read(MAX_FILE_BYTES))
     except FileNotFoundError:
         return Identity()
     except DecodeError as problem:
-        raise BadInput(ErrorCode.BAD_TOKEN, f"{path} is no session file: delete it or name another") from problem
+        raise BadInput(
+            ErrorCode.BAD_TOKEN, f"{path} is not a session file: delete it, or choose another file"
+        ) from problem
     except OSError as problem:
         raise BadInput(ErrorCode.BAD_TOKEN, f"cannot read {path}: {problem.strerror}") from problem
 

@@ -1,4 +1,4 @@
-"""One request, as the application holds it: its events, its result, and how to give it up."""
+"""A request as the application sees it: its events, its result, and how to cancel it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from roost.wire.messages import client as protocol
 from roost.wire.messages.outcome import Outcome
 
 KEPT_EVENTS = 1000
-"""Events that wait for a slow reader; older ones are dropped, for the result has everything."""
+"""Most events that wait for a slow reader; older ones are dropped, because the result has everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `known` pieces of work in `level`."""
+    """`done` of `known` pieces of work in `level` are finished."""
 
     level: int
     done: int
@@ -33,7 +33,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class LevelFound:
-    """Piece `seq` of what level `level` brought; for a crawl, URLs."""
+    """Piece `seq` of what level `level` found; for a crawl, `items` are URLs."""
 
     level: int
     seq: int
@@ -45,7 +45,7 @@ Event = Progress | LevelFound
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """A result of any kind of job: its parts and its summary, decoded; their meaning is the kind's own."""
+    """The decoded parts and summary of a job's result; the job kind defines their meaning."""
 
     outcome: Outcome
     parts: list[Any] = field(default_factory=list)
@@ -68,11 +68,11 @@ class Request:
 
     @property
     def is_over(self) -> bool:
-        """The result, or why there is none, is here."""
+        """Whether the request has ended, with a result or an error."""
         return self._answer.done()
 
     async def result(self) -> Any:
-        """The result; may be asked for any number of times, by any number of tasks.
+        """Wait for the result and return it. Any number of tasks may call this any number of times.
 
         A job that was cancelled or ran out of time has a result too, with that outcome and what was found. Raises
         JobFailed, BadInput, Busy, Overloaded, Unreachable, ResultGone, Incomplete, Closed.
@@ -90,7 +90,7 @@ class Request:
         raise JobFailed(failure.code, failure.message, self._assemble(answer))
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens until the request is over, for a request that streams. For one reader."""
+        """Events until the request is over, for a streaming request. Only one task may read them."""
         while True:
             while self._events:
                 yield self._events.popleft()
@@ -100,11 +100,11 @@ class Request:
             await self._something.wait()
 
     async def cancel(self) -> None:
-        """Give it up: `result` then brings what was found so far. Does nothing once it is over."""
+        """Cancel the request: `result` then returns what was found so far. Does nothing once the request is over."""
         self._cancel(self.id)
 
     def take_news(self, news: protocol.Progress | protocol.Level) -> None:
-        """An event has come; pieces that come twice are dropped."""
+        """Add an event; pieces that arrive twice are dropped."""
         if isinstance(news, protocol.Progress):
             self._events.append(Progress(news.level, news.done, news.known))
         elif (news.level, news.seq) not in self._seen:
@@ -114,13 +114,13 @@ class Request:
         self._something.set()
 
     def take_end(self, answer: Answer | RoostError) -> None:
-        """The last word."""
+        """End the request with an answer or an error."""
         if not self._answer.done():
             self._answer.set_result(answer)
         self._something.set()
 
 
 def assemble_any(_: Mapping[str, Any], answer: Answer) -> JobResult:
-    """The result of a kind that has no type of its own here."""
+    """The result of a job kind that has no result type of its own."""
     summary = msgspec.json.decode(answer.summary) if answer.summary else None
     return JobResult(answer.outcome, [msgspec.json.decode(part) for part in answer.parts], summary)

@@ -1,7 +1,7 @@
-"""The way to a gateway: ask discovery where there is room, knock at the gateways it names, open a WebSocket.
+"""Connects to a gateway: asks discovery which gateways have free capacity, and opens a WebSocket to one of them.
 
-Discovery's replicas share nothing, so the next one is asked when one does not answer. Of the gateways named, the
-alternates are tried before discovery is asked again. A ``ws://`` URL is a gateway itself and needs no discovery.
+Discovery's replicas share nothing, so when one does not answer, the next one is asked. The alternates in an answer
+are tried before discovery is asked again. A ``ws://`` URL is that of a gateway and needs no discovery.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from roost.wire.messages.registry import Choice, read_assignment
 log = logging.getLogger(__name__)
 
 ASK_S = 5.0
-"""Discovery answers from memory; one that takes longer is as good as away."""
+"""Timeout of a request to discovery, which answers from memory; a slower one counts as down."""
 
 OPEN_S = 10.0
-"""Connecting and the handshake, over any distance."""
+"""Timeout of connecting and the handshake, enough for any distance."""
 
 SILENCE_S = 60.0
-"""A gateway pings about every 25 s; after so long without a byte we ask whether it is still there."""
+"""A gateway pings about every 25 s. After this long without a frame the client sends a ping itself."""
 
 PONG_S = 15.0
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""A part of a result is at most 256 KiB of JSON; anything near this is no gateway of ours."""
+"""A result part is at most 256 KiB of JSON; a larger message does not come from a Roost gateway."""
 
 GOODBYE_S = 2.0
 
 BROKEN = 1006
-"""The link ended without a word (RFC 6455 section 7.1.5); 1005 is a goodbye without a code."""
+"""The link ended without a close frame (RFC 6455 section 7.1.5); 1005 is a close frame without a code."""
 NO_CODE = 1005
 _LAST = Resume([])
-"""Put behind everything else, it ends the writing; never sent."""
+"""Put last into the queue, it ends the writer; it is never sent."""
 
 _OUTAGES = (aiohttp.ClientError, OSError, TimeoutError)
 
@@ -61,13 +61,13 @@ MAX_REFUSAL_CHARS = 200
 
 
 class _Refusal(msgspec.Struct):
-    """The part of an error answer that is for people."""
+    """An error answer of discovery; only its message is read."""
 
     message: str
 
 
 class NoWay(RoostError):
-    """No gateway let us in just now. `retry_after_s` is what discovery or a gateway said, where they did."""
+    """No gateway accepted a connection. `retry_after_s` is what discovery or a gateway sent, if they did."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -76,7 +76,7 @@ class NoWay(RoostError):
 
 
 class Link:
-    """One open WebSocket to a gateway. `put` never waits: a task of the link's own does the writing."""
+    """One open WebSocket to a gateway. `put` never waits, because a task of the link does the writing."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -84,11 +84,11 @@ class Link:
         self._writer = asyncio.create_task(self._write_on())
 
     def put(self, message: FromClient) -> None:
-        """Send after what was put before. A message that cannot be sent shows as the end of the link."""
+        """Queue a message for sending. If it cannot be sent, the link ends, which `receive` reports."""
         self._outgoing.put_nowait(message)
 
     async def receive(self) -> FromGateway | int:
-        """The next message, or the close code of a link that is over. Messages of a later version are skipped."""
+        """The next message, or the close code when the link has ended. Messages of later versions are skipped."""
         asked = False
         while True:
             try:
@@ -112,7 +112,7 @@ class Link:
                 return BROKEN
 
     async def close(self) -> None:
-        """Write what was put, say goodbye, wait a moment for the other side's."""
+        """Send all queued messages, then close the WebSocket and wait up to `GOODBYE_S` for the peer's close frame."""
         self._outgoing.put_nowait(_LAST)
         await asyncio.wait({self._writer}, timeout=GOODBYE_S)
         self._writer.cancel()
@@ -139,15 +139,15 @@ class Link:
 
 
 class Route:
-    """How one client gets to a gateway. `urls` are replicas of discovery, or a gateway. Raises BadInput for others.
+    """Opens links for one client. `urls` are replicas of discovery, or a gateway. Raises BadInput for other URLs.
 
-    Labels of the gateways that are preferred stand in a replica's query: ``http://host:8000?zone=a``.
+    The query of a replica's URL has labels of preferred gateways: ``http://host:8000?zone=a``.
     """
 
     def __init__(self, http: aiohttp.ClientSession, urls: Iterable[str]) -> None:
         self._http = http
         self._urls = [checked_url(url) for url in urls]
-        random.shuffle(self._urls)  # so that every replica has its part of the clients
+        random.shuffle(self._urls)  # so that each replica serves an equal share of the clients
         if not self._urls:
             raise BadInput(ErrorCode.BAD_URL, "name the URL of at least one discovery server")
 
@@ -155,8 +155,8 @@ class Route:
         return ", ".join(str(url) for url in self._urls)
 
     async def open(self) -> Link:
-        """A link to a gateway with room. Raises NoWay."""
-        problem = NoWay("nobody was asked")
+        """Open a link to a gateway with free capacity. Raises NoWay."""
+        problem = NoWay("no gateway was named")
         for choice in await self._choices():
             try:
                 return await self.knock(choice)
@@ -165,7 +165,7 @@ class Route:
         raise problem
 
     async def knock(self, choice: Choice) -> Link:
-        """A link to this gateway. Raises NoWay."""
+        """Open a link to this gateway. Raises NoWay."""
         url = URL(choice.url)
         where = str(url.with_query(None))
         with_ticket = url.update_query(ticket=choice.ticket) if choice.ticket else url
@@ -189,8 +189,8 @@ class Route:
         return Link(socket)
 
     async def _choices(self) -> list[Choice]:
-        """Where to knock, best first, by the first replica that answers. Raises NoWay."""
-        problem = NoWay("nobody was asked")
+        """The gateways to try, best first, from the first replica that answers. Raises NoWay."""
+        problem = NoWay("no discovery server was named")
         for turn, url in enumerate(list(self._urls)):
             if url.scheme in ("ws", "wss"):
                 return [Choice(str(url), "")]
@@ -221,15 +221,15 @@ class Route:
 
 
 def _refusal(body: bytes) -> str:
-    """Discovery's own sentence, where it sent one."""
+    """The reason that discovery sent, or a general one."""
     try:
         return msgspec.json.decode(body, type=_Refusal).message[:MAX_REFUSAL_CHARS]
     except msgspec.DecodeError:
-        return "no gateway has room"
+        return "no gateway has free capacity"
 
 
 def checked_url(text: str) -> URL:
-    """The URL of a server as people write it. Raises BadInput for what can be none."""
+    """The URL of a server; ``http://`` is added when there is no scheme. Raises BadInput for an invalid URL."""
     try:
         url = URL(text if "://" in text else f"http://{text}")
     except ValueError:
@@ -245,11 +245,11 @@ def _retry_after(headers: Mapping[str, str] | None) -> float | None:
 
 
 def reason(problem: BaseException) -> str:
-    """What was wrong with a connection, in words for people."""
+    """Why a connection failed, in words for people."""
     if isinstance(problem, TimeoutError):
         return "no answer in time"
     if isinstance(problem, aiohttp.ClientSSLError):
-        return "no TLS there: write http:// instead of https://, or check its certificate"
+        return "TLS failed: write http:// instead of https://, or check the server's certificate"
     number = getattr(problem, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number).lower()

@@ -1,15 +1,16 @@
-"""The client's side of the job protocol, pure: messages in, effects out. No sockets, no clock, no chance.
+"""The client's side of the job protocol: messages in, effects out. Pure: no sockets, no clock, no random numbers.
 
-A request lives in `PendingRequest` from `submit` to its end, over any number of connections::
+A request is a `PendingRequest` from `submit` to its end, over any number of connections::
 
             submit sent        accepted            result, expired, error
       NEW ─────────────▶ SENT ──────────▶ ACCEPTED ────────────────────▶ ended
        ▲                  │ ▲                │
-       └── link lost ─────┘ └──── unknown ───┘   (both said again, marked `again`)
+       └── link lost ─────┘ └──── unknown ───┘   (both are submitted again, marked `again`)
 
-After a reconnect what was accepted is resumed and what was not is submitted again: the same id with the same spec is
-the same request (P3), so nothing is doubled. Parts of a result are counted from 0 again on each connection (P29). A
-result is acknowledged whenever it comes, and handed on once (I3): ids that ended are remembered.
+After a reconnect, requests that were accepted are resumed and the others are submitted again: the same id with the same
+spec is the same request (P3), so nothing is duplicated. Parts of a result are counted from 0 again on each connection
+(P29). A result is acknowledged each time it arrives, but delivered to the application once (I3): the session remembers
+the ids of ended requests.
 """
 
 from __future__ import annotations
@@ -50,30 +51,31 @@ from roost.wire.messages.client import (
 from roost.wire.messages.outcome import Outcome
 
 REPEATED_ACKS = 100
-"""The last so many acknowledgements are said again on the next links: they may have been lost with the one before."""
+"""Number of acknowledgements that are repeated on the next links, because they may have been lost with the last one."""
 
 ACK_REPEATS = 3
-"""On so many links. While the store is away a gateway keeps what it is told, and loses it when it dies: of 9,000
-requests of clients whose gateways were killed every ten seconds, two were never known to be acknowledged with one."""
+"""Links on which each is repeated. While the store is down a gateway keeps acknowledgements in memory, and loses them
+when it is killed: with one repetition, 2 of 9,000 acknowledgements were lost when gateways were killed every ten
+seconds."""
 
 REMEMBERED_ENDS = 10_000
-"""Ended requests whose repeats are known; a repeat comes within moments of its first."""
+"""Ended requests that are remembered; a repeated result arrives within moments of the first."""
 
 TRIES_FOR_PARTS = 3
-"""Connections on which a result may come with parts missing."""
+"""A request fails when its result arrives with parts missing on this many connections."""
 
 
 class Stage(Enum):
-    """How far a request is."""
+    """The state of a request; the values are for people."""
 
     NEW = "to be sent on the next welcome"
     SENT = "submitted on this connection, not accepted yet"
-    ACCEPTED = "safe: its outcome waits for us"
+    ACCEPTED = "stored by the system, which keeps its outcome"
 
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """A request that has not ended. `spec` is None for one that another life of the client submitted."""
+    """A request that has not ended. `spec` is None if an earlier run of the program submitted it."""
 
     id: str
     kind: str
@@ -87,13 +89,16 @@ class PendingRequest:
     parts: list[bytes] = field(default_factory=list)
 
     def as_submit(self) -> Submit:
-        """The message that asks for it; only for a request with a spec."""
+        """The message that submits the request, which must have a spec."""
         assert self.spec is not None
         return Submit(self.id, self.kind, Raw(self.spec), self.stream, self.again)
 
 
 class Session:
-    """One client, over all its connections. With `waits`, requests refused as busy or overloaded are tried again."""
+    """The state of one client over all its connections.
+
+    With `waits`, requests refused as busy or overloaded are tried again.
+    """
 
     def __init__(self, token: str | None = None, epoch: int = 0, waits: bool = False) -> None:
         self.token = token
@@ -103,39 +108,39 @@ class Session:
         self._pending: dict[str, PendingRequest] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._acked: OrderedDict[str, int] = OrderedDict()
-        """Acknowledged requests, and on how many more links that is to be said."""
+        """Acknowledged requests, and on how many more links the acknowledgement is repeated."""
 
     @property
     def is_welcome(self) -> bool:
-        """The present connection may carry requests."""
+        """Whether requests can be sent on the current connection."""
         return self._limits is not None
 
     def unfinished(self) -> list[str]:
         """Ids of requests that have not ended."""
         return list(self._pending)
 
-    # --- what the application wants ---------------------------------------------------------------
+    # --- calls of the application -----------------------------------------------------------------
 
     def submit(self, request: str, kind: str, spec: bytes | None, stream: bool = False) -> list[Effect]:
-        """Ask for a job; without a spec, for the outcome of a request made in an earlier life. The id must be new."""
+        """Ask for a job or, without a spec, for the outcome of a request of an earlier run. The id must be new."""
         assert request not in self._pending
         self._ended.pop(request, None)
         pending = PendingRequest(request, kind, spec, stream, Stage.ACCEPTED if spec is None else Stage.NEW)
         self._pending[request] = pending
-        return self._say(pending) if self.is_welcome else []
+        return self._send(pending) if self.is_welcome else []
 
     def retry(self, request: str) -> list[Effect]:
-        """The time of a postponed request has come.
+        """Send a postponed request again.
 
-        One that was cancelled meanwhile is cancelled again: a refusal does not mean that nobody has the request.
+        If it was cancelled meanwhile, send the cancellation again: the system may have the request despite the refusal.
         """
         pending = self._pending.get(request)
         if pending is None or pending.stage is not Stage.NEW or not self.is_welcome:
             return []
-        return [Send(Cancel(request))] if pending.is_cancelled else self._say(pending)
+        return [Send(Cancel(request))] if pending.is_cancelled else self._send(pending)
 
     def cancel(self, request: str) -> list[Effect]:
-        """Give a request up. It still ends with a result: what was found so far."""
+        """Cancel a request. It still ends with a result: what was found so far."""
         pending = self._pending.get(request)
         if pending is None or pending.is_cancelled:
             return []
@@ -144,24 +149,24 @@ class Session:
             return self._end(pending, Answer(Outcome.CANCELLED))
         return [Send(Cancel(request))] if self.is_welcome else []
 
-    # --- what the connection does -----------------------------------------------------------------
+    # --- events of the connection -----------------------------------------------------------------
 
     def opened(self, now_ms: int) -> list[Effect]:
-        """A connection is open; whatever was on the one before it is over (P2)."""
+        """A new connection is open, and the previous one is over (P2). Its epoch is at least `now_ms` (wall time)."""
         self.lost()
         self.epoch = max(self.epoch + 1, now_ms)
         return [Send(Hello(self.token, self.epoch))]
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self._limits = None
         for pending in self._pending.values():
             pending.parts.clear()
-            if pending.stage is Stage.SENT:  # its offer may be on its way, and must not be answered past it
+            if pending.stage is Stage.SENT:  # its offer may be on its way to the store, so the cache must not answer
                 pending.stage, pending.again = Stage.NEW, True
 
     def forget_token(self) -> None:
-        """The gateway refused the session: be a new client, for whom nothing is accepted yet."""
+        """The gateway refused the session: start as a new client, without any accepted request."""
         self.token = None
         self._acked.clear()
         for pending in self._pending.values():
@@ -169,11 +174,11 @@ class Session:
                 pending.stage = Stage.NEW
 
     def abandon(self, problem: RoostError) -> list[Effect]:
-        """No connection can be had: nobody is to wait any longer."""
+        """No connection is possible: end all requests with this error."""
         return [effect for pending in list(self._pending.values()) for effect in self._end(pending, problem)]
 
     def received(self, message: FromGateway) -> list[Effect]:
-        """A message has come on the present connection."""
+        """Process a message that arrived on the current connection."""
         if isinstance(message, protocol.Welcome):
             return self._welcome(message)
         if isinstance(message, protocol.Move):
@@ -195,7 +200,7 @@ class Session:
             if pending.is_cancelled:
                 effects.append(Send(Cancel(pending.id)))
             elif pending.stage is Stage.NEW:
-                effects += self._say(pending)
+                effects += self._send(pending)
         return effects
 
     def _acks_again(self) -> list[Effect]:
@@ -204,8 +209,8 @@ class Session:
         self._acked = OrderedDict(left)
         return effects
 
-    def _say(self, pending: PendingRequest) -> list[Effect]:
-        """Send a request on a connection that is welcome."""
+    def _send(self, pending: PendingRequest) -> list[Effect]:
+        """Submit or resume a request after the gateway has sent `welcome`."""
         assert self._limits is not None
         if pending.spec is None:
             return [Send(Resume([pending.id]))]
@@ -218,7 +223,7 @@ class Session:
         return [Send(submit)]
 
     def _repeated(self, message: FromGateway) -> list[Effect]:
-        """Nobody waits for this one: a result that comes again was not known to be acknowledged."""
+        """Acknowledge again a result that has already ended, because its first acknowledgement was lost."""
         if isinstance(message, protocol.Result) and message.id in self._ended:
             return [Send(Ack(message.id))]
         return []
@@ -254,16 +259,16 @@ class Session:
         pending.damaged += 1
         if pending.damaged >= TRIES_FOR_PARTS:
             return self._end(pending, Incomplete(pending.id, len(pending.parts), expected_count))
-        return [Restart("a result came with parts missing")]
+        return [Restart("a result arrived with parts missing")]
 
     def _on_unknown(self, pending: PendingRequest, _: FromGateway) -> list[Effect]:
         if pending.is_cancelled:
             return self._end(pending, Answer(Outcome.CANCELLED))
         if pending.spec is None:
-            return self._end(pending, ResultGone(pending.id, "nothing is known of it"))
+            return self._end(pending, ResultGone(pending.id, "the system does not know it"))
         pending.again = True
         pending.stage = Stage.NEW
-        return self._say(pending)
+        return self._send(pending)
 
     def _on_expired(self, pending: PendingRequest, _: FromGateway) -> list[Effect]:
         return self._end(pending, ResultGone(pending.id, "its result was kept for the retention time and is gone"))
@@ -296,7 +301,7 @@ class Session:
 
 
 def as_exception(code: str, message: str, retry_after_s: float | None = None) -> RoostError:
-    """What a gateway's error is to the application. A code of a later version is taken as a refusal."""
+    """The exception for a gateway's error message. An unknown code of a later version becomes BadInput."""
     wait_s = 1.0 if retry_after_s is None else retry_after_s
     if code == ErrorCode.BUSY:
         return Busy(message, wait_s)

@@ -1,7 +1,7 @@
-"""A crawl's result as text: what each format looks like.
+"""The output formats of a crawl's result.
 
-``tree``    URLs under a heading for each level, indented by it, for people
-``json``    one object: everything
+``tree``    URLs under a heading for each level, indented by level, for people
+``json``    one object with the whole result
 ``jsonl``   one object for each URL: ``url``, ``level`` and, where a page failed or was skipped, ``outcome`` and
             ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed``,
             ``canonical``, and with `check` ``named_by``, the pages that have a broken link;
@@ -9,7 +9,7 @@
 ``csv``     the same in columns
 ``edges``   a line for each link: from, to (`graphs`)
 ``dot``, ``graphml``  the same as a graph
-``sitemap`` a sitemap.xml of the pages that are there (`sitemap`)
+``sitemap`` a sitemap.xml of the pages that were fetched (`sitemap`)
 ``html``    a report for people, in one file (`report`)
 """
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A spreadsheet runs a cell that begins with one of these; a quote before it makes it text."""
+"""A spreadsheet takes a cell that begins with one of these as a formula; a quote before it makes it text."""
 
 INDENT = "  "
 
 
 class Format(StrEnum):
-    """What a result may be written as."""
+    """The formats in which a result can be written."""
 
     TREE = "tree"
     JSON = "json"
@@ -60,11 +60,11 @@ NEEDS: dict[Format, str] = {
     Format.SITEMAP: "detail",
     Format.HTML: "detail",
 }
-"""What a crawl must be asked to tell for a format to have something to write."""
+"""The option of a crawl that fills the data which a format needs."""
 
 
 def write_as(result: CrawlResult, form: Format) -> Iterator[bytes]:
-    """The result as UTF-8, piece by piece."""
+    """The result in this format as UTF-8, in pieces."""
     match form:
         case Format.JSON:
             yield msgspec.json.format(to_json(result.to_dict()), indent=2) + b"\n"
@@ -108,7 +108,7 @@ def _note(row: Row) -> str:
         return f"  [{row.outcome}: {row.reason}{f', {on}' if on else ''}]"
     if page is None:
         return ""
-    said = (
+    notes = (
         str(page.status),
         page.type,
         f"{page.bytes:,} bytes" if page.bytes is not None else "",
@@ -118,7 +118,7 @@ def _note(row: Row) -> str:
         f"nothing extracted: {page.trouble}" if page.trouble else "",
         f"canonical {page.canonical}" if page.canonical not in ("", row.url) else "",
     )
-    return f"  [{', '.join(filter(None, said))}]"
+    return f"  [{', '.join(filter(None, notes))}]"
 
 
 def _csv(result: CrawlResult) -> Iterator[bytes]:
@@ -132,12 +132,12 @@ def _csv(result: CrawlResult) -> Iterator[bytes]:
         line.truncate()
 
 
-def _cell(value: object, between: str) -> str:
+def _cell(value: object, separator: str) -> str:
     if value is None:
         return ""
-    return as_text(between.join(map(str, value)) if isinstance(value, list) else str(value))
+    return as_text(separator.join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def as_text(cell: str) -> str:
-    """The cell, so written that no spreadsheet takes it for a formula."""
+    """The cell, written so that no spreadsheet takes it as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell

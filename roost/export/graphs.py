@@ -33,7 +33,7 @@ def edges(result: CrawlResult) -> Iterator[tuple[str, str]]:
 
 
 def edge_list(result: CrawlResult) -> Iterator[str]:
-    """A line for each link: from, space, to. No URL has a space in it."""
+    """A line for each link: source and target, separated by a space. URLs contain no spaces."""
     return (f"{source} {target}\n" for source, target in edges(result))
 
 
@@ -50,7 +50,7 @@ def dot(result: CrawlResult) -> Iterator[str]:
 
 
 def graphml(result: CrawlResult) -> Iterator[str]:
-    """The graph in GraphML, with what is known of each URL."""
+    """The graph in GraphML, with the known data of each URL."""
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
     for name, kind in _KEYS.items():
         yield f'  <key id="{name}" for="node" attr.name="{name}" attr.type="{kind}"/>\n'
@@ -71,7 +71,7 @@ def _node(number: int, row: Row) -> str:
 
 
 def xml_text(text: str) -> str:
-    """Text as it may stand in XML 1.0, between tags or quotes."""
+    """Text escaped for XML 1.0, for use between tags or quotes; characters that XML forbids become U+FFFD."""
     return escape(_NO_XML.sub("\ufffd", text))
 
 

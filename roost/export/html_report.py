@@ -1,7 +1,7 @@
-"""A crawl as one HTML file for people: no other file, no script, nothing loaded from anywhere.
+"""A crawl's result as one HTML file for people: no scripts, no other files, nothing is loaded.
 
-Everything in it that strangers wrote is escaped, and made a link only when it is a web address; if that ever failed,
-the page's own policy still forbids scripts and requests.
+All text from crawled sites is escaped, and becomes a link only when it is a web address. If that ever failed, the
+page's Content-Security-Policy would still forbid scripts and requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 OPEN_ROWS = 200
-"""A level with more URLs is folded at first."""
+"""A level with more URLs than this is collapsed at first."""
 MOST_SLOW = 10
 _HEADS = {
     "url": "URL",
@@ -36,11 +36,12 @@ _HEADS = {
 }
 _NUMBERS = ("status", "bytes", "time_s")
 _LINKS = ("url", "parent", "landed", "canonical")
-_TOLD_ELSEWHERE = ("level", "reason", "named_by")
+_OTHER_COLUMNS = ("level", "reason", "named_by")
+"""Columns that the table of URLs does not show, because other parts of the report do."""
 
 
 def report(result: CrawlResult) -> Iterator[str]:
-    """The file, piece by piece."""
+    """The HTML file, in pieces."""
     yield from _head(result)
     yield from _summary(result)
     yield from _levels(result)
@@ -122,14 +123,14 @@ def _slowest(result: CrawlResult) -> Iterator[str]:
 
 
 def _pages(result: CrawlResult) -> Iterator[str]:
-    told = [name for name in columns(result) if name not in _TOLD_ELSEWHERE]
+    shown = [name for name in columns(result) if name not in _OTHER_COLUMNS]
     yield "<section>\n<h2>All URLs</h2>\n"
     for level, group in groupby(rows(result), lambda row: row.level):
         lines = list(group)
         title = "Elsewhere" if level is None else f"Level {level}"
-        names = [name for name in told if any(row.value(name) is not None for row in lines)]
+        names = [name for name in shown if any(row.value(name) is not None for row in lines)]
         heads = [_HEADS.get(name, name) for name in names]
-        numbers = tuple(place for place, name in enumerate(names) if name in _NUMBERS)
+        numbers = tuple(index for index, name in enumerate(names) if name in _NUMBERS)
         fold = "" if len(lines) > OPEN_ROWS else " open"
         yield f"<details{fold}>\n<summary>{title}: {len(lines):,}</summary>\n"
         yield from _bare_table(title, "", heads, (_row(names, row) for row in lines), numbers)
@@ -185,8 +186,8 @@ def _bare_table(
 ) -> Iterator[str]:
     yield f'<div class="{style}" tabindex="0" role="region" aria-label="{_text(title)}">\n<table>\n'
     yield (f"<caption>{_text(caption)}</caption>\n" if caption else "") + "<thead><tr>"
-    for place, head in enumerate(heads):
-        number = ' class="n"' if place in numbers else ""
+    for index, head in enumerate(heads):
+        number = ' class="n"' if index in numbers else ""
         yield f'<th scope="col"{number}>{_text(head)}</th>' if head else "<td></td>"
     yield "</tr></thead>\n<tbody>\n"
     yield from lines
@@ -194,7 +195,7 @@ def _bare_table(
 
 
 def _link(url: str) -> str:
-    """A link, if it is a web address and nothing else."""
+    """The URL as a link if it is a web address, otherwise as text."""
     text = _text(url)
     if not url.startswith(("http://", "https://")):
         return f"<bdi>{text}</bdi>"
@@ -202,5 +203,5 @@ def _link(url: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text as it may stand between tags or quotes; what would be invisible is shown."""
+    """Text escaped for use between tags or quotes; characters that are not printable become U+FFFD."""
     return escape("".join(c if c.isprintable() else "\ufffd" for c in text))

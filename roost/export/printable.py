@@ -1,8 +1,8 @@
-"""Text of others on a terminal."""
+"""Makes untrusted text safe to print on a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """`text` with ``?`` for control characters, which could command a terminal."""
+    """`text` with ``?`` in place of control characters, which could control the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -1,4 +1,4 @@
-"""A crawl's result as one row for each URL: what tables have in columns and lines of JSON in fields."""
+"""A crawl's result as one row for each URL, for tables and lines of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DETAIL = ("parent", "status", "type", "bytes", "time_s", "landed", "canonical")
 
 
 class Row(Struct, frozen=True):
-    """One URL. `level` is None for a page that failed under a URL no level lists."""
+    """One URL. `level` is None for a failed page whose URL is in no level."""
 
     url: str
     level: int | None
@@ -27,7 +27,7 @@ class Row(Struct, frozen=True):
     named_by: list[str] | None = None
 
     def value(self, column: str) -> Any:
-        """What the row has in the column; None when that is not known."""
+        """The row's value in the column; None when it is not known."""
         if column in self.__struct_fields__:
             value = getattr(self, column)
         elif column in DETAIL or column == TROUBLE:
@@ -40,25 +40,25 @@ class Row(Struct, frozen=True):
         return (self.page.selected or {}).get(name) if self.page is not None else None
 
     def as_dict(self, columns: tuple[str, ...]) -> dict[str, Any]:
-        """What is known of these columns."""
+        """The known values of these columns, by name."""
         values = {column: self.value(column) for column in columns}
         return {column: value for column, value in values.items() if value is not None}
 
 
 def columns(result: CrawlResult) -> tuple[str, ...]:
-    """What there is to tell about each URL."""
-    told = list(ALWAYS)
+    """The columns that this result has data for."""
+    names = list(ALWAYS)
     if result.broken is not None:
-        told.append("named_by")
+        names.append("named_by")
     if result.pages is not None:
-        told.extend(DETAIL)
+        names.extend(DETAIL)
     if result.select:
-        told.extend((*result.select, TROUBLE))
-    return tuple(told)
+        names.extend((*result.select, TROUBLE))
+    return tuple(names)
 
 
 def rows(result: CrawlResult) -> Iterator[Row]:
-    """Every URL once, by level, with why it failed or was skipped."""
+    """A row for every URL, ordered by level, with the reason if it failed or was skipped."""
     notes = {url: ("skipped", reason) for url, reason in result.skipped}
     notes |= {url: ("failed", reason) for url, reason in result.failed}
     parents, pages = result.parents or {}, result.pages or {}

@@ -1,4 +1,4 @@
-"""A crawl's pages as a sitemap.xml (sitemaps.org protocol 0.9): what search engines should know of the site."""
+"""A crawl's pages as a sitemap.xml for search engines (sitemaps.org protocol 0.9)."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from roost.backend.kinds.crawl.output.crawl_result import CrawlResult
 
 MOST_URLS = 50_000
-"""In one sitemap, by the protocol."""
+"""Most URLs in one sitemap, by the protocol."""
 _PAGES = ("text/html", "application/xhtml+xml")
 
 
 def sitemap_pages(result: CrawlResult) -> Iterator[str]:
-    """Pages of the start page's host that are there under their own URL, and want to be known by it."""
+    """URLs of pages on the start page's host that were fetched successfully and name no other URL as canonical."""
     pages = result.pages or {}
     start = pages.get(result.url)
     home = _site((start.landed if start is not None else "") or result.url)
     for url, page in pages.items():
         own = page.landed or url
-        is_there = 200 <= page.status < 300 and page.type in _PAGES
-        if is_there and _site(own) == home and page.canonical in ("", own) and (own == url or own not in pages):
+        is_page = 200 <= page.status < 300 and page.type in _PAGES
+        if is_page and _site(own) == home and page.canonical in ("", own) and (own == url or own not in pages):
             yield own
 
 
 def sitemap(result: CrawlResult) -> Iterator[str]:
-    """The sitemap; of too many pages the first."""
+    """The sitemap, with the first `MOST_URLS` pages."""
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
     pages = dict.fromkeys(sitemap_pages(result))
     yield from (f"  <url><loc>{xml_text(url)}</loc></url>\n" for url in islice(pages, MOST_URLS))

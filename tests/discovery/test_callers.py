@@ -106,7 +106,7 @@ async def test_an_address_that_only_collects_tickets_holds_its_share_and_the_oth
         assert [status for status, _, _ in greedy] == [200] * 5 + [429] * 45
         _, problem, retry_after = greedy[-1]
         assert problem["code"] == "overloaded"
-        assert "too many tickets" in problem["message"]
+        assert "too many unused tickets" in problem["message"]
         assert 1 <= int(retry_after) <= LONGEST_S
         others = [await ask(http, f"203.0.113.{number}") for number in range(10, 20)]
         assert [status for status, _, _ in others] == [200] * 10

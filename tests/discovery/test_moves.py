@@ -128,4 +128,4 @@ async def test_a_request_that_makes_no_sense_is_refused_with_a_sentence(
 ) -> None:
     async with http.post("/v1/places", data=body, headers=SECRET.headers()) as response:
         assert response.status == 400
-        assert "not a valid request for places" in (await response.json())["message"]
+        assert "not a valid request for endpoints" in (await response.json())["message"]

@@ -110,7 +110,7 @@ async def test_discovery_restarted_is_whole_again_after_one_beat(
     assert (component["address"], component["load"]) == ("ws://h:1", 4)
     await registrar.stop()
     said = [record.getMessage() for record in caplog.records if record.name == "roost.discovery.registrar"]
-    assert said == ["discovery lost", "discovery is back"]
+    assert said == ["discovery unreachable", "discovery reachable again"]
 
 
 async def test_a_component_starts_without_discovery_and_is_known_when_it_comes(keyring: Keyring) -> None:
@@ -247,7 +247,7 @@ async def test_a_snapshot_that_fails_now_and_then_does_not_end_the_beats(
     await registrar.start()
     await until_listed(discovery.url, lambda components: components[0]["load"] == 3)
     await registrar.stop()
-    assert [record.getMessage() for record in caplog.records] == ["beat failed"]
+    assert [record.getMessage() for record in caplog.records] == ["heartbeat failed"]
 
 
 async def test_without_replicas_and_stopped_twice_it_does_nothing() -> None:

@@ -95,9 +95,9 @@ async def test_who_finds_nobody_is_told_why(keyring: Keyring) -> None:
     async with aiohttp.ClientSession(discovery.url) as http:
         assert "has just started" in (await get_json(http, "/v1/gateway", 503))["message"]
         clock.now_s += YOUNG_BEATS * INTERVAL_S
-        assert "no gateway is known here" in (await get_json(http, "/v1/gateway", 503))["message"]
+        assert "no gateway is known" in (await get_json(http, "/v1/gateway", 503))["message"]
         await send(http, make_beat("g1", load=100, capacity=100))
-        assert "no gateway has room" in (await get_json(http, "/v1/gateway", 503))["message"]
+        assert "no gateway has free capacity" in (await get_json(http, "/v1/gateway", 503))["message"]
     await discovery.stop()
 
 

@@ -125,7 +125,7 @@ async def test_the_folder_of_a_running_system_is_its_own_and_a_port_in_use_is_na
         port = re.sub(r".*:", "", running.url)
         third = await finish(await start_up("--port", port, "--gateway-port", "0"))
         assert (third.code, third.out) == (1, b"")
-        assert f"cannot listen on 127.0.0.1:{port}: a program does already" in third.err
+        assert f"cannot listen on 127.0.0.1:{port}: address already in use" in third.err
         assert "--port" in third.err
     finally:
         await running.kill()

@@ -59,7 +59,7 @@ def test_what_a_whole_system_shares_may_be_in_the_environment_of_every_part(part
         (["gateway", "--processes", "2", "--gateway-port", "65535"], {}, "need ports beyond 65535"),
         (["gateway", "--tls-key", "key.pem"], {}, "tls_key needs a tls_cert"),
         (["gateway", "--tls-cert", "/nowhere.pem"], {}, "cannot use TLS certificate /nowhere.pem"),
-        (["gateway", "--require-ticket"], {}, "--require-ticket needs the ROOST_KEYS"),
+        (["gateway", "--require-ticket"], {}, "--require-ticket needs ROOST_KEYS"),
         (["gateway", "--count-loopback", "--max-per-address", "0"], {}, "count_loopback has no effect"),
         (["gateway", "--allow-origins", " , "], {}, "it names no origin"),
         (["gateway", "--allow-origins", "good.example"], {}, "write SCHEME://HOST"),

@@ -25,7 +25,7 @@ def test_no_file_is_a_new_client(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused_with_advice_and_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "me"
     path.write_bytes(content)
-    with pytest.raises(BadInput, match="delete it or name another"):
+    with pytest.raises(BadInput, match="delete it, or choose another file"):
         load_identity(path)
     assert path.read_bytes() == content
 

@@ -66,7 +66,7 @@ async def test_status_shows_every_part_with_what_matters(site: Site) -> None:
     done = await site.roost("status", token="")
     assert done.exit_code == 0, done.output
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert [line.split()[0] for line in lines] == ["part", "discovery", "gateway", "lock", "master", "worker"]
+    assert [line.split()[0] for line in lines] == ["component", "discovery", "gateway", "lock", "master", "worker"]
     assert lines[2].startswith("gateway ws://g1:9001 0.1 95 100 95% 300")
     assert lines[2].endswith("up moves 7")
     assert "decided 12,345" in lines[3]
@@ -113,17 +113,17 @@ async def test_drain_waits_until_the_gateway_is_empty(site: Site) -> None:
     done = await draining
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
-        "ws://g1:9001 sends its 2 client(s) away within 3 s", "ws://g1:9001 is empty",
+        "ws://g1:9001 moves its 2 client(s) to other gateways within 3 s", "ws://g1:9001 is empty",
     ]  # fmt: skip
     done = await site.roost("drain", "g1:9001", "--undo")
-    assert done.stdout == "ws://g1:9001 takes clients again, from its next beat on\n"
+    assert done.stdout == "ws://g1:9001 accepts clients again from its next heartbeat on\n"
     assert (await site.beat(make_beat("g1", sequence + 3, draining=True))).directions.leave is False
 
 
 async def test_the_last_gateway_is_drained_only_by_force(site: Site) -> None:
     await site.beat(make_beat("g1", load=2))
     done = await site.roost("drain", "g1")
-    assert (done.exit_code, "nowhere to go: start another" in done.stderr) == (1, True)
+    assert (done.exit_code, "no other gateway accepts clients: start another" in done.stderr) == (1, True)
     await site.beat(make_beat("g2", draining=True))
     assert (await site.roost("drain", "g1")).exit_code == 1
     await site.beat(make_beat("g2", 2, load=1))
@@ -138,7 +138,7 @@ async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> No
     assert watching.stdout is not None
     tables = 0
     while tables < 2:
-        tables += (await watching.stdout.readline()).startswith(b"part ")
+        tables += (await watching.stdout.readline()).startswith(b"component ")
     watching.send_signal(signal.SIGINT)
     await watching.communicate()
     assert watching.returncode in (0, -signal.SIGINT)
@@ -147,7 +147,7 @@ async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> No
 async def test_rebalance_says_how_many_are_to_move(site: Site) -> None:
     await site.beat(make_beat("g1", load=60))
     await site.beat(make_beat("g2", load=20))
-    assert (await site.roost("rebalance")).stdout == "20 clients are to move\n"
+    assert (await site.roost("rebalance")).stdout == "20 clients will move\n"
     await site.beat(make_beat("g1", 2, load=40))
     await site.beat(make_beat("g2", 2, load=40))
     assert (await site.roost("rebalance")).stdout == "all gateways are equally full\n"

@@ -101,7 +101,7 @@ async def test_a_client_whose_address_has_too_many_tickets_comes_back_when_disco
         beat = pack(Beat(ComponentKind.GATEWAY, "g1", 1, "ws://127.0.0.1:9", 10, 0))
         assert (await http.post(f"{discovery.url}/v1/beat", data=beat)).status == 200
         assert (await http.get(f"{discovery.url}/v1/gateway")).status == 200
-        with pytest.raises(NoWay, match="too many tickets") as refusal:
+        with pytest.raises(NoWay, match="too many unused tickets") as refusal:
             await Route(http, [discovery.url]).open()
         assert refusal.value.retry_after_s == 1
     await discovery.stop()

@@ -1,5 +1,5 @@
-"""Every message between processes, a struct each, a module for each pair that talks.
+"""All messages between processes: one struct for each message, one module for each pair of peers.
 
-Inside the system messages are msgpack with structs as arrays: a field may only be added at the end, with
-a default. Times that cross a border are durations or wall seconds; leases are measured by the store's clock.
+Messages inside the system are msgpack with structs as arrays, so a new field may only be added at the end, with
+a default. Times in messages are durations or wall seconds; leases are measured by the store's clock.
 """

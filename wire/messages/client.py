@@ -1,7 +1,7 @@
-"""What client and gateway say to each other: JSON text over WebSocket subprotocol ``roost.v1``.
+"""Messages between client and gateway: JSON text over WebSocket subprotocol ``roost.v1``.
 
-Every message is an object with a ``type``. Unknown fields are refused, so that a misspelt option is
-not silently ignored.
+Every message is an object with a ``type``. A client's message with an unknown field is refused, so that a misspelt
+option is not silently ignored.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from roost.wire.messages.outcome import Failure, Outcome
 
 SUBPROTOCOL = "roost.v1"
 MAX_IDS = 1000
-"""Request ids in one message; a client has few live requests."""
+"""Most request ids in one message; a client has few live requests."""
 
 RequestId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+\Z")]
 """Chosen by the client, unique for it: 1 to 64 visible ASCII characters."""
 
 
 class ClientMessage(Struct, tag_field="type", forbid_unknown_fields=True, frozen=True):
-    """Root of what a client may say."""
+    """Base class of messages that a client sends."""
 
 
 class Hello(ClientMessage, tag="hello", frozen=True):
-    """First on every connection (P1). `epoch` grows with every connection of this client (P2)."""
+    """The first message on every connection (P1). `epoch` grows with every connection of this client (P2)."""
 
     session: Annotated[str, Meta(max_length=1024)] | None = None
     epoch: Annotated[int, Meta(ge=0, lt=2**53)] = 0
 
 
 class Submit(ClientMessage, tag="submit", frozen=True):
-    """Ask for a job. `stream` wants progress and levels.
+    """Ask for a job. With `stream` the gateway also sends progress and levels.
 
-    `again` repeats a request that was `unknown`, or not answered before its connection broke. It may be stored already,
-    so that it is not answered from the cache, past the store, where its outcome would wait to be acknowledged.
+    `again` marks the repetition of a request that was `unknown`, or that was not answered before its connection broke.
+    The store may have that request already, and its outcome would wait there for an acknowledgement; therefore it is
+    never answered from the cache, which bypasses the store.
     """
 
     id: RequestId
@@ -47,19 +48,19 @@ class Submit(ClientMessage, tag="submit", frozen=True):
 
 
 class Resume(ClientMessage, tag="resume", frozen=True):
-    """After a reconnect: these requests have not ended for me."""
+    """Sent after a reconnect: the requests that have not ended for this client."""
 
     ids: Annotated[list[RequestId], Meta(max_length=MAX_IDS)]
 
 
 class Ack(ClientMessage, tag="ack", frozen=True):
-    """The result has arrived and is safe with the application."""
+    """The application has received the result, so the system may delete it."""
 
     id: RequestId
 
 
 class Cancel(ClientMessage, tag="cancel", frozen=True):
-    """Give the request up; what was found so far comes as a result with outcome `cancelled`."""
+    """Cancel the request. What was found so far comes as a result with outcome `cancelled`."""
 
     id: RequestId
 
@@ -68,11 +69,11 @@ FromClient = Hello | Submit | Resume | Ack | Cancel
 
 
 class GatewayMessage(Struct, tag_field="type", frozen=True, omit_defaults=True):
-    """Root of what a gateway may say."""
+    """Base class of messages that a gateway sends."""
 
 
 class Limits(Struct, frozen=True):
-    """What a client may do, told in `welcome`."""
+    """Limits for the client, part of `welcome`."""
 
     message_bytes: int
     live_requests: int
@@ -80,20 +81,20 @@ class Limits(Struct, frozen=True):
 
 
 class Welcome(GatewayMessage, tag="welcome", frozen=True):
-    """The connection's client id is fixed; `session` proves it next time."""
+    """The client is identified; on its next connection `session` proves its identity."""
 
     session: str
     limits: Limits
 
 
 class Accepted(GatewayMessage, tag="accepted", frozen=True):
-    """The request is safe: its outcome will wait for this client (I1)."""
+    """The request is stored durably: its outcome will be kept for this client (I1)."""
 
     id: str
 
 
 class Progress(GatewayMessage, tag="progress", frozen=True):
-    """`done` of `known` pieces of work in `level`; may be dropped."""
+    """`done` of `known` pieces of work in `level` are finished. The message may be dropped."""
 
     id: str
     level: int
@@ -102,7 +103,7 @@ class Progress(GatewayMessage, tag="progress", frozen=True):
 
 
 class Level(GatewayMessage, tag="level", frozen=True):
-    """Piece `seq` of what level `level` brought, a JSON array; may be dropped, the result has everything."""
+    """Piece `seq` of what level `level` found, a JSON array. It may be dropped, because the result has everything."""
 
     id: str
     level: int
@@ -119,7 +120,7 @@ class Part(GatewayMessage, tag="part", frozen=True):
 
 
 class Result(GatewayMessage, tag="result", frozen=True):
-    """Last word on a request, after its `parts` parts; to be answered with `ack`."""
+    """How a request ended. It follows all `parts` parts of the result; the client answers it with `ack`."""
 
     id: str
     outcome: Outcome
@@ -129,19 +130,19 @@ class Result(GatewayMessage, tag="result", frozen=True):
 
 
 class Unknown(GatewayMessage, tag="unknown", frozen=True):
-    """No trace of this request: submit it again, the same, with `again` (P12)."""
+    """The system does not know this request: submit the same request again, with `again` (P12)."""
 
     id: str
 
 
 class Expired(GatewayMessage, tag="expired", frozen=True):
-    """The result was kept for the retention time and is gone (P28)."""
+    """The retention time of the result is over, and it was deleted (P28)."""
 
     id: str
 
 
 class Error(GatewayMessage, tag="error", frozen=True):
-    """What was asked cannot be; `id` names the request it is about, where there is one."""
+    """A message of the client was refused; `id` is the request that it was about, if there is one."""
 
     code: str
     message: str
@@ -150,7 +151,7 @@ class Error(GatewayMessage, tag="error", frozen=True):
 
 
 class Move(GatewayMessage, tag="move", frozen=True):
-    """Connect to `url` with `ticket` in `after_ms`, resume there, then leave here (P29)."""
+    """Connect to `url` with `ticket` after `after_ms`, resume there, then close this connection (P29)."""
 
     url: str
     ticket: str

@@ -1,10 +1,10 @@
-"""What masters and gateways say to a lock server, and what it answers: msgpack over HTTP.
+"""Messages between a lock server and its callers, which are masters and gateways: msgpack over HTTP.
 
-`Decision` and `Answer` travel as lists, so that what one sender has to say shares a request and a
+`Decision` and `Answer` are sent as lists, so that all decisions of one sender share a request and a
 commit (P18). Lease renewals and result parts have requests of their own, so that neither waits for the other.
 
-Some messages keep their first names as tags (``Withdraw``, ``Knock``): versions of a system may run side by side, and
-functions in the store compare them.
+Some messages keep their first names as tags (``Withdraw``, ``Knock``), because different versions of Roost may run in
+one system, and functions in the store compare these tags.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from roost.wire.messages.outcome import Ending
 class Offer(Struct, array_like=True, frozen=True):
     """One accepted request (P4). `gateway` is an incarnation; `spec` is normalised msgpack.
 
-    `run_key` is the same for requests that may share a run, `fresh_s` how old a run may be to be joined.
+    Requests with the same `run_key` may share a run; `fresh_s` is the greatest age in seconds of a run that they join.
     """
 
     client: bytes
@@ -37,7 +37,7 @@ class Offer(Struct, array_like=True, frozen=True):
 
 
 class RequestRef(Struct, array_like=True, frozen=True):
-    """A client's request that waits for a job, and the gateway where the client was last."""
+    """A client's request that waits for a job, and the gateway to which the client connected last."""
 
     client: bytes
     request: str
@@ -46,7 +46,7 @@ class RequestRef(Struct, array_like=True, frozen=True):
 
 
 class Grant(Struct, array_like=True, frozen=True):
-    """A job is the asking master's, under `token`, for `lease_s` from before it asked (P8, P13)."""
+    """The asking master holds the job under `token`, for `lease_s` seconds from when it sent its request (P8, P13)."""
 
     job: int
     token: int
@@ -59,7 +59,7 @@ class Grant(Struct, array_like=True, frozen=True):
 
 
 class Verdict(StrEnum):
-    """What a lock server says to a write under a token."""
+    """A lock server's answer to a write under a token."""
 
     OK = "ok"
     LOST = "lost"
@@ -67,9 +67,10 @@ class Verdict(StrEnum):
 
 
 class Acquire(Struct, array_like=True, tag=True, frozen=True):
-    """Store these offers; grant up to `free_slots` of the most urgent jobs (P5). Repeat with the same nonce (P8).
+    """Store these offers, and grant up to `free_slots` of the most urgent jobs (P5). Repeat with the same nonce (P8).
 
-    `running` is how many jobs the master runs: one that has lost leases wants a master for itself (P16).
+    `running` is how many jobs the master runs. A job whose leases have expired before needs a master that runs no other
+    job (P16).
     """
 
     master: str
@@ -80,9 +81,10 @@ class Acquire(Struct, array_like=True, tag=True, frozen=True):
 
 
 class Acquired(Struct, array_like=True, tag=True, frozen=True):
-    """Every offer is stored. `ended` are those that need no run: already over, or refused; knock there.
+    """Every offer is stored. `ended` has those that need no run, because they are over already or were refused.
 
-    `is_full`: no offer is stored, for too many jobs wait (P6); they are to be offered again.
+    The master forwards `ended` to the gateways. `is_full`: no offer was stored, because too many jobs wait (P6); the
+    offers have to be sent again.
     """
 
     grants: list[Grant]
@@ -91,7 +93,7 @@ class Acquired(Struct, array_like=True, tag=True, frozen=True):
 
 
 class Complete(Struct, array_like=True, tag=True, frozen=True):
-    """The job is over, whatever the outcome; parts were put before, under the same token (P24)."""
+    """The job is over, with any outcome. Its parts were stored before, under the same token (P24)."""
 
     job: int
     token: int
@@ -99,21 +101,21 @@ class Complete(Struct, array_like=True, tag=True, frozen=True):
 
 
 class Completed(Struct, array_like=True, tag=True, frozen=True):
-    """Committed, and who waits for it; or lost, and nothing was written."""
+    """The end of the job is committed, and `watchers` wait for it; or the lease was lost, and nothing was written."""
 
     verdict: Verdict
     watchers: list[RequestRef] = []
 
 
 class Release(Struct, array_like=True, tag=True, frozen=True):
-    """Give the job back unharmed, as on SIGTERM: costs no attempt (P16)."""
+    """Give an unfinished job back, as on SIGTERM. This does not count as an attempt (P16)."""
 
     job: int
     token: int
 
 
 class Attach(Struct, array_like=True, tag=True, frozen=True):
-    """The client is at this gateway now and wants these requests (P2, P12)."""
+    """The client is connected to this gateway now and waits for these requests (P2, P12)."""
 
     client: bytes
     epoch: int
@@ -122,7 +124,7 @@ class Attach(Struct, array_like=True, tag=True, frozen=True):
 
 
 class Acknowledge(Struct, array_like=True, tag=True, frozen=True):
-    """The client has the result: forget it."""
+    """The client has the result, so the store may delete it."""
 
     client: bytes
     request: str
@@ -136,10 +138,11 @@ class CancelRequest(Struct, array_like=True, tag="Withdraw", frozen=True):
 
 
 class Detach(Struct, array_like=True, tag=True, frozen=True):
-    """These clients are no longer connected to this gateway: their grace begins (P26).
+    """These clients are no longer connected to this gateway: their grace period begins (P26).
 
-    A client that is there again by a connection later than `epoch` stays, however late this comes (P2). With `requests`
-    it is about those alone: a gateway that only infers from them that a client is gone says nothing of later ones.
+    A client that has reconnected with an epoch later than `epoch` is not affected, however late this message comes
+    (P2). With `requests` it affects those requests alone: a gateway that only infers from them that a client is gone
+    knows nothing about later requests.
     """
 
     gateway: str
@@ -149,7 +152,7 @@ class Detach(Struct, array_like=True, tag=True, frozen=True):
 
 
 class RequestState(StrEnum):
-    """What the store knows of a request."""
+    """The state of a request in the store."""
 
     UNKNOWN = "unknown"
     WAITING = "waiting"
@@ -158,7 +161,7 @@ class RequestState(StrEnum):
 
 
 class RequestStatus(Struct, array_like=True, frozen=True):
-    """One request, its job and, once it ended, how."""
+    """The state of one request, its job and, once the job is over, how it ended."""
 
     request: str
     state: RequestState
@@ -167,13 +170,13 @@ class RequestStatus(Struct, array_like=True, frozen=True):
 
 
 class Statuses(Struct, array_like=True, tag=True, frozen=True):
-    """Answer to Attach, Acknowledge, Withdraw, Detach."""
+    """The answer to Attach, Acknowledge, CancelRequest and Detach."""
 
     requests: list[RequestStatus] = []
 
 
 class Refused(Struct, array_like=True, tag=True, frozen=True):
-    """This decision could not be made; its neighbours in the batch were (P19)."""
+    """This decision failed; the other decisions of the batch were made (P19)."""
 
     code: str
     message: str
@@ -184,7 +187,7 @@ Answer = Acquired | Completed | Statuses | Refused
 
 
 class LeaseRenewal(Struct, array_like=True, frozen=True):
-    """A master still holds the job; `growth` is a number that only rises with finished work (P17)."""
+    """A master renews the lease of a job. `growth` is a number that rises only when work is finished (P17)."""
 
     job: int
     token: int
@@ -194,7 +197,7 @@ class LeaseRenewal(Struct, array_like=True, frozen=True):
 
 
 class LeaseAnswer(Struct, array_like=True, frozen=True):
-    """Whether the job is still the master's, and who waits for it now."""
+    """Whether the master still holds the job, and the requests that wait for it now."""
 
     verdict: Verdict
     watchers: list[RequestRef] = []
@@ -210,7 +213,7 @@ class PutPart(Struct, array_like=True, frozen=True):
 
 
 class ReadParts(Struct, array_like=True, frozen=True):
-    """Ask for `count` parts from `first` on, of the run that ended the job."""
+    """Ask for `count` parts, starting with number `first`, of the run that ended the job."""
 
     job: int
     token: int
@@ -219,20 +222,26 @@ class ReadParts(Struct, array_like=True, frozen=True):
 
 
 class GatewayPoll(Struct, array_like=True, frozen=True):
-    """A gateway incarnation lives, and asks which of its requests ended without an acknowledgement (P26)."""
+    """A gateway incarnation is alive, and asks which of its requests ended and are not acknowledged (P26)."""
 
     gateway: str
 
 
 class FinishedRequests(Struct, array_like=True, frozen=True):
-    """They, at most MAX_IDS; and those (client, request) whose offer never came: `unknown` (P12)."""
+    """The answer to GatewayPoll, with at most MAX_IDS requests.
+
+    `unknown` has the (client, request) pairs whose offer never arrived (P12).
+    """
 
     knocks: list[JobFinished]
     unknown: list[tuple[bytes, str]] = []
 
 
 class JobFinished(Struct, array_like=True, frozen=True, tag="Knock"):
-    """A job ended; these requests (client, request) at this gateway wait for it. `only_part` saves a fetch."""
+    """A job ended, and these requests (client, request) at this gateway wait for it.
+
+    `only_part` is the result's only part, where it has just one; the gateway then need not fetch it.
+    """
 
     gateway: str
     job: int
@@ -244,11 +253,11 @@ class JobFinished(Struct, array_like=True, frozen=True, tag="Knock"):
 read_offer: Unpacker[Offer] = Unpacker(Offer, "offer")
 read_decisions: Unpacker[list[Decision]] = Unpacker(list[Decision], "list of decisions")
 read_answers: Unpacker[list[Answer]] = Unpacker(list[Answer], "list of answers")
-read_lease_renewals: Unpacker[list[LeaseRenewal]] = Unpacker(list[LeaseRenewal], "list of lease beats")
+read_lease_renewals: Unpacker[list[LeaseRenewal]] = Unpacker(list[LeaseRenewal], "list of lease renewals")
 read_lease_answers: Unpacker[list[LeaseAnswer]] = Unpacker(list[LeaseAnswer], "list of lease answers")
 read_put_part: Unpacker[PutPart] = Unpacker(PutPart, "result part")
 read_read_parts: Unpacker[ReadParts] = Unpacker(ReadParts, "request for parts")
 read_parts: Unpacker[list[bytes]] = Unpacker(list[bytes], "list of parts")
-read_gateway_poll: Unpacker[GatewayPoll] = Unpacker(GatewayPoll, "sweep")
-read_finished_requests: Unpacker[FinishedRequests] = Unpacker(FinishedRequests, "sweep answer")
+read_gateway_poll: Unpacker[GatewayPoll] = Unpacker(GatewayPoll, "gateway poll")
+read_finished_requests: Unpacker[FinishedRequests] = Unpacker(FinishedRequests, "list of finished requests")
 read_verdict: Unpacker[Verdict] = Unpacker(Verdict, "verdict")

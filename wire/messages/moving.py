@@ -1,4 +1,4 @@
-"""How clients are moved between gateways: places at others, and what discovery asks of a gateway. msgpack."""
+"""Messages for moving clients between gateways: reserved endpoints, and discovery's directives. msgpack."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from msgspec import Meta, Struct
 from roost.wire.codec import JsonReader, Unpacker
 
 MAX_ENDPOINTS = 256
-"""Places in one request: signing so many tickets takes discovery a few milliseconds."""
+"""Most endpoints in one request: signing that many tickets takes discovery a few milliseconds."""
 
 
 class ReserveEndpoints(Struct, array_like=True, frozen=True):
-    """POST /v1/places: the gateway of this incarnation wants places for `count` of its clients elsewhere.
+    """POST /v1/places: the gateway with this incarnation reserves capacity at others for `count` of its clients.
 
-    A leaving gateway gets them wherever there is room; otherwise only where others have less than their share.
+    A gateway that is leaving gets endpoints at any gateway with free capacity; otherwise only at gateways that have
+    fewer clients than their share.
     """
 
     gateway: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -24,24 +25,25 @@ class ReserveEndpoints(Struct, array_like=True, frozen=True):
 
 
 class Endpoint(Struct, array_like=True, frozen=True):
-    """A gateway's address, and a ticket of one client's own that opens it."""
+    """A gateway's address, and a ticket with which one client can connect to it."""
 
     url: str
     ticket: str
 
 
 class Endpoints(Struct, array_like=True, frozen=True):
-    """Those that there are, which may be fewer; each is kept free for `expires_s`."""
+    """The endpoints that were reserved, which may be fewer than asked for; each is held for `expires_s` seconds."""
 
     places: list[Endpoint]
     expires_s: int
 
 
 class GatewayDirectives(Struct, array_like=True, frozen=True):
-    """What discovery asks of a gateway, in the answer to its beat; it holds until the next.
+    """What discovery asks of a gateway, in the answer to its heartbeat; it applies until the next answer.
 
-    `leave` is an operator's order: send everybody away within `window_s`, or take clients again; None is neither.
-    `give_away` clients should go to gateways that have less than their share, at most `per_s` a second.
+    `leave` is an operator's order: True means move all clients away within `window_s` seconds, False means accept
+    clients again, None means neither. `give_away` clients should move to gateways that have fewer than their share,
+    at most `per_s` a second.
     """
 
     leave: bool | None = None
@@ -51,10 +53,10 @@ class GatewayDirectives(Struct, array_like=True, frozen=True):
 
 
 class DrainOrder(Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/drain, JSON: the gateway of this address or incarnation shall send its clients to others.
+    """POST /v1/drain, JSON: the gateway with this address or incarnation has to move its clients to others.
 
-    They have `window_s` for that. With `undo` it takes clients again. The last gateway that takes clients sends its own
-    away only with `force`: they would have nowhere to go.
+    It does so over `window_s` seconds. With `undo` it accepts clients again. The last gateway that accepts clients is
+    only drained with `force`, because its clients would have nowhere to go.
     """
 
     gateway: Annotated[str, Meta(min_length=1, max_length=512)]
@@ -63,6 +65,6 @@ class DrainOrder(Struct, frozen=True, forbid_unknown_fields=True):
     force: bool = False
 
 
-read_reserve_endpoints: Unpacker[ReserveEndpoints] = Unpacker(ReserveEndpoints, "request for places")
-read_endpoints: Unpacker[Endpoints] = Unpacker(Endpoints, "answer with places")
+read_reserve_endpoints: Unpacker[ReserveEndpoints] = Unpacker(ReserveEndpoints, "request for endpoints")
+read_endpoints: Unpacker[Endpoints] = Unpacker(Endpoints, "answer with endpoints")
 read_drain_order: JsonReader[DrainOrder] = JsonReader(DrainOrder, "order to drain")

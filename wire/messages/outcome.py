@@ -1,4 +1,4 @@
-"""How a job ended: the words that clients, gateways, masters and the store share."""
+"""How a job ended: types that clients, gateways, masters and the store share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 PART_BYTES = 256 * 1024
-"""Most bytes of a result part before compression (P24)."""
+"""Greatest size of a result part before compression (P24)."""
 
 
 class Outcome(StrEnum):
@@ -20,14 +20,17 @@ class Outcome(StrEnum):
 
 
 class Failure(Struct, frozen=True):
-    """Why a job has no complete result: a code of `ErrorCode` and a sentence."""
+    """Why a job has no complete result: a code of `ErrorCode` and one sentence."""
 
     code: str
     message: str
 
 
 class Ending(Struct, array_like=True, frozen=True):
-    """How a job ended, `parts` stored parts, a small `summary` (JSON) of the kind's own."""
+    """How a job ended.
+
+    `parts` is the number of stored result parts; `summary` is small JSON whose meaning the job kind defines.
+    """
 
     outcome: Outcome
     token: int = 0

@@ -1,4 +1,4 @@
-"""What components and clients say to discovery: msgpack beats, and JSON for the client's question."""
+"""Messages between discovery and its callers: heartbeats of components in msgpack, answers to clients in JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roost.wire.messages.moving import GatewayDirectives
 
 
 class ComponentKind(StrEnum):
-    """The parts that register with discovery."""
+    """The kinds of component that register with discovery."""
 
     DISCOVERY = "discovery"
     GATEWAY = "gateway"
@@ -21,12 +21,13 @@ class ComponentKind(StrEnum):
 
 
 class Beat(Struct, array_like=True, frozen=True):
-    """A component's sign of life, one snapshot (P31). POST /v1/beat.
+    """A component's heartbeat, one snapshot (P31). POST /v1/beat.
 
-    `incarnation` is new with every start; `sequence` grows with every beat of it. `load` and
-    `capacity` are connections for a gateway, running jobs or tasks elsewhere. `redeemed` lists
-    the serials of tickets redeemed since the last acknowledged beat. `labels` say where it runs or whom it is for,
-    `replicas` to how many replicas of discovery it beats. `moving` of a gateway's load have been told to go elsewhere.
+    `incarnation` is the instance id, new with every start; `sequence` grows with every heartbeat of the instance.
+    `load` and `capacity` count connections for a gateway, running jobs or tasks for other components. `redeemed` lists
+    the serials of tickets redeemed since the last acknowledged heartbeat. `labels` say where it runs or which clients
+    it is for. `replicas` is the number of discovery replicas it reports to. `moving` is how many connections of a
+    gateway's load have been told to move to another gateway.
     """
 
     kind: ComponentKind
@@ -46,10 +47,10 @@ class Beat(Struct, array_like=True, frozen=True):
 
 
 class BeatAnswer(Struct, array_like=True, frozen=True):
-    """The beat counts; `interval_s` until the next; `locks` are the addresses of live lock servers.
+    """The heartbeat was received. `interval_s` is the time until the next, `locks` the addresses of live lock servers.
 
-    A gateway may be asked to act (`directions`).
-    A worker is told of all live `workers` too, by incarnation: they share what holds across all of them (P32).
+    `directions` may ask a gateway to act. A worker also gets the incarnations of all live `workers`, because some
+    limits apply across all of them (P32).
     """
 
     sequence: int
@@ -60,14 +61,14 @@ class BeatAnswer(Struct, array_like=True, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """A gateway's address and the ticket that opens it."""
+    """A gateway's address, and a ticket with which a client can connect to it."""
 
     url: str
     ticket: str
 
 
 class Assignment(Struct, frozen=True):
-    """GET /v1/gateway, JSON: where to connect, for `expires_s` seconds, and where else if that fails."""
+    """GET /v1/gateway, JSON: where to connect, valid for `expires_s` seconds, and alternates in case that fails."""
 
     url: str
     ticket: str

@@ -1,4 +1,4 @@
-"""What travels by broker: events for gateways, tasks and their results (msgpack).
+"""Messages that the broker carries: events for gateways, tasks and their results (msgpack).
 
 Queues: ``done.<gateway>`` carries `GatewayEvent`, ``tasks.<kind>`` carries `Task`, ``reply.<master>`` carries
 `TaskResult`, the fanout ``control`` carries `Control`.
@@ -13,7 +13,7 @@ from roost.wire.messages.lock import JobFinished
 
 
 class LevelEvent(Struct, array_like=True, frozen=True, tag="LevelNews"):
-    """Piece `seq` of a level that a running job found, for requests that asked to stream; droppable (P25)."""
+    """Piece `seq` of a level that a running job found, for requests that stream. It may be dropped (P25)."""
 
     requests: list[tuple[bytes, str]]
     level: int
@@ -22,7 +22,7 @@ class LevelEvent(Struct, array_like=True, frozen=True, tag="LevelNews"):
 
 
 class ProgressEvent(Struct, array_like=True, frozen=True, tag="ProgressNews"):
-    """How far a running job is; droppable (P25)."""
+    """The progress of a running job. It may be dropped (P25)."""
 
     requests: list[tuple[bytes, str]]
     level: int
@@ -34,9 +34,10 @@ GatewayEvent = JobFinished | LevelEvent | ProgressEvent
 
 
 class Task(Struct, array_like=True, frozen=True):
-    """One piece of work. (job, token, task) names it; `payload` is the kind's own; results go to `reply_to`.
+    """One piece of work, identified by (job, token, task). Its result goes to the queue `reply_to`.
 
-    `alone`: no worker has survived it so far; nothing else may run beside it (P21).
+    The job kind defines the meaning of `payload`. With `alone` the worker runs no other task at the same time, because
+    no worker has survived this task so far (P21).
     """
 
     job: int
@@ -50,9 +51,10 @@ class Task(Struct, array_like=True, frozen=True):
 
 
 class TaskResult(Struct, array_like=True, frozen=True):
-    """What a task brought; or `later_s`: give it again after so many seconds (P20); or `error`: the worker failed.
+    """The result of a task: its `data`, or `later_s`, or `error`.
 
-    `died`: no worker survived it, and it has not yet been tried alone (P21).
+    With `later_s` the task has to be sent again after so many seconds (P20); `error` says how the worker failed.
+    `died`: no worker survived the task, and it has not yet been tried alone (P21).
     """
 
     job: int
@@ -65,21 +67,21 @@ class TaskResult(Struct, array_like=True, frozen=True):
 
 
 class CancelTasks(Struct, array_like=True, frozen=True, tag=True):
-    """Fanout `control`: drop tasks of this job under this token or an older one (P14)."""
+    """Fanout `control`: workers drop tasks of this job that carry this token or an older one (P14)."""
 
     job: int
     token: int
 
 
 class JobChanged(Struct, array_like=True, frozen=True, tag="Nudge"):
-    """Fanout `control`: something about this job has changed; its master beats now instead of at its next time."""
+    """Fanout `control`: something about this job has changed; its master renews the lease now to learn of it."""
 
     job: int
 
 
 Control = CancelTasks | JobChanged
 
-read_gateway_event: Unpacker[GatewayEvent] = Unpacker(GatewayEvent, "gateway mail")
+read_gateway_event: Unpacker[GatewayEvent] = Unpacker(GatewayEvent, "gateway event")
 read_task: Unpacker[Task] = Unpacker(Task, "task")
 read_task_result: Unpacker[TaskResult] = Unpacker(TaskResult, "task result")
 read_control: Unpacker[Control] = Unpacker(Control, "control message")
