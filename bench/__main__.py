@@ -1,4 +1,4 @@
-"""``python -m bench NAME``: measurements of Roost, side by side with others where there are any."""
+"""``python -m bench NAME``: benchmarks of Roost, beside other software where there is any."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BENCHES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one benchmark and publish what it found; status 1 when that is not what had to be shown."""
+    """Run one benchmark and publish its report; exit status 1 when a goal was missed."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     modules = {}
