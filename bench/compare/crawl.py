@@ -43,7 +43,7 @@ COLUMNS = ("pages", "pages/s", "pages/CPU s", "of all parts", "CPU ms a page")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
     parser.add_argument("--without-engines", action="store_true", help="leave RabbitMQ and Redis out")
 

@@ -27,7 +27,7 @@ DEFAULT = (servers.OURS, *servers.PEERS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--connections", type=int, default=100, help="connections [100]")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round [4]")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each server [3]")

@@ -38,7 +38,7 @@ class ServiceError(Exception):
 
 
 class Reaper:
-    """The process that clears up after this one."""
+    """The process that cleans up after this one."""
 
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("reaper.py"))]
@@ -46,7 +46,7 @@ class Reaper:
         atexit.register(self._end)
 
     def tell(self, what: str, value: object) -> None:
-        """One of the lines that `bench.support.reaper` understands."""
+        """Send one of the commands of `bench.support.reaper`."""
         assert self._process.stdin is not None
         print(what, value, file=self._process.stdin, flush=True)
 
@@ -58,7 +58,7 @@ class Reaper:
 
 @cache
 def reaper() -> Reaper:
-    """The one of this test run."""
+    """Return the reaper of this test run."""
     return Reaper()
 
 
@@ -74,7 +74,7 @@ class Service:
         self._spawned: list[subprocess.Popen[bytes]] = []
 
     def command(self) -> list[str]:
-        """What to run."""
+        """Return the command line."""
         raise NotImplementedError
 
     def variables(self) -> Mapping[str, str]:
@@ -86,16 +86,16 @@ class Service:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Return when it serves; fail when it does not."""
+        """Start, and return when it serves; raises ServiceError when it does not."""
         self.launch()
         self.wait_until_it_serves()
 
     def launch(self) -> None:
-        """Begin to start; `wait_until_it_serves` is to follow."""
+        """Start the process; call `wait_until_it_serves` next."""
         self._process = self.spawn(self.command())
 
     def wait_until_it_serves(self) -> None:
-        """Fail when it does not. Raises PortTaken when another server listens at its port."""
+        """Wait until it serves; raises ServiceError when it does not, PortTaken when another server has its port."""
         assert self._process is not None
         deadline = time.monotonic() + START_S
         while True:
@@ -141,17 +141,17 @@ class Service:
         return status
 
     def freeze(self) -> None:
-        """Connections stay open, nothing answers, until `thaw`."""
+        """Suspend it until `thaw`: connections stay open, but nothing answers."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on."""
+        """Continue after `freeze`."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """A process in a group of its own, which the warden knows of."""
+        """Start a process in its own group, which the reaper knows."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,

@@ -1,7 +1,7 @@
-"""Where a load test is decided: in locust's master, or in its only process.
+"""Controls a load test, in locust's master or in its only process.
 
-Each process that has users tells its tally twice a second. From the sum of all it is seen when the next phase begins;
-all are told of it, and whose connections a storm cuts.
+Each process with users reports its counters twice a second. The sum decides when the next phase begins; all processes
+are told of it, and of which gateway's connections a storm cuts.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from bench.load.swarm.phases import Phase, Phases
 from bench.load.swarm.swarm import EVERYBODY
 
 TALLY, PHASE, STORM = "roost_tally", "roost_phase", "roost_storm"
-"""Messages between processes: a tally for the master, from it a phase and the gateway of a storm."""
+"""Messages between processes: counters to the master, and from it a phase, or the gateway of a storm."""
 
 TALLY_S, WATCH_S = 0.5, 0.25
 SETTLE_S = WORKER_REPORT_INTERVAL + 0.5
-"""After the course, until the last figures of all workers have come: when locust stops it waits for none."""
+"""How long to wait after the last phase for the final figures of all workers: locust does not wait when it stops."""
 
 STALE_S = 20.0
-"""A process that has not told its tally for so long is gone with its users."""
+"""A process that has not reported for this long is gone, with its users."""
 
 
 class Control:
-    """What the master does, or the only process."""
+    """The control of a test, in the master or the only process."""
 
     def __init__(self, environment: Environment, host: str, file: str) -> None:
-        """`host` is discovery where nobody says another, `file` where outcomes are written to, if anywhere."""
+        """`host` is the default URL of discovery, `file` the file that results are written to, if any."""
         self._environment, self._host, self._file = environment, host, file
         self._tallies: dict[str, tuple[float, Counters]] = {}
         self._course: Phases | None = None
         self._over_at = inf
 
     def tick(self) -> tuple[int, float] | None:
-        """Called by locust each second while a test runs; None ends it."""
+        """Called by locust each second while a test runs; returns users and rate, or None to end it."""
         if self._course is None:
             self._course = self._new_course()
             if self._course is None:
@@ -55,7 +55,7 @@ class Control:
         return self._course.plan.users, self._course.plan.rate
 
     def _new_course(self) -> Phases | None:
-        """None when that cannot work."""
+        """Return the phases of a new test; None when its options cannot work."""
         chosen = self._environment.parsed_options
         assert chosen is not None
         problem = options.what_is_wrong(chosen, options.replicas(self._environment.host or self._host))
@@ -83,7 +83,7 @@ class Control:
         self._environment.process_exit_code = 2
 
     def hear(self, process: str, message: dict[str, Any]) -> None:
-        """A process tells its tally."""
+        """Take the counters of a process."""
         self._tallies[process] = (time.monotonic(), Counters.from_message(message))
 
     def _total(self) -> Counters:
@@ -91,7 +91,7 @@ class Control:
         return Counters.sum(tally for heard_at, tally in self._tallies.values() if now - heard_at < STALE_S)
 
     def watch(self) -> None:
-        """Lead through the phases, for ever."""
+        """Run through the phases, in an endless loop."""
         while True:
             gevent.sleep(WATCH_S)
             course = self._course
@@ -102,7 +102,7 @@ class Control:
                 self._enter(course)
 
     def _enter(self, course: Phases) -> None:
-        """A phase begins: everybody hears of it, and on standard output whoever started this."""
+        """Begin a phase: tell all processes, and print it to standard output."""
         self._tell(PHASE, str(course.phase))
         ended = next(leg for leg in reversed(course.legs) if leg.phase is not course.phase)
         self._announce(course, ended.took_s)
@@ -119,7 +119,7 @@ class Control:
         self._environment.runner.send_message(name, what)
 
     def _end(self, course: Phases) -> None:
-        """Judge, and keep what was found."""
+        """Judge the goals, and store the results."""
         assert self._environment.runner is not None
         outcome = {**course.as_dict(), "requests": self._requests()}
         outcome["goals"]["no user ended by an error of its own"] = not self._environment.runner.exceptions
@@ -130,7 +130,7 @@ class Control:
             print(f"{'met' if is_met else 'MISSED'}: {goal}", flush=True)
 
     def _requests(self) -> dict[str, dict[str, float]]:
-        """Locust's figures of each kind of request; times in ms, as locust rounds them."""
+        """Return locust's figures for each kind of request; times in ms, as locust rounds them."""
         return {
             entry.name: {
                 "count": entry.num_requests,
@@ -144,7 +144,7 @@ class Control:
         }
 
     def stopped(self) -> None:
-        """The test has ended, and the last figures of all processes have come; perhaps somebody stopped it early."""
+        """Finish after the last figures of all processes; the test may have been stopped early."""
         if self._course is not None and self._course.is_over:
             self._end(self._course)
         self._course = None

@@ -1,6 +1,7 @@
-"""Locust's side of the swarm: the user class, the load shape, and what processes tell each other.
+"""The integration with locust: user class, load shape, and messages between processes.
 
-Figures that locust shows come from `events.request`, as usual; the test goes by tallies (`bench.load.swarm.control`).
+Locust's own figures come from `events.request`, as usual; the test is controlled by counters
+(`bench.load.swarm.control`).
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ TYPE = "WS"
 """The type under which locust shows these requests."""
 
 RESERVED_DESCRIPTORS = 500
-"""Of each process, for what locust and Python need, and for a user between two connections."""
+"""Descriptors of each process that are reserved for locust, Python, and users with two connections."""
 
 
 def _room() -> int:
-    """Users this process has descriptors for, after the soft limit was raised to the hard one."""
+    """Return how many users this process has descriptors for, after raising the soft limit to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return max(0, hard - RESERVED_DESCRIPTORS)
@@ -53,7 +54,7 @@ class IdleClient(User):
 
     @task
     def live(self) -> None:
-        """Until the test ends."""
+        """Run until the test ends."""
         chosen = self.environment.parsed_options
         assert chosen is not None
         discovery = options.replicas(self.host)
@@ -88,7 +89,7 @@ class Tides(LoadTestShape):
     use_common_options: ClassVar[bool] = True
 
     def tick(self) -> tuple[int, float] | None:
-        """Users and rate, until the course is over."""
+        """Return users and rate, until the last phase is over."""
         assert self.runner is not None
         control = CONTROL
         assert control is not None

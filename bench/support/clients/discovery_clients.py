@@ -101,9 +101,9 @@ class DiscoveryClients:
         self._by_fd: dict[int, DiscoveryClient] = {}
         self._all: list[DiscoveryClient] = []
         self._due: list[tuple[float, int, DiscoveryClient]] = []
-        """Pauses: when they end, a number to break ties, whose."""
+        """Pauses: end time, a number to break ties, and the client."""
         self._deadlines: dict[float, deque[tuple[float, int, DiscoveryClient]]] = {ASK_S: deque(), OPEN_S: deque()}
-        """Of questions and of knocks, the oldest first: when, at which try, whose."""
+        """Deadlines of requests, the oldest first: time, attempt, and client."""
         self._marked_s = time.monotonic()
         self.lost = 0
         self.refusals: Counter[str] = Counter()
@@ -146,7 +146,7 @@ class DiscoveryClients:
         return whole, awake
 
     def serve(self, seconds: float) -> None:
-        """Handle what comes, and what is due, within this time."""
+        """Handle input and due timers for this time."""
         for fd, _ in self._epoll.poll(seconds, 1000):
             seeker = self._by_fd.get(fd)
             if seeker is not None and seeker.on_ready is not None:
@@ -161,7 +161,7 @@ class DiscoveryClients:
                     self._fail(seeker, "no answer in time")
 
     def close(self) -> None:
-        """Let go of every connection, without a word."""
+        """Close every connection without a close frame."""
         for seeker in self._all:
             self._drop(seeker)
         self._epoll.close()
@@ -255,7 +255,7 @@ class DiscoveryClients:
             self._answer(seeker, rest)
 
     def _upgraded(self, seeker: DiscoveryClient) -> None:
-        """The gateway let it in."""
+        """The gateway accepted the connection."""
         seeker.is_open, seeker.opened_s = True, time.monotonic()
         seeker.choices.clear()
 
@@ -288,7 +288,7 @@ class DiscoveryClients:
                 return
 
     def _lose(self, seeker: DiscoveryClient, code: int) -> None:
-        """The connection ended: come back as the code wants it."""
+        """The connection ended: reconnect as the close code requires."""
         self.lost += 1
         seeker.is_open = False
         self._drop(seeker)
@@ -300,7 +300,7 @@ class DiscoveryClients:
         self._pause(seeker, 0.0 if at_once else pause_s)
 
     def _fail(self, seeker: DiscoveryClient, why: str) -> None:
-        """A question or a knock brought nothing: the next alternate, or replica, or a pause."""
+        """A request failed: try the next alternate or replica, or pause."""
         self._drop(seeker)
         self.refusals[why] += 1
         seeker.refusals += 1
@@ -337,7 +337,7 @@ def _retry_after(head: bytes) -> float | None:
 
 
 def obey(seekers: DiscoveryClients, words: list[str]) -> str:
-    """The answer to one command."""
+    """Return the answer to one command."""
     if words[0] == "come":
         seekers.come(int(words[1]))
         return "coming"

@@ -61,19 +61,19 @@ class IdleClients:
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._shaking: dict[int, ssl.SSLSocket] = {}
-        """Those in their TLS handshake."""
+        """Connections in their TLS handshake."""
         self._opening: dict[int, bytes] = {}
-        """What has come of the answer."""
+        """The bytes of the upgrade answer so far."""
         self._greeting: set[int] = set()
-        """Those that have said hello."""
+        """Connections that have sent hello and wait for welcome."""
         self._dismissed: set[int] = set()
-        """Those that the server has sent a close frame."""
+        """Connections that received a close frame from the server."""
         self._is_closing = False
         self.pings = self.lost = 0
         self.farewells = CloseStats()
 
     def open(self, count: int) -> None:
-        """Open `count` more. Raises TimeoutError when that stalls."""
+        """Open `count` more connections. Raises TimeoutError when no progress is made."""
         progress = time.monotonic()
         goal = len(self._sockets) + count
         while len(self._sockets) < goal or self._opening or self._greeting:
@@ -94,7 +94,7 @@ class IdleClients:
         self._epoll.register(raw.fileno(), select.EPOLLOUT)
 
     def serve(self, seconds: float) -> None:
-        """Handle what comes within this time."""
+        """Handle input for this time."""
         for fd, events in self._epoll.poll(seconds, 1000):
             if fd not in self._sockets:
                 continue
@@ -198,7 +198,7 @@ class IdleClients:
             print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
 
     def close(self) -> None:
-        """Say goodbye on every connection, and wait until the server has closed each. Raises TimeoutError."""
+        """Send a close frame on every connection, and wait until the server has closed each. Raises TimeoutError."""
         self._is_closing = True
         for fd in list(self._sockets):
             self._send(fd, CLOSE)
@@ -220,7 +220,7 @@ class IdleClients:
 
 
 def obey(crowd: IdleClients, words: list[str]) -> str:
-    """The answer to one command."""
+    """Return the answer to one command."""
     since = time.monotonic()
     if words[0] == "open":
         crowd.open(int(words[1]))

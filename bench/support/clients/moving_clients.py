@@ -2,10 +2,9 @@
 
 ``python -m bench.support.clients.moving_clients FIRST PORT [PORT …]``
 
-Like `bench.support.clients.discovery_clients`, and commanded likewise, but they say
-hello and count as connected when they are welcomed; told to
-move, a client opens its next connection beside the one it has, and leaves that when it is welcome at the new place
-(P29). ``stats`` answers `Moved`.
+They take the same commands as `bench.support.clients.discovery_clients`, but send hello and count as connected when
+they are welcomed. When told to move, a client opens its next connection beside the current one, and closes the old one
+when the new one is welcomed (P29). ``stats`` answers `Moved`.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ class MovingClients(DiscoveryClients):
         return MovingClient(number, replicas, now)
 
     def _ask(self, seeker: DiscoveryClient) -> None:
-        """The time has come; who is moved knows where to."""
+        """A timer is due; a client that was told to move knows its new gateway."""
         assert isinstance(seeker, MovingClient)
         if seeker.of is not None:
             self._knock(seeker)
@@ -133,7 +132,9 @@ class MovingClients(DiscoveryClients):
         self.moved += 1
 
     def _lose(self, seeker: DiscoveryClient, code: int) -> None:
-        """A connection ended. Who is on the way to the next one is away until then, and does not ask besides."""
+        """A connection ended. A client whose next connection is opening is disconnected until then, and does not ask
+        discovery.
+        """
         assert isinstance(seeker, MovingClient)
         if not seeker.is_open:
             self._fail(seeker, f"closed before the welcome ({code})")
@@ -162,7 +163,7 @@ class MovingClients(DiscoveryClients):
 
 
 def obey(movers: MovingClients, words: list[str]) -> str:
-    """The answer to one command."""
+    """Return the answer to one command."""
     if words[0] == "come":
         movers.come(int(words[1]))
         return "coming"
