@@ -104,7 +104,7 @@ class _Holding:
         self._server = stack.enter_context(servers.running(name))
         self._hello, self._tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
         first = index * idle_processes.ADDRESSES_EACH
-        self._throng = stack.enter_context(
+        self._clients = stack.enter_context(
             idle_processes.idle_processes(self._server.port, count, first, hello=self._hello, tls=self._tls)
         )
         self._row: dict[str, float] = {}
@@ -129,7 +129,7 @@ class _Holding:
         """Open all connections."""
         self._blocks.append(self._metrics())
         self._base = self._server.look()
-        self._row["open s"] = self._throng.open()
+        self._row["open s"] = self._clients.open()
         now = self._server.look()
         self._row["open CPU µs each"] = now.cpu.since(self._base.cpu).total_s / self._count * 1e6
         self._row["kernel B each"] = (now.kernel_bytes - self._base.kernel_bytes) / self._count
@@ -138,15 +138,15 @@ class _Holding:
         """All are silent."""
         self._blocks.append(self._metrics())
         self._weigh(" each")
-        self._stats = self._throng.stats()
+        self._stats = self._clients.stats()
 
     def open_again(self) -> None:
         """Connect a second group of clients."""
-        self._throng.open()
+        self._clients.open()
 
     def close(self) -> None:
         """All leave."""
-        self._throng.close()
+        self._clients.close()
 
     def left(self, when: str) -> None:
         """All have left; `when` names the columns."""
@@ -160,7 +160,7 @@ class _Holding:
 
     def result(self) -> tuple[str, Row, str]:
         """Name, figures, remark."""
-        self._row["lost"] = self._throng.stats()["lost"]
+        self._row["lost"] = self._clients.stats()["lost"]
         return self.name, self._row, self._remark()
 
     def _remark(self) -> str:

@@ -99,18 +99,18 @@ def _send_away(name: str, count: int) -> Leaving:
     hello, tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
     with (
         servers.running(name) as server,
-        idle_processes.idle_processes(server.port, count, hello=hello, tls=tls) as throng,
+        idle_processes.idle_processes(server.port, count, hello=hello, tls=tls) as clients,
     ):
         assert server.gateway is not None
-        throng.open()
+        clients.open()
         told_s = time.monotonic()
         server.gateway.process.terminate()
         status = server.gateway.process.wait(PATIENCE_S)
         ended_s = time.monotonic()
-        while throng.stats()["held"] and time.monotonic() < told_s + PATIENCE_S:
+        while clients.stats()["held"] and time.monotonic() < told_s + PATIENCE_S:
             time.sleep(0.1)
-        held = throng.stats()["held"]
-        return Leaving(throng.farewells(), held, told_s, ended_s, status)
+        held = clients.stats()["held"]
+        return Leaving(clients.farewells(), held, told_s, ended_s, status)
 
 
 def judge(report: Report, name: str, count: int, leaving: Leaving) -> None:

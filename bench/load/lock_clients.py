@@ -88,46 +88,46 @@ class LoadMasters:
 
 async def full(urls: Sequence[str], call: int, seconds: float) -> dict[str, float]:
     """Send as many decisions as possible."""
-    crowd = LoadMasters(urls)
-    await crowd.start()
+    masters = LoadMasters(urls)
+    await masters.start()
     start, own_s = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(crowd.ask_on(client, call, start + seconds) for client in crowd.clients))
+    await asyncio.gather(*(masters.ask_on(client, call, start + seconds) for client in masters.clients))
     took_s, own_s = time.perf_counter() - start, time.process_time() - own_s
-    await crowd.stop()
+    await masters.stop()
     return {
-        "decisions/s": crowd.decided / took_s,
-        "own CPU µs each": own_s / crowd.decided * 1e6,
-        "batch ms": quantiles(crowd.took_s)[1] * 1000,
-        "slowest ms": max(crowd.took_s) * 1000,
+        "decisions/s": masters.decided / took_s,
+        "own CPU µs each": own_s / masters.decided * 1e6,
+        "batch ms": quantiles(masters.took_s)[1] * 1000,
+        "slowest ms": max(masters.took_s) * 1000,
     }
 
 
 async def offered(urls: Sequence[str], rate: int, seconds: float) -> dict[str, float]:
     """Send `rate` decisions a second."""
-    crowd = LoadMasters(urls)
-    await crowd.start()
+    masters = LoadMasters(urls)
+    await masters.start()
     print("started", flush=True)
     start, asking, asked = time.perf_counter(), set[asyncio.Task[None]](), 0
     while (now := time.perf_counter() - start) < seconds:
         while asked / rate <= now:
             due = start + asked / rate
-            task = asyncio.create_task(crowd.ask_one(asked, due, asked / rate > GROWS_S))
+            task = asyncio.create_task(masters.ask_one(asked, due, asked / rate > GROWS_S))
             asking.add(task)
             task.add_done_callback(asking.discard)
             asked += 1
         await asyncio.sleep(max(0.0, start + asked / rate - time.perf_counter()))
     await asyncio.gather(*asking)
-    while crowd.granted:
-        await crowd.ask_one(1, 0.0, is_measured=False)
-    await crowd.stop()
-    cuts = quantiles(crowd.took_s, n=1000, method="inclusive")
+    while masters.granted:
+        await masters.ask_one(1, 0.0, is_measured=False)
+    await masters.stop()
+    cuts = quantiles(masters.took_s, n=1000, method="inclusive")
     return {
         "decisions/s": asked / seconds,
         "p50 ms": cuts[499] * 1000,
         "p99 ms": cuts[989] * 1000,
-        "slowest ms": max(crowd.took_s) * 1000,
-        "failed": crowd.failed,
-        "granted twice": sum(count > 1 for count in crowd.grants.values()),
+        "slowest ms": max(masters.took_s) * 1000,
+        "failed": masters.failed,
+        "granted twice": sum(count > 1 for count in masters.grants.values()),
     }
 
 

@@ -100,19 +100,19 @@ class Seen:
 class Clients:
     """Both load processes."""
 
-    movers: Popen[str]
-    askers: Popen[str]
+    moving_clients: Popen[str]
+    job_clients: Popen[str]
     count: int
 
     def mark(self) -> None:
         """Reset the counters."""
-        for crowd in (self.movers, self.askers):
-            processes.tell(crowd, "mark")
+        for process in (self.moving_clients, self.job_clients):
+            processes.tell(process, "mark")
 
     def seen(self, python: str = "stats") -> Seen:
         """Return what the clients have seen."""
-        asked = Asked(**json.loads(processes.tell(self.askers, python)))
-        return Seen(Moved(**json.loads(processes.tell(self.movers, "stats"))), asked)
+        asked = Asked(**json.loads(processes.tell(self.job_clients, python)))
+        return Seen(Moved(**json.loads(processes.tell(self.moving_clients, "stats"))), asked)
 
     def wait(self, count: int) -> Seen:
         """Wait until `count` clients are connected, or a time limit is over."""
@@ -124,7 +124,7 @@ class Clients:
 
 @contextmanager
 def _clients(deployment: Deployment, options: argparse.Namespace) -> Iterator[Clients]:
-    askers = [
+    job_clients = [
         sys.executable,
         "-m",
         "bench.support.clients.job_clients",
@@ -132,15 +132,15 @@ def _clients(deployment: Deployment, options: argparse.Namespace) -> Iterator[Cl
         str(options.levels),
         deployment.url,
     ]
-    movers = [sys.executable, "-m", "bench.support.clients.moving_clients", "0", str(deployment.discovery.port)]
+    moving_clients = [sys.executable, "-m", "bench.support.clients.moving_clients", "0", str(deployment.discovery.port)]
     with ExitStack() as stack:
         clients = Clients(
-            stack.enter_context(processes.running(movers, ALL_CPUS)),
-            stack.enter_context(processes.running(askers, ALL_CPUS)),
+            stack.enter_context(processes.running(moving_clients, ALL_CPUS)),
+            stack.enter_context(processes.running(job_clients, ALL_CPUS)),
             options.clients,
         )
-        processes.tell(clients.movers, f"come {options.clients - options.jobs}")
-        processes.said(clients.askers)
+        processes.tell(clients.moving_clients, f"come {options.clients - options.jobs}")
+        processes.said(clients.job_clients)
         yield clients
 
 

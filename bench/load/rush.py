@@ -58,11 +58,11 @@ def run(options: argparse.Namespace) -> Report:
     if options.gateways < 2 or options.replicas < 1 or options.clients < options.gateways:
         raise SystemExit("at least --gateways 2, --replicas 1, and a client for each gateway")
     report = Report(f"{options.clients:,} clients at once, {options.gateways} gateways, discovery x {options.replicas}")
-    with clustered(options.gateways, options.replicas) as cluster, _throng(options.clients, cluster) as throng:
-        _all_come(report, cluster, throng, options.clients)
-        _one_is_killed(report, cluster, throng)
-        _all_are_killed(report, cluster, throng)
-        _discovery_is_killed(report, cluster, throng)
+    with clustered(options.gateways, options.replicas) as cluster, _load_processes(options.clients, cluster) as clients:
+        _all_come(report, cluster, clients, options.clients)
+        _one_is_killed(report, cluster, clients)
+        _all_are_killed(report, cluster, clients)
+        _discovery_is_killed(report, cluster, clients)
     report.remarks += [
         "s: from the moment until the last client is connected, or from when the gateways serve again where all were "
         "killed; largest: of the gateways, over their mean",
@@ -109,32 +109,32 @@ def clustered(gateway_count: int, replica_count: int = 1) -> Iterator[Cluster]:
         end_all([*doors, *replicas])
 
 
-class Throng:
+class LoadProcesses:
     """The load processes, and the sum of their figures."""
 
-    def __init__(self, crowds: Sequence[Popen[str]]) -> None:
-        self._crowds = crowds
+    def __init__(self, started: Sequence[Popen[str]]) -> None:
+        self._started = started
 
     def __len__(self) -> int:
-        return len(self._crowds)
+        return len(self._started)
 
     def come(self, counts: Sequence[int]) -> float:
         """Start `counts` clients in each process now; return the moment (monotonic seconds)."""
         now_s = time.monotonic()
-        for crowd, count in zip(self._crowds, counts, strict=True):
-            processes.order(crowd, f"come {count}")
-        for crowd in self._crowds:
-            processes.said(crowd)
+        for process, count in zip(self._started, counts, strict=True):
+            processes.order(process, f"come {count}")
+        for process in self._started:
+            processes.said(process)
         return now_s
 
     def mark(self) -> None:
         """Reset the counters."""
-        for crowd in self._crowds:
-            processes.tell(crowd, "mark")
+        for process in self._started:
+            processes.tell(process, "mark")
 
     def figures(self) -> Figures:
         """Return the figures of all processes together."""
-        each = [Figures(**json.loads(processes.tell(crowd, "stats"))) for crowd in self._crowds]
+        each = [Figures(**json.loads(processes.tell(process, "stats"))) for process in self._started]
         refusals: Counter[str] = Counter()
         for found in each:
             refusals.update(found.refusals)
@@ -160,15 +160,15 @@ class Throng:
 
     def waited_s(self, served_s: float) -> tuple[float, float]:
         """Return the longest time that a new client waited from then on, with and without its pauses."""
-        each = [processes.tell(crowd, f"waited {served_s}").split() for crowd in self._crowds]
+        each = [processes.tell(process, f"waited {served_s}").split() for process in self._started]
         return max(float(whole) for whole, _ in each), max(float(awake) for _, awake in each)
 
 
 @contextmanager
-def _throng(count: int, cluster: Cluster) -> Iterator[Throng]:
+def _load_processes(count: int, cluster: Cluster) -> Iterator[LoadProcesses]:
     ports = [str(replica.port) for replica in cluster.replicas]
     with ExitStack() as stack:
-        crowds = [
+        started = [
             stack.enter_context(
                 processes.running(
                     [
@@ -183,22 +183,22 @@ def _throng(count: int, cluster: Cluster) -> Iterator[Throng]:
             )
             for number in range(max(2, -(-(count + NEWCOMERS) // CROWD_COUNT)))
         ]
-        yield Throng(crowds)
+        yield LoadProcesses(started)
 
 
-def _all_come(report: Report, cluster: Cluster, throng: Throng, count: int) -> None:
-    took_s, figures = throng.wait(throng.come(_shares(count, len(throng))))
+def _all_come(report: Report, cluster: Cluster, clients: LoadProcesses, count: int) -> None:
+    took_s, figures = clients.wait(clients.come(_shares(count, len(clients))))
     largest = _tell(report, "all come at once", cluster, took_s, figures)
     report.require(f"{count:,} clients come at once: all get in", figures.connected == count)
     report.require(f"... the largest gateway at most {EVEN - 1:.0%} over the mean", largest <= EVEN)
 
 
-def _one_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
-    throng.mark()
+def _one_is_killed(report: Report, cluster: Cluster, clients: LoadProcesses) -> None:
+    clients.mark()
     lost = cluster.held()[0]
     since_s = time.monotonic()
     cluster.gateways[0].kill()
-    took_s, figures = throng.wait(since_s, lost)
+    took_s, figures = clients.wait(since_s, lost)
     largest = _tell(report, f"one gateway killed: {lost:,} come back", cluster, took_s, figures)
     is_back = figures.connected == figures.present and took_s <= BACK_S
     report.require(f"a gateway is killed: all connected again within {BACK_S:g} s", is_back)
@@ -206,16 +206,16 @@ def _one_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
     report.require(f"... no client refused more than {REFUSALS} times", figures.most_refused <= REFUSALS)
 
 
-def _all_are_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
+def _all_are_killed(report: Report, cluster: Cluster, clients: LoadProcesses) -> None:
     """Kill all gateways: no gateway has capacity for a while, so that all clients get Retry-After."""
-    throng.mark()
+    clients.mark()
     lost = sum(cluster.held())
     for gateway in cluster.gateways:
         gateway.kill()
     time.sleep(OUTAGE_S)
     start_all(cluster.gateways)
     served_s = time.monotonic()
-    took_s, figures = throng.wait(served_s, lost)
+    took_s, figures = clients.wait(served_s, lost)
     phase = f"all gateways killed, and started again: {lost:,} come back"
     largest = _tell(report, phase, cluster, took_s, figures)
     report.require(
@@ -225,16 +225,16 @@ def _all_are_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
     report.require(f"... the largest gateway at most {EVEN - 1:.0%} over the mean", largest <= EVEN)
 
 
-def _discovery_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
-    throng.mark()
+def _discovery_is_killed(report: Report, cluster: Cluster, clients: LoadProcesses) -> None:
+    clients.mark()
     for replica in cluster.replicas:
         replica.kill()
-    since_s = throng.come(_shares(NEWCOMERS, len(throng)))
+    since_s = clients.come(_shares(NEWCOMERS, len(clients)))
     start_all(cluster.replicas)
     served_s = time.monotonic()
-    took_s, figures = throng.wait(since_s)
+    took_s, figures = clients.wait(since_s)
     _tell(report, f"discovery killed and restarted: {NEWCOMERS:,} come", cluster, took_s, figures)
-    whole_s, awake_s = throng.waited_s(served_s)
+    whole_s, awake_s = clients.waited_s(served_s)
     report.require("discovery is killed and restarted: no connected client notices", figures.lost == 0)
     report.require("... all that come meanwhile get in", figures.connected == figures.present)
     report.require(f"... none waits for more than a beat and its own pauses ({AWAKE_S:g} s)", awake_s <= AWAKE_S)

@@ -20,7 +20,7 @@ from locust.exception import RPCError, StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench.load.swarm import options
-from bench.load.swarm.control import PHASE, STORM, TALLY, TALLY_S, Control
+from bench.load.swarm.control import COUNTERS, PHASE, REPORT_S, STORM, Control
 from bench.load.swarm.idler import Dismissed, Idler
 from bench.load.swarm.phases import Phase
 from bench.load.swarm.swarm import Swarm
@@ -114,21 +114,21 @@ def _begin(environment: Environment, **_: Any) -> None:
         runner.register_message(PHASE, _hear_phase)
         runner.register_message(STORM, _hear_storm)
     if isinstance(runner, WorkerRunner):
-        gevent.spawn(_tell_tally, lambda message: runner.send_message(TALLY, message))
+        gevent.spawn(_report_counters, lambda message: runner.send_message(COUNTERS, message))
         return
     control = CONTROL = Control(environment, IdleClient.host, chosen.outcome)
     if isinstance(runner, MasterRunner):
-        runner.register_message(TALLY, lambda environment, msg: control.hear(msg.node_id, msg.data))
+        runner.register_message(COUNTERS, lambda environment, msg: control.hear(msg.node_id, msg.data))
     else:
-        gevent.spawn(_tell_tally, lambda message: control.hear("here", message))
+        gevent.spawn(_report_counters, lambda message: control.hear("here", message))
     gevent.spawn(control.watch)
 
 
-def _tell_tally(send: Any) -> None:
+def _report_counters(send: Any) -> None:
     while True:
         with suppress(RPCError):  # the master is away for a moment, or for good
             send(HERE.tally.as_message())
-        gevent.sleep(TALLY_S)
+        gevent.sleep(REPORT_S)
 
 
 def _hear_phase(environment: Environment, msg: Any) -> None:

@@ -8,7 +8,7 @@ any certificate.
 ``churn N``  open and close N connections, 100 at a time; answers ``churned N SECONDS``
 ``stats``    answers ``held TOTAL pings COUNT lost COUNT``
 ``close``    close all; answers ``closed``
-``farewells`` answers how the server has ended connections so far, as JSON (`bench.support.clients.close_stats`)
+``close_stats`` answers how the server has ended connections so far, as JSON (`bench.support.clients.close_stats`)
 
 It uses bare sockets and one epoll set, so that the load is light: no parser, no object of its own for a connection
 but the socket. Pings and close frames are answered, all other input is thrown away.
@@ -70,7 +70,7 @@ class IdleClients:
         """Connections that received a close frame from the server."""
         self._is_closing = False
         self.pings = self.lost = 0
-        self.farewells = CloseStats()
+        self.close_stats = CloseStats()
 
     def open(self, count: int) -> None:
         """Open `count` more connections. Raises TimeoutError when no progress is made."""
@@ -174,7 +174,7 @@ class IdleClients:
             elif kind == TEXT_KIND:
                 self._greeting.discard(fd)
             elif kind == CLOSE_KIND and not self._is_closing:
-                self.farewells.hear(payload, time.monotonic())
+                self.close_stats.hear(payload, time.monotonic())
                 self._dismissed.add(fd)
                 self._send(fd, CLOSE)
 
@@ -189,11 +189,11 @@ class IdleClients:
 
     def _lose(self, fd: int, is_reset: bool) -> None:
         self.lost += 1
-        self.farewells.resets += is_reset
+        self.close_stats.resets += is_reset
         if fd in self._dismissed:
             return
-        self.farewells.silent += 1
-        if self.farewells.silent <= SAID_COUNT:
+        self.close_stats.silent += 1
+        if self.close_stats.silent <= SAID_COUNT:
             what = self._opening.get(fd, b"open")
             print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
 
@@ -231,8 +231,8 @@ def obey(crowd: IdleClients, words: list[str]) -> str:
     if words[0] == "close":
         crowd.close()
         return "closed"
-    if words[0] == "farewells":
-        return crowd.farewells.as_json()
+    if words[0] == "close_stats":
+        return crowd.close_stats.as_json()
     return f"held {len(crowd)} pings {crowd.pings} lost {crowd.lost}"
 
 
