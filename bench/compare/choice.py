@@ -25,7 +25,9 @@ from bench.support.processes import CPU_COUNT
 N = TypeVar("N", int, float)
 GATEWAYS, REPLICAS, BEATS_S = (3, 10, 30, 100, 300), (1, 3, 5), (0.2, 1.0, 10.0)
 TIME_SLACK = 1.05
-"""So much later than the quickest rule counts as the same: the last of a million clients is an accident."""
+"""A rule that takes up to this much longer than the quickest counts as equal: when the last of a million clients
+connects is chance.
+"""
 
 Results = dict[Scene, dict[str, Outcome]]
 

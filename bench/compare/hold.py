@@ -164,7 +164,7 @@ class _Holding:
         return self.name, self._row, self._remark()
 
     def _remark(self) -> str:
-        """What a gateway says of itself."""
+        """Return a gateway's own counters as a remark."""
         if self._server.gateway is None:
             return ""
         base, held, left, again = self._blocks

@@ -38,7 +38,7 @@ HASTE = 2.0
 """The cluster accepts so many times faster than its clients come, when they come to all gateways alike."""
 
 SETTLED_S = 20.0
-"""For so long the gateways that were not restarted are known already."""
+"""How long the gateways that were not restarted have been known."""
 
 CHOICES = 3
 """Gateways named in one answer: the best and its alternates."""
@@ -65,14 +65,16 @@ class Chooser(Protocol):
         """A gateway reports, to every replica, its connections and the tickets redeemed since its last beat."""
 
     def choose(self, replicas: Ints, tickets: Ints, now: float) -> Ints:
-        """For each asker, `CHOICES` gateways, best first; -1 where there is none. Its replica and its ticket's number
-        are given."""
+        """Return for each client, given its replica and its ticket's number, `CHOICES` gateways, best first; -1 where
+        there is none.
+        """
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `peak` is the fullest gateway over the mean fullness in the end; `all_in_s` is when the last
-    client was accepted, `LONGEST_S` when some were not."""
+    """The result. `peak` is the fullest gateway over the mean fullness at the end; `all_in_s` is when the last client
+    was accepted, `LONGEST_S` when some were not.
+    """
 
     peak: float
     all_in_s: float

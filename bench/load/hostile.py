@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> Report:
     report.remarks += [
         "an echo once a second from each honest client, timed from sending to reading by the client",
         "waited: ready to run, while something else had the processor (busy with attackers, or with other work)",
-        f"attackers give way to honest clients on their processor; default limits, at most {PER_ADDRESS} an address",
+        f"attackers run at lower priority on the same processor; default limits, at most {PER_ADDRESS} an address",
     ]
     return report
 

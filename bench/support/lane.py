@@ -90,7 +90,7 @@ class Lane:
     async def boot(self, kind: str, is_cut_off: bool = False) -> Process:
         """One more process of this kind; a master that `is_cut_off` when the cables are cut.
 
-        One that ends because an engine is away is started again, as whoever runs it would do. Raises AssertionError.
+        One that ends because an engine is away is started again, as an operator would do. Raises AssertionError.
         """
         starting = asyncio.create_task(self._start_at_last(self._command(kind, is_cut_off)))
         self._booting.add(starting)

@@ -31,7 +31,7 @@ class Cpu:
     kernel_s: float
 
     def since(self, before: Cpu) -> Cpu:
-        """What was used since `before`; the total is exact, and the shares are scaled to it."""
+        """Return the time used since `before`; the total is exact, and the shares are scaled to it."""
         total_s = self.total_s - before.total_s
         user_s, kernel_s = self.user_s - before.user_s, self.kernel_s - before.kernel_s
         kernel_s = total_s * kernel_s / ((user_s + kernel_s) or 1)

@@ -120,7 +120,7 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Of its process, which was started; the number of its group and of its session, too."""
+        """The id of the started process; also that of its group and its session."""
         assert self._process is not None
         return self._process.pid
 
@@ -179,7 +179,7 @@ class Service:
 
     @property
     def log(self) -> Path:
-        """What it writes to standard output and standard error."""
+        """The file with its standard output and standard error."""
         return self.folder / "output.log"
 
 
@@ -231,7 +231,7 @@ class RabbitMq(Service):
         return any(queue.encode() in file.read_bytes() for file in names)
 
     def vhost(self) -> str:
-        """The URL of a new virtual host: queues in it are nobody else's."""
+        """Create a virtual host with queues of its own; return its URL."""
         self._vhost_count += 1
         name = f"v{self._vhost_count}"
         make = f'rabbit_vhost:add(<<"{name}">>, <<"test">>)'
@@ -279,7 +279,7 @@ class Postgres(Service):
         reaper().tell("ended", made.pid)
 
     def url(self, database: str, *more_hosts: str) -> str:
-        """Of a database; `more_hosts` (``host:port``) stand before the server's own."""
+        """Return the URL of a database; `more_hosts` (``host:port``) stand before the server's own."""
         hosts = ",".join([*more_hosts, f"{LOOPBACK}:{self.port}"])
         return f"postgresql://roost:private@{hosts}/{database}"
 
@@ -291,7 +291,7 @@ class Postgres(Service):
         return name
 
     def sql(self, database: str, text: str) -> str:
-        """What psql prints."""
+        """Run SQL with psql; return its output."""
         command = [f"{self._bin}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, self.url(database)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 

@@ -49,7 +49,7 @@ class Counters:
         return self.submitted - self.answered - self.failed.total()
 
     def lost_in(self, phase: str) -> int:
-        """Connections that ended in this phase."""
+        """Return how many connections ended in this phase."""
         return sum(count for name, count in self.lost.items() if name.partition(" ")[0] == phase)
 
     def fullest(self) -> str:

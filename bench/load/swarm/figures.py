@@ -1,4 +1,4 @@
-"""What each process of a load test cost, phase by phase, what its users saw, and the verdict."""
+"""The cost of each process of a load test by phase, what its users observed, and the verdict."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
       └──── patience over ───┴─────────────────┴───────────────────┴────────────────────┘
 
 STORM and OUTAGE are there when they are wanted. In a storm the users' own connections are cut; an outage is made from
-outside (somebody kills every gateway when this phase begins), and is over when each user was welcomed anew.
+outside (the tester kills every gateway when this phase begins), and is over when each user was welcomed anew.
 """
 
 from __future__ import annotations

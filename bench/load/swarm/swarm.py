@@ -1,4 +1,4 @@
-"""What the users of one process have in common."""
+"""The shared state of the users of one process."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 NO_CODE = 1005
-"""What a close frame without a code counts as (RFC 6455 section 7.1.5)."""
+"""The code under which a close frame without a code is counted (RFC 6455 section 7.1.5)."""
 
 
 @dataclass

@@ -39,7 +39,7 @@ MESSAGE_BYTES = 32
 
 @dataclass
 class Found:
-    """Of one run. A message is not sent while the one before it is unanswered."""
+    """The results of one run. A client sends no message while the one before it is unanswered."""
 
     latencies_ms: list[float] = field(default_factory=list)
     errors: int = 0

@@ -44,7 +44,9 @@ BATCH_COUNT = 100
 
 PATIENCE_S = 60.0
 READ_BYTES = 16 * 1024
-"""What fits into a TLS record: with smaller reads, part of one could wait where epoll does not see it."""
+"""The size of a TLS record: with smaller reads, part of one could remain in the TLS layer, where epoll does not see
+it.
+"""
 
 SAID_COUNT = 3
 """Losses that are told one by one; all are counted."""
@@ -164,7 +166,7 @@ class IdleClients:
         self._hear_frames(fd, rest)
 
     def _hear_frames(self, fd: int, data: bytes) -> None:
-        """Whole frames, of which several may share a read: a ping comes when it comes."""
+        """Handle whole frames, of which one read may return several."""
         for kind, payload in frames(data):
             if fd not in self._sockets:
                 return
@@ -219,21 +221,21 @@ class IdleClients:
         return len(self._sockets)
 
 
-def obey(crowd: IdleClients, words: list[str]) -> str:
+def obey(clients: IdleClients, words: list[str]) -> str:
     """Return the answer to one command."""
     since = time.monotonic()
     if words[0] == "open":
-        crowd.open(int(words[1]))
-        return f"opened {len(crowd)} {time.monotonic() - since:.3f}"
+        clients.open(int(words[1]))
+        return f"opened {len(clients)} {time.monotonic() - since:.3f}"
     if words[0] == "churn":
-        crowd.churn(int(words[1]))
+        clients.churn(int(words[1]))
         return f"churned {words[1]} {time.monotonic() - since:.3f}"
     if words[0] == "close":
-        crowd.close()
+        clients.close()
         return "closed"
     if words[0] == "close_stats":
-        return crowd.close_stats.as_json()
-    return f"held {len(crowd)} pings {crowd.pings} lost {crowd.lost}"
+        return clients.close_stats.as_json()
+    return f"held {len(clients)} pings {clients.pings} lost {clients.lost}"
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Asked:
     left: dict[str, int] = field(default_factory=dict)
     """Connections that ended before the client had the next one, by their close code, since ``mark``."""
     most_reconnects: int = 0
-    """Of one client, since ``mark``."""
+    """The most reconnects of one client, since ``mark``."""
 
 
 class JobClient(Client):
