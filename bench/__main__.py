@@ -1,4 +1,4 @@
-"""``python -m bench NAME``: measurements of Roost, side by side with others where there are any."""
+"""``python -m bench NAME``: benchmarks of Roost, beside other software where there is any."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ BENCHES = {
     "compare.accept": "processor time for an accepted connection, beside other servers",
     "compare.keepalive": "processor time for keeping an idle connection alive, beside a bare loop that only pings",
     "compare.crawl": "pages per second and per second of processor time, beside Scrapy; fails when a crawl asks twice",
-    "compare.choice": "how evenly rules spread a storm of clients over gateways, simulated; writes a plot",
+    "compare.choice": "how evenly strategies distribute a connect storm over gateways, simulated; writes a plot",
     "load.takeover": "how long a job waits for another master after kill -9, and which pages are fetched twice",
     "load.lock": "lock decisions per second on PostgreSQL, also with many finished jobs stored",
-    "load.hostile": "whether honest clients notice attackers of every kind; fails when they do",
-    "load.leave": "whether clients are sent away gently when a gateway is told to end; fails when not",
+    "load.hostile": "whether well-behaved clients are affected by attackers of every kind; fails when they are",
+    "load.leave": "whether a gateway drains its clients evenly after SIGTERM; fails when not",
     "load.users": "whether 50,000 locust users stay connected, get their jobs and come back; fails when not",
-    "load.rolling": "whether clients or jobs feel that every gateway is restarted; fails when they do",
-    "load.rush": "everybody at once through discovery, a gateway killed, discovery killed; fails when not all is well",
-    "compare.wire": "bytes and time of messages in JSON, Protocol Buffers and as they are",
+    "load.rolling": "whether clients or jobs are affected by a rolling restart of all gateways; fails when they are",
+    "load.rush": "all clients connect at once, then a gateway and discovery are killed; fails when a goal is missed",
+    "compare.wire": "bytes and time of messages in JSON, Protocol Buffers and as Roost sends them",
 }
 
 COMPARES_ITSELF = "lock"
@@ -34,7 +34,7 @@ COMPARES_ITSELF = "lock"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one benchmark and publish what it found; status 1 when that is not what had to be shown."""
+    """Run one benchmark and publish its report; exit status 1 when a goal was missed."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     modules = {}

@@ -1,4 +1,4 @@
-"""What a benchmark found, for people (a Markdown table) and for programs (JSON)."""
+"""The report of a benchmark, for people (a Markdown table) and for programs (JSON)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bench.support.rounds import Row, medians
 class Report:
     """A table of rows, each a dict with the same keys, and remarks about how it was measured.
 
-    `rounds` has the figures of every round, of which the rows are the medians, by row. `goals` are what had to be
-    shown, and whether it was; a report without any cannot fail.
+    `rounds` has the figures of every round by row; the rows are their medians. `goals` maps what had to be shown to
+    whether it was; a report without goals cannot fail.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Report:
     goals: dict[str, bool] = field(default_factory=dict)
 
     def require(self, goal: str, is_met: bool) -> None:
-        """Judge a goal; one that is named twice has to be met twice."""
+        """Record whether a goal was met; a goal that is recorded twice must be met twice."""
         self.goals[goal] = is_met and self.goals.get(goal, True)
 
     @property
@@ -37,13 +37,13 @@ class Report:
         return not all(self.goals.values())
 
     def add_rounds(self, found: Mapping[str, Sequence[Row]], first: str = "server") -> None:
-        """A row for each name, the medians of its rounds; `first` is the heading of the names."""
+        """Add a row for each name, with the medians of its rounds; `first` is the heading of the names."""
         for name, rows in found.items():
             self.rounds[name] = rows
             self.rows.append({first: name, **medians(rows)})
 
     def markdown(self) -> str:
-        """Heading, table, remarks, verdict."""
+        """Return heading, table, remarks and verdict as Markdown."""
         if not self.rows:
             return "\n".join([f"## {self.title}", "", "nothing measured", "", *self._verdict()])
         names = list(self.rows[0])
@@ -58,7 +58,7 @@ class Report:
         return [f"verdict: {'FAILED' if self.has_failed else 'passed'}", "", *lines, ""]
 
     def as_json(self) -> str:
-        """The same as one JSON object, with the machine it was measured on."""
+        """Return the report as one JSON object, with the machine it was measured on."""
         machine = {"system": platform.platform(), "python": platform.python_version(), "cpus": os.cpu_count()}
         found = {
             "title": self.title,

@@ -20,7 +20,7 @@ DEFAULT = (servers.OURS, *servers.PEERS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--count", type=int, default=10_000, help="connections of a round [10000]")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each server [3]")
     parser.add_argument("--only", default=",".join(DEFAULT), help="servers, with commas between them")
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def _alone(name: str, count: int) -> Row:
-    with servers.running(name) as server, idle_processes.one(server.port, idle_processes.WARM_UP_FIRST) as crowd:
-        crowd.churn(WARM_UP_COUNT)
+    with servers.running(name) as server, idle_processes.one(server.port, idle_processes.WARM_UP_FIRST) as clients:
+        clients.churn(WARM_UP_COUNT)
         before = server.look()
-        seconds = crowd.churn(count)
+        seconds = clients.churn(count)
         after = server.look()
     cpu = after.cpu.since(before.cpu)
     return {
@@ -66,16 +66,16 @@ def _together(names: Sequence[str], rounds: int, count: int) -> dict[str, list[R
     found: dict[str, list[Row]] = {name: [] for name in names}
     with ExitStack() as stack:
         running = [stack.enter_context(servers.running(name)) for name in names]
-        throng = [
+        load_processes = [
             stack.enter_context(idle_processes.one(server.port, index * idle_processes.ADDRESSES_EACH))
             for index, server in enumerate(running)
         ]
         for turn in range(rounds + 1):  # the first warms up
             before = [server.look().cpu for server in running]
-            for crowd in throng:
-                crowd.begin_churn(count if turn else WARM_UP_COUNT)
-            for server, crowd, then in zip(running, throng, before, strict=True):
-                crowd.end_churn()
+            for clients in load_processes:
+                clients.begin_churn(count if turn else WARM_UP_COUNT)
+            for server, clients, then in zip(running, load_processes, before, strict=True):
+                clients.end_churn()
                 if turn:
                     cost_us = server.look().cpu.since(then).total_s / count * 1e6
                     found[server.name].append({"together CPU µs each": cost_us})

@@ -1,9 +1,10 @@
-"""``python -m bench choice``: a storm of clients, and four rules by which discovery could send them to gateways.
+"""``python -m bench choice``: four strategies by which discovery could distribute a connect storm over gateways.
 
-A simulation (`bench.compare.simulation` says of what): round robin, the least loaded by the last beats, the better of
-two at random, and ours, which is `roost.discovery.core.table` itself, one for each replica, at every size. All meet the
-same clients, on clusters of different sizes, with different numbers of replicas and times between beats. Figures are
-the fullest gateway over the mean in the end, and the time until every client is in. It writes a plot beside the JSON.
+A simulation (`bench.compare.simulation` describes the model) of round robin, the least loaded by the last heartbeats,
+the better of two at random, and ours, which is `roost.discovery.core.table` itself, one for each replica, at every
+size. All get the same clients, on clusters of different sizes, with different numbers of replicas and heartbeat
+intervals. The figures are the fullest gateway over the mean at the end, and the time until every client is connected.
+It writes a plot beside the JSON.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from bench.support.processes import CPU_COUNT
 N = TypeVar("N", int, float)
 GATEWAYS, REPLICAS, BEATS_S = (3, 10, 30, 100, 300), (1, 3, 5), (0.2, 1.0, 10.0)
 TIME_SLACK = 1.05
-"""So much later than the quickest rule counts as the same: the last of a million clients is an accident."""
+"""A rule that takes up to this much longer than the quickest counts as equal: when the last of a million clients
+connects is chance.
+"""
 
 Results = dict[Scene, dict[str, Outcome]]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--clients", type=int, default=1_000_000, help="clients of each storm [1000000]")
     parser.add_argument("--gateways", default=_listed(GATEWAYS), help=f"with commas between [{_listed(GATEWAYS)}]")
     parser.add_argument("--replicas", default=_listed(REPLICAS), help=f"of discovery [{_listed(REPLICAS)}]")

@@ -1,12 +1,14 @@
 """``python -m bench crawl``: pages per second and per second of processor time, beside Scrapy.
 
-Each fetches the same site, a manual of 1,169 pages, from a server on another processor: eight requests at a time,
-without robots.txt, delay, cookies and retries. The server's log says what was fetched. Scrapy is measured as its
-documentation has a broad crawl (`LinkExtractor`), and with all that makes it faster (CSS selectors, uvloop). Of Roost,
-``one process`` is the whole system with its client, from the request to the result. Then its parts run over RabbitMQ
-and Redis, and the time of who fetches is told apart from everybody's, engines included.
+Each crawler fetches the same site, a manual of 1,169 pages, from a server on another processor: eight concurrent
+requests, without robots.txt, delay, cookies and retries. The server's log shows what was fetched. Scrapy is measured as
+its documentation configures a broad crawl (`LinkExtractor`), and with everything that makes it faster (CSS selectors,
+uvloop). For Roost, ``one process`` is the whole system with its client, from the request to the result. Then its
+components run over RabbitMQ and Redis, and the processor time of the fetching worker is reported apart from that of all
+others, engines included.
 
-Last, the promise to be frugal: what a deeper crawl asks for again, and what a crawl asks for whose master was killed.
+Last, it measures repeated requests: those of a deeper crawl after a shallower one, and those of a crawl whose master
+was killed.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from bench.support.rounds import Row, medians, take_turns
 from bench.support.sites import POSTGRESQL
 
 START, DEPTH = "index.html", 3
-"""The start page, and how deep a crawl goes that fetches all of the manual."""
+"""The start page, and the depth at which a crawl fetches the whole manual."""
 AT_ONCE = 8
 GOAL = 5.0
 AGAIN = 0.05
@@ -43,7 +45,7 @@ COLUMNS = ("pages", "pages/s", "pages/CPU s", "of all parts", "CPU ms a page")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--rounds", type=int, default=5, help="[5]")
     parser.add_argument("--without-engines", action="store_true", help="leave RabbitMQ and Redis out")
 
@@ -56,13 +58,13 @@ class Site:
     url: str
 
     def asked(self) -> Counter[str]:
-        """How often each path was asked for since the last time."""
+        """Return how often each path was requested since the last call."""
         return Counter(json.loads(processes.tell(self.process, "asked")))
 
 
 @dataclass
 class Crawler:
-    """Who crawls when told: the process to tell it, those that fetch, all others, and sessions of engines."""
+    """A crawler: the process that takes commands, processes that fetch, all others, and sessions of engines."""
 
     process: Process
     fetching: Sequence[int]
@@ -71,7 +73,7 @@ class Crawler:
     sessions: Sequence[int] = ()
 
     def cpu_s(self) -> tuple[float, float]:
-        """Processor time so far of who fetches, and of all parts."""
+        """Return the processor time so far of the fetching processes, and of all."""
         own_s = sum(processes.cpu(pid).total_s for pid in self.fetching)
         others_s = sum(processes.cpu(pid).total_s for pid in self.others)
         return own_s, own_s + others_s + sum(map(processes.session_cpu_s, self.sessions))
@@ -98,7 +100,7 @@ def run(options: argparse.Namespace) -> Report:
 
 @contextmanager
 def pages_of(folder: Path) -> Iterator[Site]:
-    """A server that has this folder."""
+    """Run a server with this folder."""
     with _python("-m", "bench.compare.static_site", str(folder), cpus=LOAD_CPUS) as process:
         yield Site(process, processes.said(process))
 
@@ -119,7 +121,7 @@ def _round(site: Site, name: str) -> Row:
 
 @contextmanager
 def crawling(site: Site, name: str) -> Iterator[Crawler]:
-    """The crawler of that name, ready to be told."""
+    """Run the crawler of that name."""
     with ExitStack() as stack:
         if name in (SCRAPY, TUNED):
             script = str(ROOT / "bench/compare/peers/scrapy_crawl.py")
@@ -136,7 +138,7 @@ def crawling(site: Site, name: str) -> Iterator[Crawler]:
 
 
 def _parts(stack: ExitStack, role: str, workers: int) -> Crawler:
-    """A deployment over real engines, the cache of which is empty; the first worker has a processor to itself."""
+    """Run a deployment over real engines, with an empty cache; the first worker has its own processor."""
     engines = services.rabbitmq(), services.redis()
     services.say(services.redis().port, b"FLUSHALL\r\n")
     rest = stack.enter_context(_python("-m", "bench.compare.crawl_process", role, *_urls(), cpus=LOAD_CPUS))
@@ -146,7 +148,7 @@ def _parts(stack: ExitStack, role: str, workers: int) -> Crawler:
 
 
 def _part(stack: ExitStack, role: str, discovery: str, cpus: frozenset[int] = LOAD_CPUS) -> Process:
-    """A process of the deployment, ready."""
+    """Run a process of the deployment."""
     process = stack.enter_context(_python("-m", "bench.compare.crawl_process", role, *_urls(), discovery, cpus=cpus))
     processes.said(process)
     return process
@@ -172,7 +174,7 @@ def _compare(report: Report, found: dict[str, dict[str, float]]) -> None:
 
 
 def _deeper(report: Report, site: Site) -> None:
-    """What a crawl to level 3 asks for after one to level 2."""
+    """Measure the requests of a crawl to level 3 after one to level 2."""
     with crawling(site, ALONE) as crawler:
         asked = []
         for depth in (DEPTH - 1, DEPTH):
@@ -187,7 +189,7 @@ def _deeper(report: Report, site: Site) -> None:
 
 
 def _take_over(report: Report, site: Site) -> None:
-    """What is fetched again when the master is killed in the middle of a crawl."""
+    """Measure repeated fetches when the master is killed in the middle of a crawl."""
     with ExitStack() as stack:
         crawler = _parts(stack, "hall", workers=1)
         master = _part(stack, "master", crawler.discovery)

@@ -2,8 +2,8 @@
 
 ``alone`` is the whole system and its client. ``rest BROKER CACHE`` is that without a worker, ``hall BROKER CACHE``
 without a master too; both print the URL of discovery. ``worker BROKER CACHE DISCOVERY`` and ``master BROKER CACHE
-DISCOVERY`` are what they lack. A line ``URL DEPTH MAX_AGE`` makes whoever has the client crawl, and is answered by a
-JSON object. Robots.txt is not asked for.
+DISCOVERY`` are the missing components. A line ``URL DEPTH MAX_AGE`` starts a crawl in the process with the client,
+which answers with a JSON object. Robots.txt is not requested.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ DEFAULT = (servers.OURS, *servers.PEERS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--connections", type=int, default=100, help="connections [100]")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a round [4]")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each server [3]")
@@ -100,7 +100,7 @@ def _together(names: Sequence[str], options: argparse.Namespace) -> dict[str, li
 
 
 class _Talk:
-    """A server, and those who talk to it."""
+    """A server, and its load processes."""
 
     def __init__(self, name: str, options: argparse.Namespace, load_count: int) -> None:
         self.name = name
@@ -132,7 +132,7 @@ class _Talk:
             processes.order(load, f"run {seconds}")
 
     def end(self) -> tuple[int, processes.Cpu, float]:
-        """Messages echoed, the server's processor time, that of the load; when it is over."""
+        """Return the echoed messages, the server's processor time, and that of the load, at the end of the run."""
         answers = [[float(word) for word in processes.said(load).split()] for load in self._loads]
         cpu = self.server.look().cpu.since(self._before)
         return int(sum(count for count, _, _ in answers)), cpu, sum(busy_s for _, _, busy_s in answers)

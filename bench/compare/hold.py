@@ -7,9 +7,9 @@ process, less the base, is divided by the number of connections. Of ours, tasks 
 object has at least one, timers included) are counted before and after: a connection owns none, but for one over TLS,
 whose session has eight.
 
-At the end all leave, and what the process then has more than at the base, a minute later, is divided by their number,
-too. A second crowd of the same size, from other addresses, comes and goes: what stays after the first and does not grow
-with the second is kept for whoever comes next; what grows again is lost.
+At the end all clients disconnect, and the memory above the base, a minute later, is divided by their number, too. Then
+as many other clients, from other addresses, connect and disconnect: memory that remains after the first group and does
+not grow with the second is reused for later connections; memory that grows again has leaked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEFAULT = (*servers.ALL_OURS, *servers.PEERS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--count", type=int, default=15_000, help="connections to hold, each server [15000]")
     parser.add_argument("--settle-s", type=float, default=30.0, help="silence before measuring, pings included [30]")
     parser.add_argument(
@@ -67,8 +67,8 @@ def run(options: argparse.Namespace) -> Report:
         "own: memory a process has written (anonymous pages), RSS: all it has in RAM, shared libraries included; "
         "kernel: slab memory of the whole machine while the connections opened, both ends of each and the epoll "
         "entries included",
-        f"left: what stays, for each connection of one crowd, {options.left_s:.0f} s after all have left; left twice: "
-        "when a second crowd of the same size has come and gone as well (what leaks doubles)",
+        f"left: what stays, for each connection of one group, {options.left_s:.0f} s after all have left; left twice: "
+        "after a second group of the same size has connected and disconnected as well (what leaks doubles)",
     ]
     return report
 
@@ -97,14 +97,14 @@ def _leave(holding: list[_Holding], left_s: float, when: str) -> None:
 
 
 class _Holding:
-    """One server of a round, warmed up, and those who will connect to it."""
+    """One server of a round, warmed up, and the clients that will connect to it."""
 
     def __init__(self, stack: ExitStack, name: str, index: int, count: int) -> None:
         self.name, self._count = name, count
         self._server = stack.enter_context(servers.running(name))
         self._hello, self._tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
         first = index * idle_processes.ADDRESSES_EACH
-        self._throng = stack.enter_context(
+        self._clients = stack.enter_context(
             idle_processes.idle_processes(self._server.port, count, first, hello=self._hello, tls=self._tls)
         )
         self._row: dict[str, float] = {}
@@ -115,10 +115,10 @@ class _Holding:
         """Let every code path run once: opening, closing, two scrapes."""
         with idle_processes.one(
             self._server.port, idle_processes.WARM_UP_FIRST, hello=self._hello, tls=self._tls
-        ) as crowd:
-            crowd.open(WARM_UP_COUNT)
+        ) as clients:
+            clients.open(WARM_UP_COUNT)
             self._metrics()
-            crowd.close()
+            clients.close()
         for _ in range(3):
             self._metrics()
 
@@ -129,7 +129,7 @@ class _Holding:
         """Open all connections."""
         self._blocks.append(self._metrics())
         self._base = self._server.look()
-        self._row["open s"] = self._throng.open()
+        self._row["open s"] = self._clients.open()
         now = self._server.look()
         self._row["open CPU µs each"] = now.cpu.since(self._base.cpu).total_s / self._count * 1e6
         self._row["kernel B each"] = (now.kernel_bytes - self._base.kernel_bytes) / self._count
@@ -138,15 +138,15 @@ class _Holding:
         """All are silent."""
         self._blocks.append(self._metrics())
         self._weigh(" each")
-        self._stats = self._throng.stats()
+        self._stats = self._clients.stats()
 
     def open_again(self) -> None:
-        """A second crowd comes."""
-        self._throng.open()
+        """Connect a second group of clients."""
+        self._clients.open()
 
     def close(self) -> None:
         """All leave."""
-        self._throng.close()
+        self._clients.close()
 
     def left(self, when: str) -> None:
         """All have left; `when` names the columns."""
@@ -160,11 +160,11 @@ class _Holding:
 
     def result(self) -> tuple[str, Row, str]:
         """Name, figures, remark."""
-        self._row["lost"] = self._throng.stats()["lost"]
+        self._row["lost"] = self._clients.stats()["lost"]
         return self.name, self._row, self._remark()
 
     def _remark(self) -> str:
-        """What a gateway says of itself."""
+        """Return a gateway's own counters as a remark."""
         if self._server.gateway is None:
             return ""
         base, held, left, again = self._blocks
@@ -172,7 +172,7 @@ class _Holding:
             f"{self.name}: {_signed(held, base, 'open_connections')} open, {self._stats['pings']:,} pings; "
             f"blocks {_signed(held, base, 'python_blocks')}, tasks {_signed(held, base, 'tasks')} while held; "
             f"blocks {_signed(left, base, 'python_blocks')}, tasks {_signed(left, base, 'tasks')} when all had left; "
-            f"blocks {_signed(again, left, 'python_blocks')} by the second crowd"
+            f"blocks {_signed(again, left, 'python_blocks')} by the second clients"
         )
 
 

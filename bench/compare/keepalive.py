@@ -26,7 +26,7 @@ BARE_FIRST = 1 << 22
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--count", type=int, default=15_000, help="connections of each [15000]")
     parser.add_argument("--period-s", type=float, default=DEFAULT_PERIOD_S, help="between pings of a connection [25]")
     parser.add_argument("--rounds", type=int, default=3, help="periods that are measured, after a first one [3]")
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> Report:
         ]
         time.sleep(options.period_s)  # the first pings come early, as the phases are spread
         found = _rounds(kept, options)
-        losses = {one.server.name: one.throng.stats()["lost"] for one in kept}
+        losses = {one.server.name: one.clients.stats()["lost"] for one in kept}
     report.add_rounds(found)
     bare, ours = (medians(found[name])["CPU µs per conn and s"] for name in (BARE, OURS))
     report.remarks += [
@@ -63,16 +63,16 @@ class _Kept:
     def __init__(self, stack: ExitStack, server: Server, first: int, count: int) -> None:
         self.server = server
         self._count = count
-        self.throng = stack.enter_context(idle_processes.idle_processes(server.port, count, first))
+        self.clients = stack.enter_context(idle_processes.idle_processes(server.port, count, first))
         self._base = server.look()
-        self.throng.open()
+        self.clients.open()
         self.open = server.look()
         self._pings = 0
 
     def row(self, period_s: float, before: processes.Figures, after: processes.Figures) -> Row:
         cpu = after.cpu.since(before.cpu)
         each = 1e6 / period_s / self._count
-        pings, self._pings = self._pings, self.throng.stats()["pings"]
+        pings, self._pings = self._pings, self.clients.stats()["pings"]
         return {
             "CPU µs per conn and s": cpu.total_s * each,
             "of it kernel": cpu.kernel_s * each,

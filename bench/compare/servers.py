@@ -45,7 +45,7 @@ class Server:
 
 
 def what_is_missing(names: Sequence[str]) -> dict[str, str]:
-    """Why servers cannot be measured here, by name; builds what has to be built. SystemExit for an unknown name."""
+    """Return why servers cannot be measured here, by name; builds missing programs. SystemExit for an unknown name."""
     unknown = [name for name in names if name not in (*ALL_OURS, *PEERS)]
     if unknown:
         raise SystemExit(f"no such server: {', '.join(unknown)}; there are {', '.join((*ALL_OURS, *PEERS))}")
@@ -67,7 +67,7 @@ def what_is_missing(names: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def running(name: str) -> Iterator[Server]:
-    """The server of this name, started; `what_is_missing` has nothing against it."""
+    """Run the server of this name; `what_is_missing` must not list it."""
     if name in ALL_OURS:
         with _ours(name) as gateway:
             yield Server(name, gateway.process.pid, gateway.port, gateway)
@@ -93,7 +93,7 @@ def _ours(name: str) -> Iterator[Gateway]:
 
 
 def _build_gorilla() -> str:
-    """Why there is no gorilla; empty when there is."""
+    """Build the gorilla server; return why that failed, or an empty string."""
     source = ROOT / "bench/compare/peers/gorilla_echo.go"
     if GORILLA.exists() and GORILLA.stat().st_mtime > source.stat().st_mtime:
         return ""

@@ -1,13 +1,15 @@
-"""A storm of clients on a cluster, simulated in steps of time: who asks, who connects where, who is refused.
+"""A simulation of very many clients that connect to a cluster at once, in steps of time: where each connects, and which
+are refused.
 
-What is modelled. Gateways of two sizes hold some connections already, one in ten was restarted a moment ago and is
-empty. All clients ask within `ASK_S`, each one of the replicas at random; a few never use their ticket. Whoever was
-sent somewhere arrives after a while (`NEAR_S` and an exponential `FAR_S`), waits in line until the gateway has accepted
-those before, and is refused where it is full or the line is longer than `PATIENCE_S`; then come the alternates, then
-discovery again after a backoff with full jitter. Each gateway beats to all replicas at its own phase.
+What is modelled. Gateways of two sizes hold some connections already; one in ten was restarted a moment ago and is
+empty. All clients ask discovery within `ASK_S`, each at a random replica; a few never use their ticket. A client
+arrives at its gateway after a while (`NEAR_S` and an exponential `FAR_S`), waits in a queue until the gateway has
+accepted those before it, and is refused where the gateway is full or the queue is longer than `PATIENCE_S`; then it
+tries the alternates, then discovery again after a backoff with full jitter. Each gateway sends heartbeats to all
+replicas, with its own phase.
 
-What is not: the time that discovery and the network need, beats that are lost, gateways that die. The chooser is the
-only thing that differs between two runs with one seed.
+What is not modelled: the time that discovery and the network need, lost heartbeats, gateways that fail. The strategy is
+the only difference between two runs with one seed.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ HASTE = 2.0
 """The cluster accepts so many times faster than its clients come, when they come to all gateways alike."""
 
 SETTLED_S = 20.0
-"""For so long the gateways that were not restarted are known already."""
+"""How long the gateways that were not restarted have been known."""
 
 CHOICES = 3
 """Gateways named in one answer: the best and its alternates."""
@@ -63,14 +65,16 @@ class Chooser(Protocol):
         """A gateway reports, to every replica, its connections and the tickets redeemed since its last beat."""
 
     def choose(self, replicas: Ints, tickets: Ints, now: float) -> Ints:
-        """For each asker, `CHOICES` gateways, best first; -1 where there is none. Its replica and its ticket's number
-        are given."""
+        """Return for each client, given its replica and its ticket's number, `CHOICES` gateways, best first; -1 where
+        there is none.
+        """
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `peak` is the fullest gateway over the mean fullness in the end; `all_in_s` is when the last
-    client was accepted, `LONGEST_S` when some were not."""
+    """The result. `peak` is the fullest gateway over the mean fullness at the end; `all_in_s` is when the last client
+    was accepted, `LONGEST_S` when some were not.
+    """
 
     peak: float
     all_in_s: float
@@ -155,17 +159,17 @@ class Simulation:
             self._beats_at[gateway] += self._scene.beat_s
 
     def _ask(self, step: int, now: float) -> None:
-        askers = _take(self._asks, step)
-        if not len(askers):
+        clients = _take(self._asks, step)
+        if not len(clients):
             return
-        self._ticket[askers] = np.arange(self._tickets, self._tickets + len(askers))
-        self._tickets += len(askers)
-        replicas = self._chance.integers(0, self._scene.replicas, len(askers))
-        self._choices[askers] = self._chooser.choose(replicas, self._ticket[askers], now)
-        self._turn[askers] = 0
-        has_place = self._choices[askers, 0] >= 0
-        self._come_again(askers[~has_place], now)
-        here = askers[has_place & ~self._is_absent[askers]]
+        self._ticket[clients] = np.arange(self._tickets, self._tickets + len(clients))
+        self._tickets += len(clients)
+        replicas = self._chance.integers(0, self._scene.replicas, len(clients))
+        self._choices[clients] = self._chooser.choose(replicas, self._ticket[clients], now)
+        self._turn[clients] = 0
+        has_place = self._choices[clients, 0] >= 0
+        self._come_again(clients[~has_place], now)
+        here = clients[has_place & ~self._is_absent[clients]]
         self._travel(here, now)
 
     def _travel(self, clients: Ints, now: float) -> None:

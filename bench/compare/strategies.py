@@ -18,7 +18,7 @@ from roost.wire.messages.registry import Beat, ComponentKind
 
 
 class _ByBeats:
-    """What the usual rules know: how full each gateway was at its last beat. All replicas know the same."""
+    """The knowledge of the usual rules: how full each gateway was at its last heartbeat. All replicas know the same."""
 
     def __init__(self, scene: Scene) -> None:
         self._chance = np.random.default_rng(scene.seed + 1)
@@ -31,7 +31,7 @@ class _ByBeats:
 
 
 class RoundRobin(_ByBeats):
-    """Each replica deals its askers out in turn."""
+    """Each replica assigns clients to gateways in turn."""
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)

@@ -24,7 +24,7 @@ ROUND_S = 0.02
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--rounds", type=int, default=9, help="turns of each message in each format [9]")
 
 

@@ -1,1 +1,1 @@
-"""The product under load: very many clients, restarts, attackers, the lock servers' decisions."""
+"""Load tests of Roost: very many clients, restarts, attackers, and the decisions of lock servers."""

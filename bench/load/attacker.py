@@ -1,7 +1,7 @@
-"""``python -m bench.load.attacker PORT KIND``: an attacker that goes on until a line comes on standard input.
+"""``python -m bench.load.attacker PORT KIND``: an attacker that runs until it reads a line from standard input.
 
-Then it answers with a JSON object (`Attacks`). It gives way to other processes: it is the gateway that is to be
-measured, not who gets the processor of the load.
+Then it prints a JSON object (`Attacks`). It runs at a lower scheduling priority than other processes, so that the
+gateway's behaviour is measured and not the competition for processor time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ NICE = 10
 
 @dataclass
 class Attacks:
-    """Of one kind: how often what happened, and the seconds that took.
+    """The results of one kind of attack: how often each outcome occurred, and the seconds of the run.
 
-    ``begun`` counts attacks, everything else how they ended, in the words of `heard`.
+    ``begun`` counts attacks, every other key an outcome, in the words of `heard`.
     """
 
     counts: Counter[str]
@@ -34,7 +34,7 @@ class Attacks:
 
     @property
     def per_s(self) -> float:
-        """Attacks in a second."""
+        """The attacks per second."""
         return self.counts[BEGUN] / self.seconds
 
     def as_json(self) -> str:
@@ -49,7 +49,7 @@ class Attacks:
 
 
 def attack(port: int, kind: str, is_over: Callable[[], bool]) -> Attacks:
-    """Go on until it is over. A connection that is refused counts as ``refused``."""
+    """Attack until `is_over` returns true. A refused connection counts as ``refused``."""
     counts: Counter[str] = Counter()
     since_s = time.monotonic()
     while not is_over():
@@ -67,8 +67,8 @@ def attack(port: int, kind: str, is_over: Callable[[], bool]) -> Attacks:
 
 
 def main() -> None:
-    """Attack until a line comes, or standard input ends."""
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # also where all the rest runs at real-time priority
+    """Attack until a line or the end of standard input is read."""
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # also under real-time priority
     os.nice(NICE)
     stdin = select.poll()
     stdin.register(0, select.POLLIN)

@@ -1,8 +1,8 @@
-"""What attackers do: each kind is a generator whose steps do a little and yield what has happened.
+"""The kinds of attack: each is a generator whose steps do a little work and yield what happened.
 
-That is `BEGUN` for an attack, how it ended in the words of `heard`, or `NOTHING`. Closing the generator closes its
-connections; OSError comes out of it when the gateway does not let it in. Every kind has an address of its own, so that
-a gateway can hold it to its limits.
+A step yields `BEGUN` for a new attack, its outcome in the words of `heard`, or `NOTHING`. Closing the generator closes
+its connections; it raises OSError when the gateway refuses it. Every kind has its own source address, so that a gateway
+can apply its limits per address.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ UNHEEDED = "no reaction"
 FLOOD = "connect flood"
 
 ATTACKS_PER_S = 20
-"""Of each kind that attacks, is thrown out, and comes again."""
+"""Attacks per second of each kind that is disconnected and connects again."""
 
 HELD_COUNT = 50
-"""Connections of each kind that stays."""
+"""Connections of each kind that keeps its connections open."""
 
 DRIP_S = 0.1
-"""Between two bytes of a slow one."""
+"""Seconds between two bytes of a slow attack."""
 
 CONNECTS_PER_S = 5000
 FLOOD_STEP_S = 0.005
 STANDING_COUNT = 200
-"""Connections of the flood that are open at one time."""
+"""Connections of the flood that are open at a time."""
 
 REACTION_S = 2.0
-"""For the gateway to end what has gone wrong."""
+"""How long the gateway has to end a connection after a protocol violation."""
 
 FRAGMENTS = masked(0x00) * 200
-"""Empty ones, none of them the last."""
+"""Empty fragments; none is the last of its message."""
 
 LONG_HEADER = b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4)
-"""Of a message of 1 TiB."""
+"""The header of a message of 1 TiB."""
 
 LONG_BYTES = 60_000
 
@@ -61,7 +61,7 @@ Kind = Callable[[int], Steps]
 
 
 def slow_handshake(port: int) -> Steps:
-    """The request comes byte by byte."""
+    """Send the upgrade request byte by byte."""
 
     def begin() -> socket.socket:
         raw = call(port, "127.0.0.11")
@@ -72,7 +72,7 @@ def slow_handshake(port: int) -> Steps:
 
 
 def slow_frame(port: int) -> Steps:
-    """A message comes byte by byte."""
+    """Send a message byte by byte."""
     return _drip(lambda: upgraded(port, "127.0.0.12"), masked(BINARY_KIND, bytes(LONG_BYTES)))
 
 
@@ -97,12 +97,12 @@ def _drip(begin: Callable[[], socket.socket], data: bytes) -> Steps:
 
 
 def endless_fragments(port: int) -> Steps:
-    """A message that never ends, of empty frames."""
+    """Send a message of empty frames that never ends."""
     return _push(port, "127.0.0.13", masked(0x02), FRAGMENTS)
 
 
 def ping_flood(port: int) -> Steps:
-    """Pings, as large as they may be, as fast as they go."""
+    """Send pings of the largest size as fast as possible."""
     return _push(port, "127.0.0.14", b"", masked(PING_KIND, bytes(125)) * 100)
 
 
@@ -130,7 +130,7 @@ def _push(port: int, source: str, first: bytes, more: bytes) -> Steps:
 
 
 def half_close(port: int) -> Steps:
-    """Our side of the connection ends without a close frame; the other stays open."""
+    """Close our side of the connection without a close frame; the other side stays open."""
     while True:
         with upgraded(port, "127.0.0.16") as raw:
             yield BEGUN
@@ -140,7 +140,7 @@ def half_close(port: int) -> Steps:
 
 
 def mid_frame_reset(port: int) -> Steps:
-    """A reset where the rest of a frame should be."""
+    """Reset the connection in the middle of a frame."""
     while True:
         with upgraded(port, "127.0.0.17") as raw:
             raw.sendall(masked(BINARY_KIND, bytes(LONG_BYTES))[:1000])
@@ -150,7 +150,7 @@ def mid_frame_reset(port: int) -> Steps:
 
 
 def never_reads(port: int) -> Steps:
-    """Messages are sent as fast as they go, and their echoes are never read."""
+    """Send messages as fast as possible, and never read their echoes."""
     message = masked(BINARY_KIND, bytes(LONG_BYTES))
     sent: dict[socket.socket, int] = {}
     with _closing(sent):
@@ -176,7 +176,7 @@ def never_reads(port: int) -> Steps:
 
 
 def connect_flood(port: int) -> Steps:
-    """Very many connections from one address, each reset after a while in which it says nothing."""
+    """Open very many connections from one address, and reset each after a while without sending anything."""
     standing: deque[socket.socket] = deque()
     since_s = time.monotonic()
     begun = 0
@@ -215,7 +215,7 @@ KINDS: dict[str, Kind] = {
 
 
 def heard(raw: socket.socket, patience_s: float) -> str:
-    """How the gateway has reacted: ``closed CODE``, ``refused STATUS``, ``ended``, RESET, or UNHEEDED."""
+    """Return how the gateway reacted: ``closed CODE``, ``refused STATUS``, ``ended``, RESET, or UNHEEDED."""
     data = b""
     try:
         while not (found := _reaction(data)):
@@ -231,7 +231,7 @@ def heard(raw: socket.socket, patience_s: float) -> str:
 
 
 def _reaction(data: bytes) -> str:
-    """What a gateway's bytes tell, empty when they tell no end."""
+    """Return the reaction in a gateway's bytes; empty when they do not end the connection."""
     if data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 101"):
         return f"refused {data[9:12].decode()}"
     codes = [int.from_bytes(payload[:2], "big") for kind, payload in frames(data) if kind == CLOSE_KIND]

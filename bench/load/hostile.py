@@ -1,13 +1,13 @@
-"""``python -m bench hostile``: do honest clients notice attackers beside them?
+"""``python -m bench hostile``: are well-behaved clients affected by attackers on the same gateway?
 
-Honest clients (`bench.support.clients.echo_clients`), each at an address of its own, want an echo once a second: first
-undisturbed, then beside attackers of every kind (`bench.load.attacks`), all at the same time. The gateway runs with its
-default limits, but that those of an address hold on this machine, too. No honest client may see an error or miss an
-echo, and ninety-nine of a hundred echoes must come within 50 ms; and the attacks must have taken place, or nothing has
-been shown.
+Well-behaved clients (`bench.support.clients.echo_clients`), each with its own source address, request an echo once a
+second: first without attackers, then beside attackers of every kind (`bench.load.attacks`), all at the same time. The
+gateway runs with its default limits, but its limits per address apply to loopback, too. No well-behaved client may see
+an error or miss an echo, and 99 % of the echoes must arrive within 50 ms. The attacks must really have taken place, or
+nothing has been shown.
 
-On a machine with other work both sides wait for their processor; the report says for how long. ``chrt -r 1 python -m
-bench hostile`` (as root) lets gateway and honest clients go first, and the attackers have what is left.
+On a busy machine both sides wait for the processor; the report says for how long. ``chrt -r 1 python -m bench hostile``
+(as root) gives the gateway and the well-behaved clients priority over the attackers.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from bench.support.gateways import Gateway
 
 P99_MS = 50.0
 REACHED = 0.9
-"""Of the connects a second that are wanted; fewer, and the machine was too slow for the attack."""
+"""Least share of the planned connects per second; below it the machine was too slow for the attack."""
 
 PER_ADDRESS = 100
 LIMITS = ("--count-loopback", "--max-per-address", str(PER_ADDRESS))
 WARM_UP_S = 2.0
-"""Of attacks, before honest clients are measured beside them."""
+"""Seconds of attacks before the well-behaved clients are measured beside them."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--seconds", type=float, default=10.0, help="of quiet, and of attacks [10]")
     parser.add_argument("--count", type=int, default=1000, help="honest clients [1000]")
 
 
 def run(options: argparse.Namespace) -> Report:
-    """Measure; the report has failed when an honest client has suffered."""
+    """Measure; the report has failed when a well-behaved client was affected."""
     report = Report(f"{options.count:,} honest clients beside attackers of {len(KINDS)} kinds")
     with gateways.gateway(gateways.ECHO, *LIMITS) as gateway, _honest(gateway, options.count) as honest:
         quiet = _phase(report, "quiet", gateway, honest, options.seconds)
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> Report:
     report.remarks += [
         "an echo once a second from each honest client, timed from sending to reading by the client",
         "waited: ready to run, while something else had the processor (busy with attackers, or with other work)",
-        f"attackers give way to honest clients on their processor; default limits, at most {PER_ADDRESS} an address",
+        f"attackers run at lower priority on the same processor; default limits, at most {PER_ADDRESS} an address",
     ]
     return report
 
@@ -88,7 +88,7 @@ def _phase(report: Report, name: str, gateway: Gateway, honest: subprocess.Popen
 
 
 def judge(report: Report, phases: list[Found], attacks: dict[str, Attacks]) -> None:
-    """Say how the attacks went, and whether what had to be shown was; the last phase is that of the attacks."""
+    """Add the attacks and the goals to the report; the last phase is the one with attacks."""
     for kind, found in attacks.items():
         endings = [f"{count:,} {ending}" for ending, count in found.counts.most_common() if ending != BEGUN]
         told = ", ".join(endings) or "no ending"

@@ -1,9 +1,9 @@
-"""``python -m bench leave``: does a gateway let go of its clients gently when it is told to end (SIGTERM)?
+"""``python -m bench leave``: how a gateway closes its connections when it drains after SIGTERM.
 
-A gateway with very many silent clients, each at an address of its own, is sent SIGTERM. The clients note when a close
-frame comes, with which code, and whether their connection ends by it or is reset; each answers the close frame, as RFC
-6455 section 5.5.1 wants it. All of them must have been sent away with 1012, spread over the drain window, so that those
-who come back elsewhere at once do not come all at once.
+A gateway with very many silent clients, each with its own source address, receives SIGTERM. The clients record when a
+close frame arrives, with which code, and whether their connection then ends normally or is reset; each replies to the
+close frame, as RFC 6455 section 5.5.1 requires. All must be closed with 1012, spread over the drain window, so that
+clients which reconnect elsewhere at once do not all arrive at the same time.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from roost.wire.codes import MOVED
 
 WINDOW_S = Settings().drain_s
 LARGEST_SHARE = 0.25
-"""Of all close frames, in any tenth of the window. The gateway uses half of it, the rest is for the closing handshakes:
-perfectly even, a fifth comes in each tenth of that half."""
+"""Largest share of all close frames in any tenth of the window. The gateway uses half of the window, and the rest is
+for the closing handshakes: spread evenly, a fifth comes in each tenth of that half.
+"""
 
 SLACK_S = 2.0
-"""After the window, until the process must have ended."""
+"""Seconds after the window until the process must have ended."""
 
 PATIENCE_S = 60.0
 LEAST_COUNT = 1000
-"""Fewer are sent away at a leisurely rate, in less than the window; how they are spread says little."""
+"""With fewer clients the drain takes less than the window, and their distribution says little."""
 
 DEFAULT = (servers.OURS, servers.OUR_JOBS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--count", type=int, default=10_000, help=f"clients, at least {LEAST_COUNT} [10000]")
     parser.add_argument("--only", default=",".join(DEFAULT), help=f"which of {', '.join(servers.ALL_OURS)}")
 
 
 def run(options: argparse.Namespace) -> Report:
-    """Measure all; the report has failed when a client was not sent away as it should be."""
+    """Measure; the report has failed when a client was not closed as required."""
     names = options.only.split(",")
     strangers = set(names) - set(servers.ALL_OURS)
     if strangers:
@@ -66,19 +67,19 @@ def run(options: argparse.Namespace) -> Report:
 
 @dataclass(frozen=True)
 class Leaving:
-    """What the clients of one gateway noticed. Times are the monotonic clock's."""
+    """What the clients of one gateway observed. Times are of the monotonic clock."""
 
     farewells: CloseStats
     held: int
-    """Clients whose connection was still there in the end."""
+    """Clients whose connection was still open at the end."""
     told_s: float
-    """When the gateway was told to end."""
+    """When SIGTERM was sent."""
     ended_s: float
     """When its process had ended."""
     status: int
 
     def row(self) -> dict[str, float]:
-        """Its line of the table."""
+        """The row of the table."""
         farewells, moved = self.farewells, self.farewells.codes[MOVED.number]
         times_s = farewells.times_s or [self.told_s]
         return {
@@ -98,22 +99,22 @@ def _send_away(name: str, count: int) -> Leaving:
     hello, tls = name == servers.OUR_JOBS, name == servers.OUR_TLS
     with (
         servers.running(name) as server,
-        idle_processes.idle_processes(server.port, count, hello=hello, tls=tls) as throng,
+        idle_processes.idle_processes(server.port, count, hello=hello, tls=tls) as clients,
     ):
         assert server.gateway is not None
-        throng.open()
+        clients.open()
         told_s = time.monotonic()
         server.gateway.process.terminate()
         status = server.gateway.process.wait(PATIENCE_S)
         ended_s = time.monotonic()
-        while throng.stats()["held"] and time.monotonic() < told_s + PATIENCE_S:
+        while clients.stats()["held"] and time.monotonic() < told_s + PATIENCE_S:
             time.sleep(0.1)
-        held = throng.stats()["held"]
-        return Leaving(throng.farewells(), held, told_s, ended_s, status)
+        held = clients.stats()["held"]
+        return Leaving(clients.farewells(), held, told_s, ended_s, status)
 
 
 def judge(report: Report, name: str, count: int, leaving: Leaving) -> None:
-    """Add what was noticed to the report, and whether it is what had to be shown."""
+    """Add the observations and goals to the report."""
     row = leaving.row()
     report.rows.append({"server": name, **row})
     report.require(

@@ -1,10 +1,10 @@
-"""``python -m bench lock``: decisions per second of lock servers on PostgreSQL, each of which changes rows.
+"""``python -m bench lock``: decisions per second of lock servers on PostgreSQL; each decision changes rows.
 
-A private server of Debian's package is started for it, which syncs each commit. First stores take turns, with nothing
-between load and store: one transaction for each decision, batches of one lock server, of several on one database, and
-of one on a store with many finished jobs; and whole lock servers, asked by masters over HTTP. Then single decisions
-come at a steady rate, to see how long they take, and what becomes of them when one of the lock servers is killed. At
-the end the retention of the finished jobs ends, and they are cleaned up while decisions go on.
+It starts a private server from Debian's package, which syncs each commit. First it measures stores in turn, without
+HTTP: one transaction per decision, batches of one lock server, of several on one database, and of one on a store with
+many finished jobs; then whole lock servers, which masters call over HTTP. Then single decisions come at a steady rate,
+to measure their latency, and the effect of killing one of the lock servers. At the end the retention of the finished
+jobs expires, and they are deleted while decisions continue.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ FROM jobs;
 """
 TICKS = 100
 LANES = 8
-"""Transactions at once where each decision has its own: more are no faster."""
+"""Concurrent transactions where each decision has its own: more are not faster."""
 ALONE, ONE = f"one transaction each, {LANES} at once", "batches, 1 lock server"
 GOAL_PER_S, GOAL_TIMES, GOAL_P99_MS = 15_000, 10, 20.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--batch", type=int, default=400, help="decisions of a batch [400]")
     parser.add_argument("--call", type=int, default=50, help="decisions of one request over HTTP [50]")
     parser.add_argument("--seconds", type=float, default=5.0, help="of a round [5]")
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A store that takes part in the rounds."""
+    """A store to be measured."""
 
     database: str
     servers: int = 1
@@ -139,7 +139,7 @@ def _judge_latency(report: Report, found: Row, kill: bool) -> None:
 
 
 def _new_store(server: services.Postgres) -> str:
-    """The name of a database with the tables in it."""
+    """Return the name of a new database with the tables in it."""
     name = server.database()
     asyncio.run(_open_once(server.url(name)))
     return name
@@ -152,7 +152,7 @@ async def _open_once(url: str) -> None:
 
 
 def _round(server: services.Postgres, case: Case, options: argparse.Namespace) -> Row:
-    """Figures of some lock servers at the same time: the sum of their speeds, the mean of the rest."""
+    """Return the figures of several concurrent lock servers: the sum of their speeds, the mean of the rest."""
     url = server.url(case.database)
     if case.over_http:
         return {**lock_servers.full(url, case.servers, case.batch, options.seconds), "repeated": 0}
@@ -163,7 +163,7 @@ def _round(server: services.Postgres, case: Case, options: argparse.Namespace) -
 
 
 def _cpu_s(server: services.Postgres) -> float:
-    """Processor time of the whole database server: its processes, and those that have ended."""
+    """Return the processor time of the whole database server, including ended processes."""
     main = (server.folder / "data" / "postmaster.pid").read_text().split()[0]
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
@@ -186,7 +186,7 @@ def _heard(running: Sequence[subprocess.Popen[bytes]]) -> list[dict[str, float]]
 
 
 def _retire(server: services.Postgres, database: str, options: argparse.Namespace) -> str:
-    """Ticks of a lock server for which the retention is over, while another decides."""
+    """Run the ticks of a lock server whose retention has expired, while another one decides."""
     before = _old_count(server, database)
     deciding = _start(server.url(database), Case(database, batch=options.batch), options.seconds)
     tick_s = asyncio.run(_tick(server.url(database)))
@@ -212,5 +212,5 @@ async def _tick(url: str) -> list[float]:
 
 
 def _old_count(server: services.Postgres, database: str) -> int:
-    """Jobs of the filling that are still stored."""
+    """Return how many of the inserted finished jobs are still stored."""
     return int(server.sql(database, "SELECT count(*) FROM roost.jobs WHERE created_at < roost.server_time() - 1800"))

@@ -1,10 +1,11 @@
-"""Masters as lock servers see them: load over HTTP by the client that masters use, from one process.
+"""Load on lock servers over HTTP, from the client that masters use, in one process.
 
-``python -m bench.load.lock_clients full URLS CALL SECONDS``: masters that ask on and on, CALL decisions in each
-request. ``python -m bench.load.lock_clients offered URLS RATE SECONDS``: single decisions at so many a second, whatever
-the answers take; how long each took counts from when it was due, and one that no lock server answered has failed.
+``python -m bench.load.lock_clients full URLS CALL SECONDS``: masters that send requests back to back, with CALL
+decisions in each. ``python -m bench.load.lock_clients offered URLS RATE SECONDS``: RATE single decisions a second,
+independent of response times; latency counts from when a decision was due, and a decision without an answer from any
+lock server has failed.
 
-Half of the decisions are acquires of new requests, the others complete what was granted. Prints one JSON object.
+Half of the decisions are acquires of new requests, the others complete granted jobs. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from roost.wire.messages.lock import Acquired, Answer, Decision
 
 MASTERS = 16
 GROWS_S = 0.2
-"""Calls of the first moments, which make the connections, are not measured."""
+"""Calls of the first moments, which open the connections, are not measured."""
 
 
-class Crowd:
-    """Masters, each with a client of its own, and what they were granted and have not completed."""
+class LoadMasters:
+    """Masters, each with its own client, and the jobs that were granted and are not completed."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         secret = InternalSecret(os.environ["ROOST_SECRET"])
@@ -55,12 +56,12 @@ class Crowd:
             await client.stop()
 
     def hear(self, answers: list[Answer]) -> list[Decision]:
-        """What is to be completed now."""
+        """Return the decisions that complete what was granted."""
         self.grants.update(grant.job for each in answers if isinstance(each, Acquired) for grant in each.grants)
         return completions(answers)
 
     async def ask_on(self, client: LockClient, call: int, until: float) -> None:
-        """Call after call; at the end what was granted is completed."""
+        """Send call after call; at the end complete what was granted."""
         pending: list[Decision] = []
         while True:
             is_over = time.perf_counter() >= until
@@ -73,7 +74,7 @@ class Crowd:
             self.decided += len(asks)
 
     async def ask_one(self, number: int, due: float, is_measured: bool) -> None:
-        """A single decision: complete what was granted, else a new acquire."""
+        """Send a single decision: complete a granted job, or else acquire a new one."""
         decision = self.granted.popleft() if number % 2 and self.granted else acquire(number)
         try:
             self.granted += self.hear(await self.clients[number % MASTERS].decide([decision]))
@@ -86,47 +87,47 @@ class Crowd:
 
 
 async def full(urls: Sequence[str], call: int, seconds: float) -> dict[str, float]:
-    """As much as goes."""
-    crowd = Crowd(urls)
-    await crowd.start()
+    """Send as many decisions as possible."""
+    masters = LoadMasters(urls)
+    await masters.start()
     start, own_s = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(crowd.ask_on(client, call, start + seconds) for client in crowd.clients))
+    await asyncio.gather(*(masters.ask_on(client, call, start + seconds) for client in masters.clients))
     took_s, own_s = time.perf_counter() - start, time.process_time() - own_s
-    await crowd.stop()
+    await masters.stop()
     return {
-        "decisions/s": crowd.decided / took_s,
-        "own CPU µs each": own_s / crowd.decided * 1e6,
-        "batch ms": quantiles(crowd.took_s)[1] * 1000,
-        "slowest ms": max(crowd.took_s) * 1000,
+        "decisions/s": masters.decided / took_s,
+        "own CPU µs each": own_s / masters.decided * 1e6,
+        "batch ms": quantiles(masters.took_s)[1] * 1000,
+        "slowest ms": max(masters.took_s) * 1000,
     }
 
 
 async def offered(urls: Sequence[str], rate: int, seconds: float) -> dict[str, float]:
-    """So many a second."""
-    crowd = Crowd(urls)
-    await crowd.start()
+    """Send `rate` decisions a second."""
+    masters = LoadMasters(urls)
+    await masters.start()
     print("started", flush=True)
     start, asking, asked = time.perf_counter(), set[asyncio.Task[None]](), 0
     while (now := time.perf_counter() - start) < seconds:
         while asked / rate <= now:
             due = start + asked / rate
-            task = asyncio.create_task(crowd.ask_one(asked, due, asked / rate > GROWS_S))
+            task = asyncio.create_task(masters.ask_one(asked, due, asked / rate > GROWS_S))
             asking.add(task)
             task.add_done_callback(asking.discard)
             asked += 1
         await asyncio.sleep(max(0.0, start + asked / rate - time.perf_counter()))
     await asyncio.gather(*asking)
-    while crowd.granted:
-        await crowd.ask_one(1, 0.0, is_measured=False)
-    await crowd.stop()
-    cuts = quantiles(crowd.took_s, n=1000, method="inclusive")
+    while masters.granted:
+        await masters.ask_one(1, 0.0, is_measured=False)
+    await masters.stop()
+    cuts = quantiles(masters.took_s, n=1000, method="inclusive")
     return {
         "decisions/s": asked / seconds,
         "p50 ms": cuts[499] * 1000,
         "p99 ms": cuts[989] * 1000,
-        "slowest ms": max(crowd.took_s) * 1000,
-        "failed": crowd.failed,
-        "granted twice": sum(count > 1 for count in crowd.grants.values()),
+        "slowest ms": max(masters.took_s) * 1000,
+        "failed": masters.failed,
+        "granted twice": sum(count > 1 for count in masters.grants.values()),
     }
 
 

@@ -1,8 +1,9 @@
-"""``python -m bench.load.lock_load URL BATCH LANES SECONDS``: a lock server's store under load, without its HTTP face.
+"""``python -m bench.load.lock_load URL BATCH LANES SECONDS``: load on a lock server's store, without HTTP.
 
-Batch after batch: as many new requests as jobs that the batch before was granted are completed, so that every decision
-changes rows. A batch of one is one decision in a transaction of its own, as without batching; LANES of them are under
-way at once, each on a connection of its own. Ticks once a second, as a lock server does. Prints one JSON object.
+Each batch has as many new requests as completions of jobs that the batch before was granted, so that every decision
+changes rows. A batch of one is one decision in its own transaction, as without batching; LANES of them run
+concurrently, each on its own connection. Runs the store's tick once a second, as a lock server does. Prints one JSON
+object.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ DONE = Ending(Outcome.DONE, summary=b'{"pages": 10}')
 
 
 def acquire(number: int) -> Acquire:
-    """A new client's request for a new run, brought by a master with a slot for it."""
+    """Return a client's request for a new run, from a master with a free slot."""
     client = secrets.token_bytes(16)
     offer = Offer(client, "r1", f"g{number % 3}", 1, "crawl", SPEC, client, 300.0, 3600.0)
     return Acquire(f"m{number % 8}", secrets.token_bytes(16), 1, [offer], 1)
 
 
 def completions(answers: list[Answer]) -> list[Decision]:
-    """Of all that was granted."""
+    """Return the decisions that complete all granted jobs."""
     for answer in answers:
         assert isinstance(answer, Acquired) or (isinstance(answer, Completed) and answer.verdict is Verdict.OK), answer
     grants = [grant for answer in answers if isinstance(answer, Acquired) for grant in answer.grants]
@@ -55,7 +56,7 @@ def completions(answers: list[Answer]) -> list[Decision]:
 
 @dataclass
 class Found:
-    """What was decided, and how long each batch took."""
+    """The number of decisions, and how long each batch took."""
 
     decided: int = 0
     repeated: int = 0
@@ -63,7 +64,7 @@ class Found:
 
 
 async def load_store(url: str, batch_count: int, lanes: int, seconds: float) -> dict[str, float]:
-    """Decide for so long; figures per decision."""
+    """Send decisions for `seconds`; return figures per decision."""
     stores = [Engines(EngineUrls(store=url), StoreLimits()).store() for _ in range(lanes)]
     for store in stores:
         await store.start()
@@ -86,7 +87,7 @@ async def load_store(url: str, batch_count: int, lanes: int, seconds: float) -> 
 
 
 async def _load(store: Store, batch_count: int, until: float, found: Found) -> None:
-    """Batch after batch; what was granted is completed in the next one, also in one after the end."""
+    """Send batch after batch; what one was granted is completed in the next, including one after the end."""
     pending: list[Decision] = []
     for number in count():
         is_over = time.perf_counter() >= until
@@ -105,7 +106,7 @@ async def _load(store: Store, batch_count: int, until: float, found: Found) -> N
 
 
 async def _decide(store: Store, decisions: list[Decision]) -> tuple[list[Answer], int]:
-    """The answers, and how often they had to be asked for again: as a lock server's client does, word for word."""
+    """Return the answers, and how many retries were needed: the same retries as in a lock server's client."""
     for repeats in count():
         with suppress(Unavailable):
             return await store.decide(decisions), repeats

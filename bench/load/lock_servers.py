@@ -1,4 +1,4 @@
-"""Lock servers as processes (``roost lock``), and clients that ask them over HTTP (`bench.load.lock_clients`)."""
+"""Lock servers as processes (``roost lock``), and clients that call them over HTTP (`bench.load.lock_clients`)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bench.support.rounds import Row
 
 ROOST = "from roost.cli import main; main()"
 NOWHERE = "http://127.0.0.1:9"
-"""The masters know the lock servers; there is no discovery."""
+"""A discovery URL that nothing listens at: the masters are given the lock servers' URLs."""
 ENVIRONMENT = {"ROOST_SECRET": "bench", "ROOST_KEYS": "bench:0123456789abcdef0123456789abcdef"}
 
 
 class LockServerProcess:
-    """One ``roost lock``."""
+    """One ``roost lock`` process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -29,7 +29,7 @@ class LockServerProcess:
 
 @contextmanager
 def lock_servers(store: str, count: int) -> Iterator[list[LockServerProcess]]:
-    """So many over the store, on ports of their own; those that were killed meanwhile have ended."""
+    """Run `count` lock servers over the store, each on its own port."""
     options = ["--store", store, "--port", "0", "--discovery", NOWHERE, "--log-level", "error"]
     command = [sys.executable, "-c", ROOST, "lock", *options]
     started = [
@@ -46,14 +46,14 @@ def lock_servers(store: str, count: int) -> Iterator[list[LockServerProcess]]:
 
 
 def masters(what: str, servers: Sequence[LockServerProcess], number: int, seconds: float) -> subprocess.Popen[str]:
-    """A process of masters that ask these servers."""
+    """Start a process of masters that call these servers."""
     urls = ",".join(server.url for server in servers)
     command = [sys.executable, "-m", "bench.load.lock_clients", what, urls, str(number), str(seconds)]
     return subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.PIPE, text=True)
 
 
 def full(store: str, count: int, call: int, seconds: float) -> Row:
-    """As much as masters get from so many lock servers."""
+    """Measure the most decisions that masters get from `count` lock servers."""
     with lock_servers(store, count) as servers:
         asking = masters("full", servers, call, seconds)
         found: Row = json.loads(asking.communicate()[0])
@@ -61,7 +61,7 @@ def full(store: str, count: int, call: int, seconds: float) -> Row:
 
 
 def offered(store: str, count: int, rate: int, seconds: float, kill: bool) -> Row:
-    """Single decisions at so many a second; with `kill` one of the servers is killed half-way."""
+    """Measure single decisions at `rate` a second; with `kill`, one of the servers is killed half-way."""
     with lock_servers(store, count) as servers:
         asking = masters("offered", servers, rate, seconds)
         assert processes.said(asking) == "started"

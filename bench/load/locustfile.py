@@ -1,9 +1,9 @@
 """Very many idle clients, as locust users: ``locust -f bench/load/locustfile.py --host http://127.0.0.1:8000``.
 
-``--host`` (or ROOST_SERVER) is the URL of discovery, of several replicas with commas between them. Users ask there,
-connect with their ticket, stay idle, answer pings, and now and then submit a job and wait for its result. The shape
-lets ``--users`` come at ``--spawn-rate``, holds them, cuts connections where a storm is wanted, and ends.
-bench/README.md shows how to spread it over processes and machines. The users themselves are in `bench.load.swarm`.
+``--host`` (or ROOST_SERVER) is the URL of discovery; several replicas are separated by commas. Users call discovery,
+connect with their ticket, stay idle, answer pings, and now and then submit a job and wait for its result. The load
+shape starts ``--users`` at ``--spawn-rate``, holds them, cuts connections if a storm is requested, and ends the test.
+bench/README.md shows how to use several processes and machines. The users themselves are in `bench.load.swarm`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = str(Path(__file__).resolve().parents[2])
-sys.path.insert(0, ROOT)  # locust puts this folder first, not the project
+sys.path.insert(0, ROOT)  # locust puts this folder first in sys.path, not the project
 try:
     from bench.load.swarm.user import IdleClient as IdleClient
     from bench.load.swarm.user import Tides as Tides

@@ -1,11 +1,11 @@
-"""``python -m bench rolling``: every gateway is restarted, one after the other, and nobody feels it.
+"""``python -m bench rolling``: a rolling restart of all gateways, which clients must not notice.
 
-The whole system in processes of its own over a real RabbitMQ (`bench.load.swarm.deployment`). Most clients are light
+The whole system runs in separate processes over a real RabbitMQ (`bench.load.swarm.deployment`). Most clients are light
 and idle (`bench.support.clients.moving_clients`: they follow `move` as the Python client does); some are Python clients
-with a job in flight all the time (`bench.support.clients.job_clients`). Each gateway in turn is sent SIGTERM, ends, is
-started again, and when discovery knows it the next one has its turn. At the end discovery spreads the clients evenly
-again. Fails when a client or a result is lost, one comes twice, a client has to connect more than once for one restart,
-or too many are away at one moment.
+that always have a job in flight (`bench.support.clients.job_clients`). Each gateway in turn receives SIGTERM, ends, and
+is started again; when discovery knows it, the next one follows. At the end discovery balances the clients again. The
+report fails when a client or a result is lost, a result comes twice, a client has to connect more than once for one
+restart, or too many clients are disconnected at one moment.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from roost.discovery.core.balance import SETTLE_S
 from roost.gateway.settings import Settings
 
 AWAY_SHARE = 0.1
-"""Of the clients, at any moment."""
+"""Most clients that may be disconnected at any moment, as a share."""
 
 EVEN = 1.02
-"""The largest gateway over the mean, when they are balanced."""
+"""Most connections of a gateway over the mean, once they are balanced."""
 
 END_S = Settings().drain_s + 4.0
-"""From SIGTERM to the end of the process."""
+"""Seconds from SIGTERM to the end of the process."""
 
 PATIENCE_S = 90.0
 ALL_CPUS = processes.SERVER_CPUS | processes.LOAD_CPUS
 SLOTS = 128
-"""Of the master and the worker, so that all jobs run at the same time."""
+"""Slots of the master and of the worker, so that all jobs run at the same time."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--clients", type=int, default=10_000, help="in all [10000]")
     parser.add_argument("--jobs", type=int, default=100, help="clients of them that have a job in flight [100]")
     parser.add_argument("--gateways", type=int, default=3, help="processes, each restarted once [3]")
@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Report:
-    """Restart all; the report has failed when a goal was missed."""
+    """Restart all gateways; the report has failed when a goal was missed."""
     if options.gateways < 2 or not 0 < options.jobs < options.clients:
         raise SystemExit("at least --gateways 2, and more --clients than --jobs")
     report = Report(f"Rolling restart of {options.gateways} gateways, {options.clients:,} clients, {options.jobs} jobs")
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> Report:
 
 @dataclass(frozen=True)
 class Seen:
-    """What all clients saw since ``mark``."""
+    """What all clients have seen since ``mark``."""
 
     light: Moved
     python: Asked
@@ -86,7 +86,9 @@ class Seen:
 
     @property
     def away(self) -> int:
-        """At the worst moment; Python clients that were away at all count as if they had been so together."""
+        """The most clients disconnected at one moment; all Python clients that were disconnected count as if at the
+        same moment.
+        """
         return self.light.most_away + sum(self.python.left.values())
 
     @property
@@ -98,22 +100,22 @@ class Seen:
 class Clients:
     """Both load processes."""
 
-    movers: Popen[str]
-    askers: Popen[str]
+    moving_clients: Popen[str]
+    job_clients: Popen[str]
     count: int
 
     def mark(self) -> None:
-        """Count anew."""
-        for crowd in (self.movers, self.askers):
-            processes.tell(crowd, "mark")
+        """Reset the counters."""
+        for process in (self.moving_clients, self.job_clients):
+            processes.tell(process, "mark")
 
     def seen(self, python: str = "stats") -> Seen:
-        """What they saw."""
-        asked = Asked(**json.loads(processes.tell(self.askers, python)))
-        return Seen(Moved(**json.loads(processes.tell(self.movers, "stats"))), asked)
+        """Return what the clients have seen."""
+        asked = Asked(**json.loads(processes.tell(self.job_clients, python)))
+        return Seen(Moved(**json.loads(processes.tell(self.moving_clients, "stats"))), asked)
 
     def wait(self, count: int) -> Seen:
-        """Until so many are connected; it gives up some time."""
+        """Wait until `count` clients are connected, or a time limit is over."""
         deadline = time.monotonic() + PATIENCE_S
         while (seen := self.seen()).connected < count and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -122,7 +124,7 @@ class Clients:
 
 @contextmanager
 def _clients(deployment: Deployment, options: argparse.Namespace) -> Iterator[Clients]:
-    askers = [
+    job_clients = [
         sys.executable,
         "-m",
         "bench.support.clients.job_clients",
@@ -130,15 +132,15 @@ def _clients(deployment: Deployment, options: argparse.Namespace) -> Iterator[Cl
         str(options.levels),
         deployment.url,
     ]
-    movers = [sys.executable, "-m", "bench.support.clients.moving_clients", "0", str(deployment.discovery.port)]
+    moving_clients = [sys.executable, "-m", "bench.support.clients.moving_clients", "0", str(deployment.discovery.port)]
     with ExitStack() as stack:
         clients = Clients(
-            stack.enter_context(processes.running(movers, ALL_CPUS)),
-            stack.enter_context(processes.running(askers, ALL_CPUS)),
+            stack.enter_context(processes.running(moving_clients, ALL_CPUS)),
+            stack.enter_context(processes.running(job_clients, ALL_CPUS)),
             options.clients,
         )
-        processes.tell(clients.movers, f"come {options.clients - options.jobs}")
-        processes.said(clients.askers)
+        processes.tell(clients.moving_clients, f"come {options.clients - options.jobs}")
+        processes.said(clients.job_clients)
         yield clients
 
 
@@ -148,7 +150,7 @@ def _components(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def _wait_until_known(deployment: Deployment, before: set[str]) -> None:
-    """Until discovery names a gateway that it did not know before, and no other leaves."""
+    """Wait until discovery names a gateway that it did not know before, and no gateway is leaving."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         gateways = _components(deployment)
@@ -209,7 +211,7 @@ def _row(name: str, held: dict[str, int], seen: Seen, in_flight: int, ended_s: f
 
 
 def _balance(report: Report, deployment: Deployment, clients: Clients) -> None:
-    """Wait until discovery has spread them evenly again."""
+    """Wait until discovery has balanced the clients again."""
     print("all are balanced", file=sys.stderr, flush=True)
     clients.mark()
     held, begun_s = _held(deployment.gateways), time.monotonic()

@@ -1,10 +1,11 @@
-"""``python -m bench rush``: everybody at once, through discovery, over real sockets.
+"""``python -m bench rush``: all clients connect at one moment, through discovery, over real sockets.
 
-Discovery and three bare gateways, each a process; clients in as many load processes as they need, each client at an
-address of its own (`bench.support.clients.discovery_clients`: they do what the Python client does). First all clients
-come at one moment. Then one gateway is killed (-9), and its clients come back at one moment; then all gateways are
-killed, and started again. Last, discovery is killed while some clients come, and started again. Fails when the gateways
-are not even, somebody is refused too often or waits too long, or a connected client notices that discovery was away.
+Discovery and three bare gateways run, each as a process; clients run in as many load processes as they need, each
+client with its own source address (`bench.support.clients.discovery_clients`: they behave as the Python client does).
+First all clients connect at one moment. Then one gateway is killed (-9), and its clients reconnect at one moment; then
+all gateways are killed and started again. Last, discovery is killed while some clients connect, and started again. The
+report fails when the gateways are not balanced, a client is refused too often or waits too long, or a connected client
+is affected by the outage of discovery.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from bench.support.services import LOOPBACK, free_port
 from roost.discovery.core.table import INTERVAL_S
 
 EVEN, EVEN_AFTER_KILL = 1.02, 1.05
-"""The largest gateway over the mean."""
+"""Most connections of a gateway over the mean."""
 
 BACK_S = 15.0
 OUTAGE_S, ALL_BACK_S = 5.0, 45.0
-"""How long no gateway is there, beside the time of a start; and in how long after it all must be back."""
+"""How long no gateway runs, besides the time of a start; and the seconds after it in which all clients must be back."""
 
 REFUSALS = 2
 NEWCOMERS = 500
 AWAKE_S = INTERVAL_S + 0.5
-"""What a newcomer may wait for beyond its pauses: a beat, and a moment for the handshakes."""
+"""How long a new client may wait beyond its backoff pauses: one heartbeat, and a moment for the handshakes."""
 
 PATIENCE_S = 120.0
 ALL_CPUS = processes.SERVER_CPUS | processes.LOAD_CPUS
@@ -46,22 +47,22 @@ SETTLE_S = 2 * INTERVAL_S
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--clients", type=int, default=30_000, help="that come at once [30000]")
     parser.add_argument("--gateways", type=int, default=3, help="processes [3]")
     parser.add_argument("--replicas", type=int, default=1, help="of discovery [1]")
 
 
 def run(options: argparse.Namespace) -> Report:
-    """Rush; the report has failed when a goal was missed."""
+    """Run all phases; the report has failed when a goal was missed."""
     if options.gateways < 2 or options.replicas < 1 or options.clients < options.gateways:
         raise SystemExit("at least --gateways 2, --replicas 1, and a client for each gateway")
     report = Report(f"{options.clients:,} clients at once, {options.gateways} gateways, discovery x {options.replicas}")
-    with clustered(options.gateways, options.replicas) as cluster, _throng(options.clients, cluster) as throng:
-        _all_come(report, cluster, throng, options.clients)
-        _one_is_killed(report, cluster, throng)
-        _all_are_killed(report, cluster, throng)
-        _discovery_is_killed(report, cluster, throng)
+    with clustered(options.gateways, options.replicas) as cluster, _load_processes(options.clients, cluster) as clients:
+        _all_come(report, cluster, clients, options.clients)
+        _one_is_killed(report, cluster, clients)
+        _all_are_killed(report, cluster, clients)
+        _discovery_is_killed(report, cluster, clients)
     report.remarks += [
         "s: from the moment until the last client is connected, or from when the gateways serve again where all were "
         "killed; largest: of the gateways, over their mean",
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 class BareGateway(RoostPart):
-    """``python -m gateway`` with the echo example, which nobody enters without a ticket."""
+    """``python -m gateway`` with the echo example, which requires tickets."""
 
     def __init__(self, shared: Mapping[str, str], replicas: Sequence[RoostPart]) -> None:
         urls = ",".join(f"http://{LOOPBACK}:{replica.port}" for replica in replicas)
@@ -84,19 +85,19 @@ class BareGateway(RoostPart):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is rushed at."""
+    """The discovery replicas and gateways under load."""
 
     replicas: list[RoostPart]
     gateways: list[RoostPart]
 
     def held(self) -> list[int]:
-        """Connections of each gateway that runs."""
+        """Return the connections of each running gateway."""
         return [part.metrics()["open_connections"] for part in self.gateways if part.is_running()]
 
 
 @contextmanager
 def clustered(gateway_count: int, replica_count: int = 1) -> Iterator[Cluster]:
-    """Discovery and gateways, serving; gone afterwards."""
+    """Run discovery and gateways until the context ends."""
     shared = {"ROOST_KEYS": f"rush:{secrets.token_hex(16)}", "ROOST_SECRET": secrets.token_hex(16)}
     replicas = [RoostPart("discovery", shared, asked_at="--port") for _ in range(replica_count)]
     doors: list[RoostPart] = [BareGateway(shared, replicas) for _ in range(gateway_count)]
@@ -108,32 +109,32 @@ def clustered(gateway_count: int, replica_count: int = 1) -> Iterator[Cluster]:
         end_all([*doors, *replicas])
 
 
-class Throng:
-    """The load processes, and what they say together."""
+class LoadProcesses:
+    """The load processes, and the sum of their figures."""
 
-    def __init__(self, crowds: Sequence[Popen[str]]) -> None:
-        self._crowds = crowds
+    def __init__(self, started: Sequence[Popen[str]]) -> None:
+        self._started = started
 
     def __len__(self) -> int:
-        return len(self._crowds)
+        return len(self._started)
 
     def come(self, counts: Sequence[int]) -> float:
-        """So many of each process come now; the moment (monotonic seconds)."""
+        """Start `counts` clients in each process now; return the moment (monotonic seconds)."""
         now_s = time.monotonic()
-        for crowd, count in zip(self._crowds, counts, strict=True):
-            processes.order(crowd, f"come {count}")
-        for crowd in self._crowds:
-            processes.said(crowd)
+        for process, count in zip(self._started, counts, strict=True):
+            processes.order(process, f"come {count}")
+        for process in self._started:
+            processes.said(process)
         return now_s
 
     def mark(self) -> None:
-        """Count anew."""
-        for crowd in self._crowds:
-            processes.tell(crowd, "mark")
+        """Reset the counters."""
+        for process in self._started:
+            processes.tell(process, "mark")
 
     def figures(self) -> Figures:
-        """All of theirs."""
-        each = [Figures(**json.loads(processes.tell(crowd, "stats"))) for crowd in self._crowds]
+        """Return the figures of all processes together."""
+        each = [Figures(**json.loads(processes.tell(process, "stats"))) for process in self._started]
         refusals: Counter[str] = Counter()
         for found in each:
             refusals.update(found.refusals)
@@ -146,9 +147,10 @@ class Throng:
         )
 
     def wait(self, since_s: float, lost: int = 0) -> tuple[float, Figures]:
-        """Until all are connected, and so many had lost their connection before.
+        """Wait until all clients are connected and `lost` of them had lost their connection before, or a time limit is
+        over.
 
-        The seconds that took from `since_s` on, and what they saw. It gives up some time.
+        Return the seconds that took from `since_s` on, and the figures.
         """
         while True:
             figures, took_s = self.figures(), time.monotonic() - since_s
@@ -157,16 +159,16 @@ class Throng:
             time.sleep(0.1)
 
     def waited_s(self, served_s: float) -> tuple[float, float]:
-        """The longest time that a newcomer waited from then on, and without its pauses."""
-        each = [processes.tell(crowd, f"waited {served_s}").split() for crowd in self._crowds]
+        """Return the longest time that a new client waited from then on, with and without its pauses."""
+        each = [processes.tell(process, f"waited {served_s}").split() for process in self._started]
         return max(float(whole) for whole, _ in each), max(float(awake) for _, awake in each)
 
 
 @contextmanager
-def _throng(count: int, cluster: Cluster) -> Iterator[Throng]:
+def _load_processes(count: int, cluster: Cluster) -> Iterator[LoadProcesses]:
     ports = [str(replica.port) for replica in cluster.replicas]
     with ExitStack() as stack:
-        crowds = [
+        started = [
             stack.enter_context(
                 processes.running(
                     [
@@ -181,22 +183,22 @@ def _throng(count: int, cluster: Cluster) -> Iterator[Throng]:
             )
             for number in range(max(2, -(-(count + NEWCOMERS) // CROWD_COUNT)))
         ]
-        yield Throng(crowds)
+        yield LoadProcesses(started)
 
 
-def _all_come(report: Report, cluster: Cluster, throng: Throng, count: int) -> None:
-    took_s, figures = throng.wait(throng.come(_shares(count, len(throng))))
+def _all_come(report: Report, cluster: Cluster, clients: LoadProcesses, count: int) -> None:
+    took_s, figures = clients.wait(clients.come(_shares(count, len(clients))))
     largest = _tell(report, "all come at once", cluster, took_s, figures)
     report.require(f"{count:,} clients come at once: all get in", figures.connected == count)
     report.require(f"... the largest gateway at most {EVEN - 1:.0%} over the mean", largest <= EVEN)
 
 
-def _one_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
-    throng.mark()
+def _one_is_killed(report: Report, cluster: Cluster, clients: LoadProcesses) -> None:
+    clients.mark()
     lost = cluster.held()[0]
     since_s = time.monotonic()
     cluster.gateways[0].kill()
-    took_s, figures = throng.wait(since_s, lost)
+    took_s, figures = clients.wait(since_s, lost)
     largest = _tell(report, f"one gateway killed: {lost:,} come back", cluster, took_s, figures)
     is_back = figures.connected == figures.present and took_s <= BACK_S
     report.require(f"a gateway is killed: all connected again within {BACK_S:g} s", is_back)
@@ -204,16 +206,16 @@ def _one_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
     report.require(f"... no client refused more than {REFUSALS} times", figures.most_refused <= REFUSALS)
 
 
-def _all_are_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
-    """Nobody has room for a while, so the whole crowd is told when to come again."""
-    throng.mark()
+def _all_are_killed(report: Report, cluster: Cluster, clients: LoadProcesses) -> None:
+    """Kill all gateways: no gateway has capacity for a while, so that all clients get Retry-After."""
+    clients.mark()
     lost = sum(cluster.held())
     for gateway in cluster.gateways:
         gateway.kill()
     time.sleep(OUTAGE_S)
     start_all(cluster.gateways)
     served_s = time.monotonic()
-    took_s, figures = throng.wait(served_s, lost)
+    took_s, figures = clients.wait(served_s, lost)
     phase = f"all gateways killed, and started again: {lost:,} come back"
     largest = _tell(report, phase, cluster, took_s, figures)
     report.require(
@@ -223,16 +225,16 @@ def _all_are_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
     report.require(f"... the largest gateway at most {EVEN - 1:.0%} over the mean", largest <= EVEN)
 
 
-def _discovery_is_killed(report: Report, cluster: Cluster, throng: Throng) -> None:
-    throng.mark()
+def _discovery_is_killed(report: Report, cluster: Cluster, clients: LoadProcesses) -> None:
+    clients.mark()
     for replica in cluster.replicas:
         replica.kill()
-    since_s = throng.come(_shares(NEWCOMERS, len(throng)))
+    since_s = clients.come(_shares(NEWCOMERS, len(clients)))
     start_all(cluster.replicas)
     served_s = time.monotonic()
-    took_s, figures = throng.wait(since_s)
+    took_s, figures = clients.wait(since_s)
     _tell(report, f"discovery killed and restarted: {NEWCOMERS:,} come", cluster, took_s, figures)
-    whole_s, awake_s = throng.waited_s(served_s)
+    whole_s, awake_s = clients.waited_s(served_s)
     report.require("discovery is killed and restarted: no connected client notices", figures.lost == 0)
     report.require("... all that come meanwhile get in", figures.connected == figures.present)
     report.require(f"... none waits for more than a beat and its own pauses ({AWAKE_S:g} s)", awake_s <= AWAKE_S)
@@ -243,7 +245,7 @@ def _discovery_is_killed(report: Report, cluster: Cluster, throng: Throng) -> No
 
 
 def _tell(report: Report, phase: str, cluster: Cluster, took_s: float, figures: Figures) -> float:
-    """Add a row; the largest gateway over the mean, once all have reported."""
+    """Add a row; return the most connections of a gateway over the mean, once all have reported."""
     time.sleep(SETTLE_S)
     held = cluster.held()
     largest = max(held) * len(held) / sum(held)

@@ -1,10 +1,11 @@
-"""``python -m bench takeover``: how long a job waits for another master after kill -9 of its own, what is done again.
+"""``python -m bench takeover``: how long a job waits for another master after its own is killed (-9), and what is
+repeated.
 
-Several masters crawl slow sites, each job one of its own. One master after the other is killed and replaced, once every
-job has finished a level since its last take-over: who loses two masters in a row may be what kills them, and waits for
-one that has nothing else to lose (P16). For each job that it held: the time until another held it by the store's own
-log, and until the site was asked for the next page. The log of the site tells which pages were fetched twice. Every
-crawl has to find all there is.
+Several masters crawl slow sites, a separate one for each job. One master after the other is killed and replaced, each
+after every job has finished a level since its last takeover: a job that loses two masters in a row might have caused
+that, so it waits for a master that holds no other jobs (P16). For each job of a killed master it measures the time
+until another master held it by the store's log, and until the site was asked for the next page. The site's log shows
+which pages were fetched twice. Every crawl must find all pages.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from bench.support.lane import Engines, Lane
 GOAL_S = 8.0
 GOAL_SHARE = 0.05
 LEVELS, WIDTH, PAGE_S = 32, 4, 0.4
-"""A crawl goes level by level, so that it takes no less than 12 s."""
+"""A crawl goes level by level, so that it takes at least 12 s."""
 LOOK_S = 0.1
 TAKEN_WITHIN_S = 60.0
 JOBS_OF = "SELECT coalesce(json_agg(id), '[]') FROM roost.jobs WHERE state = 'running' AND owner = '{owner}'"
@@ -51,24 +52,24 @@ SELECT coalesce(json_agg(json_build_array(job, at, state)), '[]') FROM (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--rounds", type=int, default=30, help="masters killed [30]")
     parser.add_argument("--masters", type=int, default=4, help="side by side [4]")
     parser.add_argument("--jobs", type=int, default=12, help="in flight [12]")
 
 
 class Sites:
-    """One for each job in flight, at addresses of their own; every crawl of a site finds pages that nobody has seen."""
+    """One site for each job in flight, each with its own address; every crawl of a site finds new pages."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._urls: list[str] = []
         self.asked: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
-        """When each page was asked for, by the site and the crawl."""
+        """When each page was requested, by site and crawl."""
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
-        """For as long as the block."""
+        """Serve the sites until the context ends."""
         app = web.Application()
         app.router.add_get(r"/{crawl:\d+}/{level:\d+}/{page:\d+}.html", self._page)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -83,7 +84,7 @@ class Sites:
             await runner.cleanup()
 
     def levels(self, number: int, crawl: int) -> list[list[str]]:
-        """What a crawl of a site must find."""
+        """Return the levels that a crawl of a site must find."""
         return [
             [f"{self._urls[number]}/{crawl}/{level}/{page}.html" for page in range(WIDTH if level else 1)]
             for level in range(LEVELS + 1)
@@ -100,7 +101,7 @@ class Sites:
 
 @dataclass
 class Found:
-    """What was measured: seconds from the kill, a figure for each job that the killed masters held."""
+    """The measurements: seconds from the kill, one for each job that the killed masters held."""
 
     held_s: list[float] = field(default_factory=list)
     goes_on_s: list[float] = field(default_factory=list)
@@ -110,7 +111,7 @@ class Found:
 
 
 class Takeover:
-    """Kills masters, one after the other."""
+    """Kills one master after the other."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -120,7 +121,7 @@ class Takeover:
         self.found = Found()
 
     async def run(self) -> None:
-        """All rounds."""
+        """Run all rounds."""
         counts = {"discovery": 1, "lock": 2, "master": 0, "worker": 2, "gateway": 1}
         self._lane = lane = Lane(Engines(services.rabbitmq(), services.postgres(), services.redis()), counts=counts)
         try:
@@ -150,7 +151,7 @@ class Takeover:
                 self.found.crawls_done += 1
 
     async def _boot_master(self) -> None:
-        """One more, known by its name in the registry."""
+        """Start one more master; return when it is in the registry."""
         known = await self._names()
         process = await self._lane.boot("master")
         while not (new := await self._names() - known):  # noqa: ASYNC110
@@ -166,7 +167,7 @@ class Takeover:
         return await asyncio.to_thread(self._lane.engines.postgres.sql, self._lane.database, text)
 
     async def _round(self) -> None:
-        """Kill the one with the most jobs, at any time between two beats; wait until others have them."""
+        """Kill the master with the most jobs, at a random time between two heartbeats; wait until others have them."""
         while await self._sql(TAKEN_COUNT) != "0":  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         await asyncio.sleep(random.uniform(0.0, 2.0))
@@ -192,7 +193,7 @@ class Takeover:
                 await self._goes_on(job, at, killed_at)
 
     async def _goes_on(self, job: int, taken_at: float, killed_at: float) -> None:
-        """Note when its site is asked for the next page."""
+        """Record when the job's site is asked for the next page."""
         spec = msgspec.msgpack.decode(bytes.fromhex(await self._sql(SPEC_OF.format(job=job))))
         crawl = next(word for word in _words(spec) if word.startswith("http://")).rsplit("/", 2)[0]
         self.found.crawls_taken.add(crawl)
@@ -204,7 +205,7 @@ class Takeover:
         self.found.goes_on_s.append(min(later) - killed_at)
 
     def twice(self) -> tuple[int, int]:
-        """Of the crawls that were taken over: requests for pages that had been asked for before, and pages."""
+        """Return for the crawls that were taken over: repeated page requests, and pages."""
         again = pages = 0
         for crawl in self.found.crawls_taken:
             counts = Counter(url for _, url in self._sites.asked[crawl])
@@ -214,7 +215,7 @@ class Takeover:
 
 
 def _words(spec: object) -> list[str]:
-    """Every text in a packed spec."""
+    """Return every text in a packed spec."""
     if isinstance(spec, dict):
         return [word for value in spec.values() for word in _words(value)]
     if isinstance(spec, list):
@@ -223,7 +224,7 @@ def _words(spec: object) -> list[str]:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of them does not pass."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 

@@ -1,10 +1,11 @@
-"""``python -m bench users`` (``make load USERS=50000``): very many locust users through a whole system on this machine.
+"""``python -m bench users`` (``make load USERS=50000``): very many locust users on a whole system on this machine.
 
-Starts discovery, as many gateways as the users need descriptors, a lock server, a master and a worker over a RabbitMQ
-of its own (`bench.load.swarm.deployment`), and locust with `bench/load/locustfile.py`, a master and as many workers as
-the users need. All users connect through discovery, are held with keepalive and now and then a job, have their
-connections cut in a storm, and come back after every gateway was killed with -9 and started again. Locust says what its
-users saw, the gateways what they counted, the kernel what each process cost. Everything ends with this process.
+It starts discovery, as many gateways as the users need descriptors, a lock server, a master and a worker over a private
+RabbitMQ (`bench.load.swarm.deployment`), and locust with `bench/load/locustfile.py`, with one master and as many
+workers as the users need. All users connect through discovery, are held with keepalive and occasional jobs, have their
+connections cut in a storm, and reconnect after every gateway was killed with -9 and started again. The report combines
+what locust's users saw, the gateways' counters, and each process's cost from the kernel. All processes end with this
+one.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ from bench.support.clients.client_bytes import address
 from bench.support.services import LOOPBACK, Service, free_port
 
 PER_WORKER = 18_000
-"""Users of a locust process, whose descriptors may be limited to 20,000."""
+"""Users per locust process, whose descriptors may be limited to 20,000."""
 
 SOURCES_EACH = 4
-"""Addresses that a locust process calls from: each has about 28,000 ports for every gateway, and for discovery."""
+"""Source addresses of each locust process: each has about 28,000 ports for every gateway, and for discovery."""
 
 RESERVED_DESCRIPTORS = 2_000
 MARGIN_S = 120.0
-"""For all the starting and ending that has no limit of its own."""
+"""Extra time for the starts and stops that have no limit of their own."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `run` wants to know."""
+    """Add the options of `run`."""
     parser.add_argument("--users", type=int, default=50_000, help="[50000]")
     parser.add_argument("--rate", type=float, default=500.0, help="users that come in a second [500]")
     parser.add_argument("--hold-s", type=float, default=300.0, help="seconds for which all are held [300]")
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def _need_descriptors() -> None:
-    """Everything a process may need has to fit under its hard limit."""
+    """Check that the descriptors that each process needs fit under its hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = PER_WORKER + RESERVED_DESCRIPTORS
     if hard < needed:
@@ -82,7 +83,7 @@ def _need_descriptors() -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end this with everything it started."""
+    """Let Ctrl-C and SIGTERM end this process with everything it started."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -108,7 +109,7 @@ class Locust(Service):
         return [sys.executable, "-m", "locust", "-f", file, "--only-summary", "--skip-log-setup", *self._arguments]
 
     def news(self) -> Iterator[dict[str, Any]]:
-        """What the master announced since the last call (`bench.load.swarm.user`)."""
+        """Yield what the master has announced since the last call (`bench.load.swarm.user`)."""
         data = self.log.read_bytes()[self._read_bytes :]
         whole = data[: data.rfind(b"\n") + 1]
         self._read_bytes += len(whole)
@@ -119,7 +120,7 @@ class Locust(Service):
 
 @contextmanager
 def _locusts(options: argparse.Namespace, deployment: Deployment) -> Iterator[Locust]:
-    """Locust's master, its workers beside it; their figures go under the deployment's parts."""
+    """Run locust's master and workers; their figures are listed with the deployment's processes."""
     count, port = -(-options.users // PER_WORKER), str(free_port())
     master = Locust(
         "locust-master",
@@ -150,7 +151,7 @@ def _locusts(options: argparse.Namespace, deployment: Deployment) -> Iterator[Lo
 
 
 def _follow(options: argparse.Namespace, deployment: Deployment, master: Locust) -> Report:
-    """Go along with the phases that locust announces, and judge."""
+    """Follow the phases that locust announces, and judge the goals."""
     figures = Figures(deployment, options.users)
     outage_s = 0.0
     deadline = time.monotonic() + options.users / options.rate + options.hold_s + 4 * options.patience_s + MARGIN_S
@@ -171,7 +172,7 @@ def _follow(options: argparse.Namespace, deployment: Deployment, master: Locust)
 
 
 def _kill_and_restart(deployment: Deployment, figures: Figures) -> float:
-    """kill -9 for all gateways, then start them again; seconds until they serve."""
+    """Kill all gateways (-9), then start them again; return the seconds until they serve."""
     began_s = time.monotonic()
     deployment.kill_gateways()
     deployment.start_gateways()

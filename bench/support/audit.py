@@ -1,4 +1,4 @@
-"""What the store says about the jobs of a cell: a trigger writes down every change of a job's token and state."""
+"""Checks jobs in the store: a trigger records every change of a job's token and state."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ SELECT json_build_object(
 
 
 def install(postgres: Postgres, database: str) -> None:
-    """From now on every change is written down. The tables of the store are there already."""
+    """Record every change from now on. The store's tables must exist already."""
     postgres.sql(database, TABLE)
 
 
 @dataclass(frozen=True)
 class Account:
-    """What the store knows of some requests."""
+    """The store's data about some requests."""
 
     requests: dict[str, str]
     jobs: list[dict[str, Any]]
@@ -61,7 +61,7 @@ class Account:
     parts: list[str]
 
     def unsettled(self, requests: Iterable[str]) -> dict[str, str]:
-        """Requests that are not acknowledged yet, and jobs that are not over, each with what is to be said of it."""
+        """Return requests that are not acknowledged yet, and jobs that are not finished, each with a description."""
         states = {each: self.requests.get(each, "not stored") for each in requests}
         left = {each: f"request {each} is {state}" for each, state in states.items() if state != "acked"}
         return left | {
@@ -69,7 +69,9 @@ class Account:
         }
 
     def violations(self) -> list[str]:
-        """What must never be: a token that went back, two outcomes, a part that is not of the run that ended."""
+        """Return violated invariants: a token that decreased, two outcomes, a part from a run other than the finished
+        one.
+        """
         found = []
         for move in self.moves:
             if move["token"] < move["token_before"]:
@@ -84,12 +86,12 @@ class Account:
         return found
 
     def takeovers(self) -> int:
-        """How many leases were granted beyond the first of each job."""
+        """Return how many leases were granted beyond the first of each job."""
         grants = sum(move["token"] != move["token_before"] and move["state"] == "running" for move in self.moves)
         return int(grants) - len(self.jobs)
 
 
 def look(postgres: Postgres, database: str, requests: Iterable[str] | None = None) -> Account:
-    """Ask about these requests, or all there are. Raises CalledProcessError while the store is away."""
+    """Query these requests, or all. Raises CalledProcessError while the store is unreachable."""
     which = "true" if requests is None else f"request IN ({', '.join(map(repr, requests))})"
     return Account(**json.loads(postgres.sql(database, QUESTION.format(which=which))))

@@ -1,4 +1,4 @@
-"""Parts of a deployment as processes of their own, as an operator starts them, to be stopped and killed."""
+"""Components of a deployment as separate processes, as an operator starts them, which tests can stop and kill."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_VARIABLES: Mapping[str, str] = {}
 
 @dataclass(eq=False)
 class Process:
-    """A running part; `said` is its first line, `complaints` what it wrote to standard error."""
+    """A running component; `said` is its first line of output, `complaints` its lines on standard error."""
 
     child: asyncio.subprocess.Process
     said: str = ""
@@ -33,11 +33,11 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended, as far as anybody has noticed."""
+        """Whether the process is not known to have ended."""
         return self.child.returncode is None
 
     async def terminate(self) -> int:
-        """Its exit code after SIGTERM."""
+        """Send SIGTERM; return the exit code."""
         self.child.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             return await self.child.wait()
@@ -52,11 +52,11 @@ class Process:
         services.reaper().tell("ended", self.child.pid)
 
     def freeze(self) -> None:
-        """It does nothing at all until `thaw`."""
+        """Suspend the process (SIGSTOP) until `thaw`."""
         self.child.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on."""
+        """Continue the process (SIGCONT)."""
         self.child.send_signal(signal.SIGCONT)
 
 
@@ -96,7 +96,7 @@ async def start_part(*arguments: str, variables: Mapping[str, str] = NO_VARIABLE
 
 @asynccontextmanager
 async def part(*arguments: str) -> AsyncIterator[Process]:
-    """Run ``roost ARGUMENTS`` from when it says that it serves."""
+    """Run ``roost ARGUMENTS``; the context begins when it says that it serves."""
     process = await start_part(*arguments)
     try:
         yield process

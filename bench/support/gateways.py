@@ -1,4 +1,4 @@
-"""Our own servers under measurement: a bare gateway, and one that speaks the job protocol."""
+"""Roost's own servers under measurement: a bare gateway, and one with the job protocol."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FREE_PORTS = ("--port", "0", "--admin-port", "0")
 
 
 class Gateway:
-    """A running gateway process; it says on three lines where it listens, what it can hold, and its admin port."""
+    """A running gateway process; its first three output lines are its port, its capacity, and its admin port."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -25,12 +25,12 @@ class Gateway:
         self._admin_port = int(processes.said(process).split()[-1])
 
     def metrics(self) -> dict[str, int]:
-        """Its own counters, by name."""
+        """Return its metrics by name."""
         return metrics(self._admin_port)
 
 
 def metrics(admin_port: int) -> dict[str, int]:
-    """A gateway's own counters, by name."""
+    """Return a gateway's metrics by name."""
     with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/metrics", timeout=30) as answer:
         lines = answer.read().decode().splitlines()
     plain = (line.split() for line in lines if line.startswith("roost_gateway_") and "{" not in line)
@@ -39,7 +39,7 @@ def metrics(admin_port: int) -> dict[str, int]:
 
 @contextmanager
 def gateway(app: str = ECHO, *options: str) -> Iterator[Gateway]:
-    """A bare gateway on ports of its own."""
+    """Run a bare gateway on its own ports."""
     command = [sys.executable, "-m", "gateway", "--app", app, "--no-discovery", *FREE_PORTS]
     with processes.running([*command, *options], processes.SERVER_CPUS) as process:
         yield Gateway(process)
@@ -47,6 +47,6 @@ def gateway(app: str = ECHO, *options: str) -> Iterator[Gateway]:
 
 @contextmanager
 def job_gateway() -> Iterator[Gateway]:
-    """The whole system in one process (`bench.support.job_gateway`), as far as its gateway shows it."""
+    """Run the whole system in one process (`bench.support.job_gateway`); yield its gateway."""
     with processes.running([sys.executable, "-m", "bench.support.job_gateway"], processes.SERVER_CPUS) as process:
         yield Gateway(process)

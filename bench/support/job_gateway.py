@@ -1,6 +1,6 @@
-"""``python -m bench.support.job_gateway``: everything in one process, with the gateway's own metrics.
+"""``python -m bench.support.job_gateway``: the whole system in one process, with the gateway's metrics.
 
-Like ``roost up``, with ports of its own; what it prints is what ``python -m gateway`` prints.
+Like ``roost up``, but with free ports; its output is that of ``python -m gateway``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from roost.wire.telemetry import set_up_logging
 
 
 def main() -> None:
-    """Run until a signal ends it."""
+    """Run until a signal arrives."""
     set_up_logging("WARNING")
     system = System(UpSettings())
     admin = AdminHttp(LOOPBACK, 0, lambda: system.stack.ready)

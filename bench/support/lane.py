@@ -1,8 +1,8 @@
-"""A lane: a small deployment with a virtual host and a database of its own, in which one cell runs after another.
+"""A lane: a small deployment with its own virtual host and database, in which one test scenario runs after another.
 
-It has as many processes of each kind as it is told; whoever is killed can be started again, discovery at the port where
-it was. In a lane whose master can be cut off, that master reaches everything through proxies, and has a discovery and a
-lock server for itself, so that nobody else notices a cut.
+It has as many processes of each kind as requested; a killed process can be started again, discovery at the same port.
+In a lane whose master can be cut off, that master uses proxies for all its connections, and its own discovery and lock
+server, so that no other component notices a cut.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Engines:
 
 
 class Lane:
-    """Made with its engines running. Whatever happens, `close`."""
+    """A lane on running engines. The caller must always call `close`."""
 
     def __init__(self, engines: Engines, can_cut: bool = False, counts: Mapping[str, int] = COUNTS) -> None:
         self.engines, self._can_cut, self.counts = engines, can_cut, counts
@@ -58,11 +58,11 @@ class Lane:
 
     @property
     def urls(self) -> list[str]:
-        """Where clients ask."""
+        """The URLs of discovery for clients."""
         return [f"http://{services.LOOPBACK}:{port}" for port in self._discovery_ports]
 
     async def open(self) -> None:
-        """Everything runs, and what RabbitMQ was told is on its disk."""
+        """Start everything, and wait until RabbitMQ has written its definitions to disk."""
         engines = self.engines
         self._broker = await asyncio.to_thread(engines.rabbitmq.vhost)
         self.database = await asyncio.to_thread(engines.postgres.database)
@@ -77,20 +77,20 @@ class Lane:
         await until(lambda: all(engines.rabbitmq.has_on_disk(f"{vhost}_{name}") for name in QUORUM_QUEUES))
 
     async def close(self) -> None:
-        """Nothing runs."""
+        """Stop everything."""
         await asyncio.gather(*self._booting, return_exceptions=True)
         await asyncio.gather(*(process.kill() for processes in self._parts.values() for process in processes))
         await asyncio.gather(*(proxy.stop() for proxy in self._proxies))
         self._parts.clear()
 
     def running(self, kind: str) -> list[Process]:
-        """Processes of this kind that have not ended."""
+        """Return the processes of this kind that have not ended."""
         return [process for process in self._parts.get(kind, ()) if process.is_running]
 
     async def boot(self, kind: str, is_cut_off: bool = False) -> Process:
         """One more process of this kind; a master that `is_cut_off` when the cables are cut.
 
-        One that ends because an engine is away is started again, as whoever runs it would do. Raises AssertionError.
+        One that ends because an engine is away is started again, as an operator would do. Raises AssertionError.
         """
         starting = asyncio.create_task(self._start_at_last(self._command(kind, is_cut_off)))
         self._booting.add(starting)
@@ -107,7 +107,7 @@ class Lane:
         return await start_part(*command, variables=self._variables())
 
     def forget_dead(self, hear: Callable[[str], None]) -> None:
-        """Keep nothing of processes that have ended, in a run of many; first `hear` what they complained of."""
+        """Forget processes that have ended, in a run of many scenarios; `hear` first gets their complaints."""
         for kind, processes in self._parts.items():
             for line in [line for process in processes if not process.is_running for line in process.complaints]:
                 hear(f"{kind}: {line.rstrip()}")
@@ -121,7 +121,7 @@ class Lane:
         await asyncio.gather(*(process.kill() for process in processes))
 
     async def mend(self) -> None:
-        """As many of each kind as there should be, no cable is cut, no point is asked for, and clients are let in."""
+        """Restore the lane: the right number of each kind, no cut, no failpoint, and clients admitted."""
         for proxy in self._proxies:
             proxy.heal()
         for file in self.points.iterdir():
@@ -135,21 +135,21 @@ class Lane:
         await until(lambda: has_gateway(self.urls[-1]))
 
     def cut(self) -> None:
-        """The master reaches nobody, and nobody notices."""
+        """Cut the master's connections, without any notification."""
         for proxy in self._proxies:
             proxy.cut()
 
     def heal(self) -> None:
-        """It does again."""
+        """Restore the master's connections."""
         for proxy in self._proxies:
             proxy.heal()
 
     def ask(self, point: Point) -> None:
-        """Whoever reaches this point first is to stop there."""
+        """Set a failpoint: the first process that reaches it stops there."""
         (self.points / point).touch()
 
     async def stopped_at(self, point: Point) -> Process:
-        """The process that has stopped there."""
+        """Wait for the process that stopped at the failpoint, and return it."""
         while True:
             for taken in self.points.glob(f"{point}{STOPPED}*"):
                 pid = int(taken.name.rpartition(".")[2])
@@ -159,11 +159,11 @@ class Lane:
             await asyncio.sleep(LOOK_S)
 
     def kind_of(self, process: Process) -> str:
-        """What it is."""
+        """Return the kind of the process."""
         return next(kind for kind, processes in self._parts.items() if process in processes)
 
     def complaints(self) -> list[str]:
-        """What its processes have said, dead ones included."""
+        """Return the complaints of all its processes, including ended ones."""
         return [
             f"{kind} {process.child.pid}: {line.rstrip()}"
             for kind, processes in self._parts.items()
@@ -194,7 +194,7 @@ class Lane:
         return self.engines.postgres.url(self.database)
 
     async def _lay_cables(self) -> None:
-        """What a master needs that can be cut off: all of it through proxies."""
+        """Start proxies for all connections of the master that can be cut off."""
         own = await start_part("discovery", "--port", "0", variables=self._variables())
         discovery = f"http://{services.LOOPBACK}:{_port_of(own)}"
         self._cut_discovery = discovery.replace(*await self._cable(_port_of(own)))
@@ -207,18 +207,18 @@ class Lane:
         self._parts["for one"] = [own, await start_part(*lock, variables=self._variables())]
 
     async def _cable(self, port: int) -> tuple[str, str]:
-        """Which words of a URL to replace by which."""
+        """Return which part of a URL to replace by which."""
         proxy = await Proxy(port).start()
         self._proxies.append(proxy)
         return f":{port}", f":{proxy.port}"
 
 
 def _port_of(discovery: Process) -> int:
-    """Where it serves, from its first line."""
+    """Return its port, from its first line of output."""
     return int(re.findall(r":(\d+)$", discovery.said)[0])
 
 
 def go_on(process: Process) -> None:
-    """Let a stopped process run, unless it is dead."""
+    """Continue a stopped process, unless it is dead."""
     if process.is_running:
         os.kill(process.child.pid, signal.SIGCONT)

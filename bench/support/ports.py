@@ -20,12 +20,12 @@ from typing import TypeVar
 LOOPBACK = "127.0.0.1"
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 FIRST, LAST = 10_000, 65_535
-"""Below 10,000 stand the usual ports of servers that the machine itself may run."""
+"""Ports below 10,000 are left to servers that the machine itself may run."""
 
 STARTS = 3
-"""How often something is started, each time at other ports, while another server has one of its ports."""
+"""How often a start is tried, each time with other ports, while another server has one of its ports."""
 IN_USE = re.compile(r"address (is )?already in use|eaddrinuse|port \d+ (is|are) in use", re.IGNORECASE)
-"""What the engines, Erlang's name server and Roost write when they cannot listen."""
+"""The messages of the engines, Erlang's name server and Roost when they cannot listen."""
 T = TypeVar("T")
 
 _random = random.SystemRandom()
@@ -33,7 +33,7 @@ _given: set[int] = set()
 
 
 class PortTaken(Exception):
-    """A server did not start because another one has its port. One that is made anew gets another port."""
+    """A server did not start because another one has its port. A new attempt gets another port."""
 
 
 def free_port() -> int:
@@ -87,7 +87,7 @@ def _is_free(port: int) -> bool:
 
 
 def say(port: int, words: bytes) -> bytes:
-    """Return the beginning of the answer to these first words. Raises OSError when nobody answers."""
+    """Send these bytes and return the beginning of the answer. Raises OSError when nothing listens."""
     with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
         connection.sendall(words)
         return connection.recv(100)

@@ -1,4 +1,4 @@
-"""What the kernel knows of a process (memory of its own, processor time), and how one is started and spoken to."""
+"""Measures processes (own memory, processor time) by the kernel's counters, and starts and commands them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CPUS = sorted(os.sched_getaffinity(0))
 CPU_COUNT = len(_CPUS)
 
 SERVER_CPUS = frozenset(_CPUS[:1])
-"""A server under measurement has this one."""
+"""The processor of a server under measurement."""
 
 LOAD_CPUS = frozenset(_CPUS[1:] or _CPUS)
-"""Those of whoever talks to it."""
+"""The processors of load clients."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Cpu:
     kernel_s: float
 
     def since(self, before: Cpu) -> Cpu:
-        """What was used since `before`; the total is exact, and the shares are scaled to it."""
+        """Return the time used since `before`; the total is exact, and the shares are scaled to it."""
         total_s = self.total_s - before.total_s
         user_s, kernel_s = self.user_s - before.user_s, self.kernel_s - before.kernel_s
         kernel_s = total_s * kernel_s / ((user_s + kernel_s) or 1)
@@ -40,7 +40,9 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Figures:
-    """One look at a process. `kernel_bytes` are of the whole machine, both ends of each connection included."""
+    """Figures of a process at one moment. `kernel_bytes` are of the whole machine, both ends of each connection
+    included.
+    """
 
     own_bytes: int
     resident_bytes: int
@@ -81,7 +83,7 @@ def kernel_bytes() -> int:
 
 
 def machine_cpu_s() -> float:
-    """Processor time that was used since the machine started, by whomever."""
+    """Return the processor time used since the machine started, by all processes."""
     user, nice, system, _, _, *interrupts = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     return sum(int(ticks) for ticks in (user, nice, system, *interrupts)) / _TICKS_PER_S
 
@@ -145,7 +147,7 @@ def running(command: list[str], cpus: frozenset[int] = LOAD_CPUS) -> Iterator[su
 
 
 def said(process: subprocess.Popen[str]) -> str:
-    """The next line of its standard output. Raises RuntimeError when it has ended."""
+    """Return the next line of its standard output. Raises RuntimeError when the process has ended."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -161,6 +163,6 @@ def order(process: subprocess.Popen[str], line: str) -> None:
 
 
 def tell(process: subprocess.Popen[str], line: str) -> str:
-    """Write a line to its standard input; its answer."""
+    """Write a line to its standard input; return its answer."""
     order(process, line)
     return said(process)

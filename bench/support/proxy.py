@@ -1,4 +1,4 @@
-"""A TCP proxy that can be cut, as a cable can: nothing comes through, and nobody is told."""
+"""A TCP proxy that can be cut like a cable: nothing passes, and neither side is notified."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PIECE_BYTES = 65_536
 
 
 class Proxy:
-    """Forwards to a port of this machine. What is under way when it is cut arrives when it is healed, late."""
+    """Forwards to a port of this machine. Data in transit during a cut arrives after `heal`."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -27,11 +27,11 @@ class Proxy:
         return self
 
     def cut(self) -> None:
-        """From now on nothing comes through, not even the end of a connection."""
+        """Let nothing pass from now on, not even the end of a connection."""
         self._open.clear()
 
     def heal(self) -> None:
-        """Go on where it was."""
+        """Continue forwarding."""
         self._open.set()
 
     async def stop(self) -> None:

@@ -1,7 +1,7 @@
 """Ends what a test run started, also when the run itself was killed: ``python reaper.py``.
 
 It reads lines from standard input, which only the run holds open: ``group NUMBER`` is a process group to kill, unless
-``ended NUMBER`` follows, ``folder PATH`` a folder to remove. At the end of input it does so and is gone.
+``ended NUMBER`` follows, ``folder PATH`` a folder to remove. At the end of input it does so and exits.
 """
 
 from __future__ import annotations

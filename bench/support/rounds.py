@@ -1,4 +1,6 @@
-"""Rounds that take turns, so that a change of the machine's mood hits all alike; the median of each figure counts."""
+"""Interleaves rounds, so that changes of the machine's speed affect all candidates alike; the median of each figure
+counts.
+"""
 
 from __future__ import annotations
 

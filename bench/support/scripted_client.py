@@ -1,4 +1,4 @@
-"""A client that says exactly what a test wants, over a real WebSocket."""
+"""A client that sends exactly what a test wants, over a real WebSocket."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScriptedClient:
         self.socket = await self._http.ws_connect(url, protocols=["roost.v1"], max_msg_size=1 << 22)
 
     async def hello(self, session: str | None = None, epoch: int = 1) -> None:
-        """Say hello and keep the session."""
+        """Send hello and keep the session."""
         await self.say("hello", session=session, epoch=epoch)
         self.session = (await self.hear("welcome"))["session"]
 
@@ -45,7 +45,7 @@ class ScriptedClient:
         await self.socket.close()
 
     def abort(self) -> None:
-        """The connection breaks: no goodbye."""
+        """Drop the connection without a close frame."""
         assert self.socket._response.connection is not None
         transport = self.socket._response.connection.transport
         assert transport is not None
@@ -61,7 +61,7 @@ class ScriptedClient:
         await self.say("submit", id=request, kind=kind, spec=spec, stream=stream)
 
     async def hear(self, *kinds: str) -> dict[str, Any]:
-        """The next message of one of these types; others are passed over."""
+        """Return the next message of one of these types; others are skipped."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 frame = await self.socket.receive()
@@ -72,7 +72,7 @@ class ScriptedClient:
                     return message
 
     async def result(self, ack: bool = True) -> tuple[dict[str, Any], list[Any]]:
-        """The next result and its parts."""
+        """Return the next result and its parts."""
         parts: list[Any] = []
         while True:
             message = await self.hear("part", "result")
@@ -85,13 +85,13 @@ class ScriptedClient:
         return message, parts
 
     async def understood(self) -> None:
-        """All that was said so far has been read: a second hello is answered after it."""
+        """Wait until the server has processed all messages so far: it answers a second hello after them."""
         await self.say("hello")
         while "hello" not in (await self.hear("error"))["message"]:
             pass
 
     async def closed(self) -> int:
-        """The code that the gateway closes with."""
+        """Return the gateway's close code."""
         async with asyncio.timeout(PATIENCE_S):
             while (await self.socket.receive()).type is aiohttp.WSMsgType.TEXT:
                 pass

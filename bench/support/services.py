@@ -40,7 +40,7 @@ class ServiceError(Exception):
 
 
 class Reaper:
-    """The process that clears up after this one."""
+    """The process that cleans up after this one."""
 
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("reaper.py"))]
@@ -48,7 +48,7 @@ class Reaper:
         atexit.register(self._end)
 
     def tell(self, what: str, value: object) -> None:
-        """One of the lines that `bench.support.reaper` understands."""
+        """Send one of the commands of `bench.support.reaper`."""
         assert self._process.stdin is not None
         print(what, value, file=self._process.stdin, flush=True)
 
@@ -60,7 +60,7 @@ class Reaper:
 
 @cache
 def reaper() -> Reaper:
-    """The one of this test run."""
+    """Return the reaper of this test run."""
     return Reaper()
 
 
@@ -76,7 +76,7 @@ class Service:
         self._spawned: list[subprocess.Popen[bytes]] = []
 
     def command(self) -> list[str]:
-        """What to run."""
+        """Return the command line."""
         raise NotImplementedError
 
     def variables(self) -> Mapping[str, str]:
@@ -88,16 +88,16 @@ class Service:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Return when it serves; fail when it does not."""
+        """Start, and return when it serves; raises ServiceError when it does not."""
         self.launch()
         self.wait_until_it_serves()
 
     def launch(self) -> None:
-        """Begin to start; `wait_until_it_serves` is to follow."""
+        """Start the process; call `wait_until_it_serves` next."""
         self._process = self.spawn(self.command())
 
     def wait_until_it_serves(self) -> None:
-        """Fail when it does not. Raises PortTaken when another server listens at its port."""
+        """Wait until it serves; raises ServiceError when it does not, PortTaken when another server has its port."""
         assert self._process is not None
         deadline = time.monotonic() + START_S
         while True:
@@ -122,7 +122,7 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Of its process, which was started; the number of its group and of its session, too."""
+        """The id of the started process; also that of its group and its session."""
         assert self._process is not None
         return self._process.pid
 
@@ -143,17 +143,17 @@ class Service:
         return status
 
     def freeze(self) -> None:
-        """Connections stay open, nothing answers, until `thaw`."""
+        """Suspend it until `thaw`: connections stay open, but nothing answers."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Go on."""
+        """Continue after `freeze`."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        """A process in a group of its own, which the warden knows of."""
+        """Start a process in its own group, which the reaper knows."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -181,7 +181,7 @@ class Service:
 
     @property
     def log(self) -> Path:
-        """What it writes to standard output and standard error."""
+        """The file with its standard output and standard error."""
         return self.folder / "output.log"
 
 
@@ -233,7 +233,7 @@ class RabbitMq(Service):
         return any(queue.encode() in file.read_bytes() for file in names)
 
     def vhost(self) -> str:
-        """The URL of a new virtual host: queues in it are nobody else's."""
+        """Create a virtual host with queues of its own; return its URL."""
         self._vhost_count += 1
         name = f"v{self._vhost_count}"
         make = f'rabbit_vhost:add(<<"{name}">>, <<"test">>)'
@@ -281,7 +281,7 @@ class Postgres(Service):
         reaper().tell("ended", made.pid)
 
     def url(self, database: str, *more_hosts: str) -> str:
-        """Of a database; `more_hosts` (``host:port``) stand before the server's own."""
+        """Return the URL of a database; `more_hosts` (``host:port``) stand before the server's own."""
         hosts = ",".join([*more_hosts, f"{LOOPBACK}:{self.port}"])
         return f"postgresql://roost:private@{hosts}/{database}"
 
@@ -293,7 +293,7 @@ class Postgres(Service):
         return name
 
     def sql(self, database: str, text: str) -> str:
-        """What psql prints."""
+        """Run SQL with psql; return its output."""
         command = [f"{self._bin}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, self.url(database)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 

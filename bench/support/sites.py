@@ -1,7 +1,7 @@
-"""Real sites to crawl, and an independent opinion on what a crawl of them must find.
+"""Real sites to crawl, and an independent reference for what a crawl of them must find.
 
-`serve` is the standard library's static server on a port of its own. `breadth_first` reads the files, not
-the server, with the standard library's HTML parser and URL functions; it shares no code with the crawler.
+`serve` runs the standard library's static server on its own port. `breadth_first` reads the files, not the server, with
+the standard library's HTML parser and URL functions; it shares no code with the crawler.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ PROTEGO = Path(__file__).parents[2] / "build/protego/tests"
 
 
 def level_sizes(folder: Path, depth: int = 2) -> tuple[int, ...]:
-    """URLs in each level by `breadth_first`: they differ a little from one update of a package to the next."""
+    """Return the number of URLs in each level by `breadth_first`; they differ slightly between versions of a
+    package.
+    """
     sizes = tuple(map(len, breadth_first(folder, "index.html", depth)))
     assert sum(sizes) > 500, f"{folder} is not the whole site"
     return sizes
@@ -50,11 +52,11 @@ class _Handler(SimpleHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def list_directory(self, path: Any) -> None:
-        """A folder without an index is missing, not a page of links."""
+        """Answer 404 for a folder without an index, instead of a list of links."""
         self.send_error(404)
 
     def log_message(self, *args: Any) -> None:
-        """Tests are quiet."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -62,12 +64,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves early is no news."""
+        """Ignore errors of clients that disconnect early."""
 
 
 @contextmanager
 def serve(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
-    """The folder's files at the URL that is yielded, which ends with a slash."""
+    """Serve the folder's files at the yielded URL, which ends with a slash."""
     server = _Server((address, 0), partial(_Handler, directory=str(folder)))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -80,7 +82,7 @@ def serve(folder: Path, address: str = "127.0.0.1") -> Iterator[str]:
 
 
 def breadth_first(folder: Path, start: str, depth: int) -> list[list[str]]:
-    """Levels of URLs relative to the folder, links to other hosts set aside, broken targets counted."""
+    """Return the levels of URLs relative to the folder, without links to other hosts; broken targets count."""
     levels, seen = [[start]], {start}
     while len(levels) <= depth and levels[-1]:
         level = []
@@ -94,7 +96,7 @@ def breadth_first(folder: Path, start: str, depth: int) -> list[list[str]]:
 
 
 def own_levels(levels: list[list[str]], site: str) -> list[list[str]]:
-    """A crawl's levels as `breadth_first` writes them."""
+    """Return a crawl's levels in the form of `breadth_first`."""
     return [[url.removeprefix(site) for url in level if url.startswith(site)] for level in levels]
 
 
@@ -118,6 +120,6 @@ class _References(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the links."""
+        """Collect the links."""
         if tag in ("a", "area"):
             self.found.extend(value or "" for name, value in attrs if name == "href")

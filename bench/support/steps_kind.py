@@ -1,6 +1,6 @@
-"""A second kind of job, as small as one can be: levels of tasks that bring their own number.
+"""A minimal second kind of job: levels of tasks that each return their number.
 
-It shows what a kind needs, and lets the system be tested without a network.
+It shows what a kind must implement, and lets tests run the system without a network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from roost.wire.messages.outcome import Failure, Outcome
 
 
 class StepsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`levels` levels of `width` tasks, each of which brings `bytes` bytes of text; `behave` names a mishap."""
+    """`levels` levels of `width` tasks, each of which returns `bytes` bytes of text; `behave` names a fault to
+    simulate.
+    """
 
     levels: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
     width: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
@@ -34,7 +36,7 @@ read_packed: Unpacker[StepsSpec] = Unpacker(StepsSpec, "steps spec")
 
 
 class StepsPlan:
-    """Hands out a level when the one before is folded."""
+    """Hands out a level when all results of the one before have been processed."""
 
     def __init__(self, spec: StepsSpec) -> None:
         self._spec = spec
@@ -90,7 +92,7 @@ class StepsPlan:
 
 
 class StepsRunner:
-    """Does a task as its spec says."""
+    """Runs a task as its spec says."""
 
     def __init__(self) -> None:
         self.held_back: set[int] = set()
@@ -119,7 +121,7 @@ class StepsRunner:
 
 
 class Steps:
-    """The kind itself. `runner_made` is the last runner, for tests that look at it."""
+    """The kind. `runner_made` is the last runner, for tests that inspect it."""
 
     name = "steps"
 

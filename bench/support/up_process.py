@@ -1,4 +1,4 @@
-"""`roost up` as a process of its own, to be killed."""
+"""`roost up` as a separate process, which tests can kill."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 START_S = 90.0
-"""Python and its imports on a machine that is busy with other things."""
+"""Time limit for starting Python with its imports on a busy machine."""
 COMMAND = "from roost.cli import main; main()"
 
 
 class UpProcess:
-    """One life of ``roost up --data DIR``; `url` is where clients ask."""
+    """One run of ``roost up --data DIR``; `url` is for clients."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -21,7 +21,7 @@ class UpProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Returns when it says that it is up."""
+        """Start it; return when it says that it is up."""
         options = [
             "--port",
             "0",

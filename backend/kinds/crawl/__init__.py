@@ -1,10 +1,13 @@
-"""The first kind of job: a web crawl by depth.
+"""The crawl kind of job: it lists the pages of a web site by link depth.
 
-Pure: `spec` (what is asked), `globs`, `urls`, `addresses`, `encoding`, `tags` and `links` (what a page says), `page`
-and `selection` (what else is taken from it), `robots` (what its site asks for), `sitemaps` and `sources` (what it names
-beside its links), `pace` (how fast a host may be asked), `kept` (what the cache holds), `reasons`, `options`, `pages`
-(what master and worker tell each other), `plan`, `notes` (what a crawl keeps beside its levels), `parts`, `result`.
-Shell: `fetch`, `shelf` (pages in the cache), `flights` (one request for all who want it), `permits` (robots.txt of each
-site), `hosts` and `turns` (manners towards each host), `workshop` (slow work in other processes), `runner`. `kind` is
-the seam's face.
+Pure modules, without I/O: `spec` (the client's options), `globs`, `urls`, `operator_options`, `reasons`, `page_tasks`
+(messages between master and worker), `cached_page` (cache entries), `plan` (the crawl at its master), `crawl_details`
+(page details and links for the result), `html/` (encodings, tags, links, CSS selectors), `sitemaps/`, `output/` (the
+result), and in `politeness/` `robots`, `pace`, `host_board`, `host_lease` and `worker_ring`; also
+`fetch/public_addresses`.
+
+Modules with I/O or asyncio: `runner` (runs one task in a worker), `fetch/fetcher` (HTTP), `page_cache` (pages in the
+shared cache), `single_flight` (one fetch for all concurrent requests for a page), `sandbox` (slow work in other
+processes), and in `politeness/` `robots_cache`, `host_coordinator`, `host_state` and `host_limits`. `kind` implements
+the `JobKind` interface.
 """

@@ -1,8 +1,9 @@
-"""A page as the cache keeps it: its links, where its redirects led, and what it can be checked by.
+"""A page as the cache stores it: its links, its redirects, and the validators for conditional requests.
 
-An entry says what the servers answered, not what one crawl made of it, so that crawls with other bounds share it:
-whoever reads it walks the redirects again under bounds of its own. Only pages that were fetched (2xx) are kept, and
-redirects that nobody was allowed to follow. Pure: `now` is wall seconds, because entries outlive processes.
+An entry says what the servers answered, independent of the bounds of one crawl, so that crawls with other bounds can
+share it: each reader follows the stored redirects again within its own bounds. Only pages that were fetched (2xx) are
+stored, and redirects that were not followed because they led out of bounds. Pure: `now` is wall-clock seconds, because
+entries outlive processes.
 """
 
 from __future__ import annotations
@@ -15,26 +16,30 @@ from roost.wire.codec import Unpacker, compress, decompress, pack
 from roost.wire.errors import DecodeError
 
 KEEP_S = 6 * 3600.0
-"""After its last use."""
+"""How long an entry is kept after its last use."""
 HARD_AGE_S = 24 * 3600.0
-"""After its server last vouched for it, however often it is used: sites change."""
+"""How long an entry is kept after its server last confirmed it, however often it is used: sites change."""
 ENTRY_BYTES = 1024 * 1024
-"""Before compression; fits what one page may list (`links.MAX_LINK_CHARS`). An entry that is larger is not kept."""
+"""Largest entry before compression; it fits what one page may list (`links.MAX_LINK_CHARS`). Larger ones are not
+kept.
+"""
 KEPT_BYTES = 128 * 1024
-"""After compression: about 20,000 URLs of one site. A page with more is fetched each time."""
+"""Largest entry after compression: about 20,000 URLs of one site. A page with more is fetched each time."""
 
 
 class Hop(Struct, array_like=True, frozen=True):
-    """The server answered with `status` and sent us on to `url`."""
+    """A redirect: the server answered with `status` and sent us to `url`."""
 
     status: int
     url: str
 
 
 class CachedPage(Struct, array_like=True, frozen=True):
-    """What was found at a URL at `checked_at`. `status` is 0 when the last of `hops` was not followed.
+    """What was found at a URL at `checked_at` (wall-clock seconds).
 
-    `etag` and `modified` are the last answer's validators, "" for none (RFC 9110 section 8.8).
+    `status` is 0 when the last of `hops` was not followed. `cut`: there were more links than the limits allow.
+    `unfollowed`: links marked nofollow. `maps`: sitemaps that a sitemap index names. `etag` and `modified` are the
+    validators of the last answer, "" for none (RFC 9110 section 8.8).
     """
 
     checked_at: float
@@ -49,15 +54,21 @@ class CachedPage(Struct, array_like=True, frozen=True):
     maps: list[str] = []
 
     def is_fresh(self, task: PageTask, now: float) -> bool:
-        """Young enough for the task; one from the future, by another machine's clock, counts as new."""
+        """Whether the entry is young enough for the task.
+
+        An entry from the future, by another machine's clock, counts as new.
+        """
         return self.checked_at >= task.since or max(0.0, now - self.checked_at) < task.max_age_s
 
     def place(self, url: str) -> str:
-        """Where a request for `url` ends."""
+        """Return the final URL of a request for `url`, after its redirects."""
         return self.hops[-1].url if self.hops else url
 
     def answer(self, url: str, bounds: Bounds, wants: Wants | None = None) -> PageResult | None:
-        """What a crawl within `bounds` finds at `url`; None when it would follow further than this goes."""
+        """Return the result for a crawl within `bounds`.
+
+        None when the crawl would follow a redirect that this entry did not follow.
+        """
         wants = wants or Wants()
         for hop in self.hops:
             if not bounds.allows(hop.url):
@@ -72,7 +83,7 @@ class CachedPage(Struct, array_like=True, frozen=True):
 
 
 class CacheEntry(Struct, array_like=True, frozen=True):
-    """What the cache holds for a URL: a page, and who is fetching it until when (wall seconds)."""
+    """The cache's value for a URL: a page, and which worker is fetching it until when (wall-clock seconds)."""
 
     page: CachedPage | None = None
     put_at: float = 0.0
@@ -80,15 +91,15 @@ class CacheEntry(Struct, array_like=True, frozen=True):
     owned_until: float = 0.0
 
     def is_owned(self, other_than: bytes, now: float) -> bool:
-        """Somebody else is fetching the page."""
+        """Whether a worker other than `other_than` is fetching the page."""
         return self.owner not in (b"", other_than) and now < self.owned_until
 
     def wants_renewal(self, now: float) -> bool:
-        """A hit should put it again; not each one, because a write costs more than a read."""
+        """Whether a hit should store the entry again. Not every hit does, because a write costs more than a read."""
         return now - self.put_at > KEEP_S / 2
 
     def lives_s(self, now: float) -> float:
-        """How long to keep it from now on; not positive when it is too old."""
+        """How many seconds to keep the entry from now on; not positive when it is too old."""
         if self.page is None:
             return self.owned_until - now
         return min(KEEP_S, self.page.checked_at + HARD_AGE_S - now)
@@ -99,14 +110,14 @@ _read_entry: Unpacker[CacheEntry] = Unpacker(CacheEntry, "kept page")
 
 
 def pack_entry(entry: CacheEntry) -> bytes | None:
-    """The entry for the cache; None when it is too large to keep."""
+    """Serialise the entry for the cache; None when it is too large to keep."""
     data = pack(entry)
     blob = compress(data) if len(data) <= ENTRY_BYTES else b""
     return blob if 0 < len(blob) <= KEPT_BYTES else None
 
 
 def read_entry(blob: bytes | None) -> CacheEntry:
-    """The inverse of `pack_entry`; nothing for what is missing or damaged, as a cache may forget."""
+    """The inverse of `pack_entry`. A missing or damaged value gives an empty entry, as a cache may lose data."""
     if blob is None:
         return NOTHING
     try:

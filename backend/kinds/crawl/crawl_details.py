@@ -1,9 +1,9 @@
-"""What a crawl keeps beside its levels, for those who asked for it: where each URL was found first, what is known of
-each page, and which page links to which. Pure.
+"""Optional details of a crawl: where each URL was found first, data about each page, and which page links to which.
+Pure.
 
-URLs are named by number, in the order of the levels: 0 is the start page. A listed URL costs an entry in a dict and
-four bytes, a page about thirty bytes of compressed text, a link four bytes. All of it is bounded; what is too much is
-left out, and the crawl says so.
+URLs are numbered in the order of the levels: 0 is the start page. A listed URL costs an entry in a dict and four bytes,
+a page about thirty bytes of compressed text, a link four bytes. Everything is bounded; what exceeds the bounds is left
+out, and the result is marked as truncated.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from roost.wire.codec import to_json
 from roost.wire.messages.outcome import PART_BYTES
 
 NOBODY = -1
-"""The parent of what no page links to: the start page."""
+"""The parent number of a page that no page links to: the start page."""
 MOST_LINKS = 2_000_000
-"""Links between pages that are noted; four bytes each, and one answer of about 15 MB."""
+"""Most links between pages that are kept; four bytes each, and one answer of about 15 MB."""
 MOST_NAMED = 100
-"""Pages that are told to name a broken link; whoever mends these knows where to look on."""
+"""Most linking pages that are listed for a broken link; enough to find where to correct it."""
 MOST_TEXT_BYTES = 64 * 1024 * 1024
-"""Compressed text of what is known of pages."""
+"""Most bytes of compressed page rows."""
 
 
 class PageRow(Struct, array_like=True, frozen=True):
-    """What a result tells of page `number`; `landed` is where redirects led, "" when that is its own URL."""
+    """What a result says about page `number`; `landed` is its final URL after redirects, "" when that is its own
+    URL.
+    """
 
     number: int
     status: int = 0
@@ -43,7 +45,7 @@ class PageRow(Struct, array_like=True, frozen=True):
 
 
 class CrawlDetails:
-    """Notes of one crawl from `start`; the others say which of them are wanted."""
+    """Details of one crawl from the URL `start`. The flags say which of them the client asked for."""
 
     def __init__(self, start: str, details: bool, links: bool, broken: bool) -> None:
         self._numbers = {start: 0}
@@ -51,12 +53,12 @@ class CrawlDetails:
         self._pages = CompressedRows(b'{"pages":[', b"]}", MOST_TEXT_BYTES) if details else None
         self._wants_links, self._wants_broken = links, broken
         self._links: list[array[int]] = []
-        self._links_room = MOST_LINKS
+        self._links_left = MOST_LINKS
         self.is_cut = False
-        """Something was too much."""
+        """Something was left out because it exceeded a limit."""
 
     def take(self, url: str, page: PageResult, news: list[str]) -> None:
-        """A page was folded, and is the first to link to `news`, which are listed in this order."""
+        """Record a processed page, which is the first to link to the URLs in `news`; these are listed in this order."""
         number = self._numbers.get(url, NOBODY)
         for link in news:
             self._numbers[link] = len(self._parents)
@@ -66,10 +68,10 @@ class CrawlDetails:
         if self._pages is not None and not self._pages.add(to_json(_row(number, url, page))):
             self.is_cut = True
         if (self._wants_links or self._wants_broken) and page.links:
-            self._note_links(number, page.links)
+            self._add_links(number, page.links)
 
     def parts(self, failed: Iterable[str]) -> Iterator[bytes]:
-        """Parts of the result, of which these URLs failed; see `result`."""
+        """Return these details as parts of the result; `failed` are the URLs that failed. See `crawl_result`."""
         yield from json_arrays(self._parents, b'{"parents":[', b"]}", PART_BYTES)
         if self._pages is not None:
             yield from self._pages.parts()
@@ -79,7 +81,7 @@ class CrawlDetails:
             yield from json_arrays(self._broken(failed), b'{"broken":[', b"]}", PART_BYTES)
 
     def _broken(self, failed: Iterable[str]) -> Iterator[list[int]]:
-        """Each of these URLs, how many pages link to it, and the first of these pages."""
+        """Yield for each failed URL its number, how many pages link to it, and the first of these pages."""
         named: dict[int, list[int]] = {self._numbers[url]: [] for url in failed if url in self._numbers}
         counts = dict.fromkeys(named, 0)
         for page, *targets in self._links if named else ():
@@ -89,23 +91,23 @@ class CrawlDetails:
                     named[target].append(page)
         return ([number, counts[number], *pages] for number, pages in named.items())
 
-    def _note_links(self, number: int, links: list[str]) -> None:
-        self._links_room -= len(links)
-        if self._links_room < 0:
+    def _add_links(self, number: int, links: list[str]) -> None:
+        self._links_left -= len(links)
+        if self._links_left < 0:
             self.is_cut = True
             return
         self._links.append(array("i", [number, *(self._numbers[link] for link in links if link in self._numbers)]))
 
 
 def _row(number: int, url: str, page: PageResult) -> PageRow:
-    landed = page.url if page.url != url else ""
+    final_url = page.url if page.url != url else ""
     detail = page.detail
     if detail is None:
-        return PageRow(number, page.status, landed)
+        return PageRow(number, page.status, final_url)
     return PageRow(
         number,
         page.status,
-        landed,
+        final_url,
         detail.media_type,
         detail.size_bytes,
         detail.time_s,

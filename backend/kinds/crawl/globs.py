@@ -1,9 +1,10 @@
 """Patterns by which a client says which links a crawl follows. Pure.
 
-``*`` stands for any text, everything else for itself: ``?`` too, because it is what queries begin with. A pattern is
-about the whole URL in its serialised form; one that begins with ``/`` is about path and query alone. Whatever a pattern
-looks like, each piece of text between stars is looked for once, after the one before it. `Globs.cost_us` says how long
-that takes, so that who tries patterns on many URLs can pause in between.
+``*`` stands for any text, every other character for itself: ``?`` too, because queries begin with it. A pattern is
+matched against the whole URL in its serialised form; one that begins with ``/`` against path and query alone. Each
+piece of text between stars is searched once, after the match of the piece before it, so that no pattern takes
+exponential time. `Globs.cost_us` estimates the time, so that a caller that tries patterns on many URLs can pause in
+between.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from msgspec import Struct
 from roost.backend.kinds.crawl.reasons import Skipped
 
 MAX_GLOBS = 100
-"""Patterns of each sort; each is tried on each link that is found."""
+"""Most include patterns, and most exclude patterns; each is tried on each link that is found."""
 MAX_GLOB_CHARS = 500
 
 _URL_CHARS = "".join(map(chr, range(0x21, 0x7F)))
@@ -32,21 +33,24 @@ class Globs(Struct, array_like=True, frozen=True):
     exclude: tuple[str, ...] = ()
 
     def cost_us(self, url: str) -> int:
-        """About how many microseconds `refusal` takes at most.
+        """Estimate the most microseconds that `refusal` takes.
 
-        A common pattern takes two on a common URL; `str.find` of a piece made for this 250 on the longest URL.
+        A common pattern takes two on a common URL; a pattern made to be slow for `str.find` takes 250 on the longest
+        URL.
         """
         return (len(self.include) + len(self.exclude)) * (2 + len(url) // 32)
 
     def refusal(self, url: str) -> Skipped | None:
-        """Why `url` is not followed; None when it is."""
+        """Return why `url` is not followed; None when it is."""
         if self.include and not any(matches(pattern, url) for pattern in self.include):
             return Skipped.NOT_INCLUDED
         return Skipped.EXCLUDED if any(matches(pattern, url) for pattern in self.exclude) else None
 
 
 def normal_globs(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Each pattern once, in order, what is not ASCII as URLs have it. Raises ValueError with advice."""
+    """Return the patterns sorted, without duplicates, with non-ASCII characters percent-encoded. Raises ValueError with
+    advice.
+    """
     return tuple(sorted(set(map(_normal, patterns))))
 
 

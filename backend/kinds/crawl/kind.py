@@ -1,4 +1,4 @@
-"""The crawl as a kind of job: the glue between the seam and this folder."""
+"""The crawl as a kind of job: implements `JobKind` with the modules of this folder."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ class Crawl:
     name = "crawl"
 
     def parse_spec(self, text: bytes) -> CrawlSpec:
-        """Raises BadInput: `bad_url` or `bad_spec`."""
+        """Parse a client's JSON options. Raises BadInput: `bad_url` or `bad_spec`."""
         return read_spec(text)
 
     def pack_spec(self, spec: CrawlSpec) -> bytes:
-        """As msgpack."""
+        """Return the spec as msgpack."""
         return pack(spec)
 
     def unpack_spec(self, data: bytes) -> CrawlSpec:
-        """Raises DecodeError."""
+        """Decode a packed spec. Raises DecodeError."""
         return unpack_spec(data)
 
     def sharing_keys(self, spec: CrawlSpec) -> ResultSharing:
-        """A kept answer serves every smaller depth and every age it is young enough for."""
+        """Return the keys for sharing: a cached result serves every smaller depth, and every `max_age_s` for which it
+        is young enough.
+        """
         wide = structs.replace(spec, depth=_ANY_DEPTH, max_age_s=_ANY_AGE_S)
         return ResultSharing(
             run_key=self._hash(b"run", spec), cache_key=self._hash(b"cache", wide), max_age_s=spec.max_age_s
         )
 
     def timeout_s(self, spec: CrawlSpec) -> float:
-        """As the client asked, or an hour."""
+        """Return the time limit of the client, one hour by default."""
         return spec.max_seconds
 
     def plan(self, spec: CrawlSpec, since: float) -> CrawlPlan:
-        """A fresh plan; pages kept `since` the job began (wall seconds) are fresh for it."""
+        """Return a new plan. Pages that were cached `since` the job began (wall-clock seconds) count as fresh."""
         return CrawlPlan(spec, since=since)
 
     def runner(self, tools: RunnerTools) -> CrawlRunner:
-        """A runner for one worker."""
+        """Return a runner for one worker."""
         return CrawlRunner(tools)
 
     def _hash(self, use: bytes, spec: CrawlSpec) -> bytes:

@@ -1,4 +1,4 @@
-"""What an operator decides about crawls."""
+"""Options of the crawl kind that an operator sets."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ from roost.wire.errors import BadInput
 
 @dataclass(frozen=True, slots=True)
 class CrawlOptions:
-    """Options of the workers that crawl. Raises BadInput when one makes no sense."""
+    """Crawl options of a worker. Raises BadInput for invalid values."""
 
     allow_private: tuple[str, ...] = ()
-    """Ranges of addresses that may be dialled although they are not public, as in ``10.0.0.0/8``."""
+    """Address ranges that may be dialled although they are not public, as in ``10.0.0.0/8``."""
     user_agent: str = "Roost/0.1 (a crawler that follows links by depth)"
-    """How the crawler introduces itself. Its first word is what robots.txt calls it."""
+    """The crawler's User-Agent. Its first word is the product token that robots.txt files use."""
     contact: str = ""
-    """An address or page by which a site's people reach whoever runs this; sent with the user agent."""
+    """An address or web page where a site's owner reaches the operator; sent with the user agent."""
     ignores_robots: bool = False
-    """Fetch what robots.txt forbids, at once: for sites of one's own."""
+    """Ignore robots.txt: its rules and its crawl-delay. Meant for one's own sites."""
     page_timeout_s: float = 30.0
-    """For one page with all its redirects: beyond it visitors have left. At most `plan.PAGE_DEADLINE_S` counts."""
+    """Time limit for one page with all its redirects: beyond it visitors have left. At most `plan.PAGE_DEADLINE_S`
+    counts.
+    """
     page_bytes: int = 8 * 1024 * 1024
-    """Decoded bytes read of one page; the biggest that people write are manuals on a single page, of a few MB."""
+    """Most decoded bytes read of one page; the largest real ones are manuals on a single page, of a few MB."""
     redirects: int = 10
-    """Hops followed for one page; browsers give up at 20, honest sites need 3."""
+    """Redirects followed for one page; browsers give up at 20, ordinary sites need 3."""
     at_once_per_host: int = 8
-    """Requests to one host at a time, of all workers: what browsers allow themselves. Fewer when the host slows."""
+    """Concurrent requests to one host, over all workers: the limit that browsers use. Fewer when the host slows
+    down.
+    """
     networks: tuple[Network, ...] = field(init=False)
     """`allow_private`, parsed."""
 
     @property
     def introduction(self) -> str:
-        """The User-Agent header."""
+        """The value of the User-Agent header."""
         return f"{self.user_agent} (+{self.contact})" if self.contact else self.user_agent
 
     @property
     def realm(self) -> bytes:
-        """What of this decides which answers a page has; kept pages are shared where it is the same."""
+        """The options that decide what a URL answers; workers share cached pages where this value is the same."""
         networks = sorted(map(str, self.networks))
         return repr((networks, self.introduction, self.ignores_robots, self.page_bytes, self.redirects)).encode()
 

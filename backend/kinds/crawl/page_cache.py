@@ -1,8 +1,8 @@
-"""Kept pages in the shared cache, and who is fetching which.
+"""Pages in the shared cache, and which worker is fetching which page.
 
-A worker that is about to fetch a page says so in the page's entry, and others that want the same page come again a
-little later, when it is there. Nothing is promised: two may look at the same moment, and a cache may forget. Then
-the page is fetched twice.
+A worker that is about to fetch a page says so in the page's cache entry. Other workers that want the same page try
+again a little later, when it is there. This is not a lock: two workers may look at the same moment, and a cache may
+lose data. Then the page is fetched twice.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from roost.backend.kinds.crawl.cached_page import CachedPage, CacheEntry, pack_e
 from roost.wire.clock import Clock
 
 OWNED_S = 10.0
-"""How long others wait for whoever fetches a page: most pages take less, and a worker may have died over it."""
+"""How long others wait for the worker that fetches a page: most pages take less, and that worker may have died."""
 _KEY_BYTES = 20
 _FORMAT = b"page1"
 
 
 class PageCache:
-    """Pages by URL. `realm` is whatever else decides what a URL answers; workers that differ in it share nothing."""
+    """Pages by URL.
+
+    `realm` is everything besides the URL that decides which answer is stored; workers with different realms share
+    nothing. `owner` identifies this worker.
+    """
 
     def __init__(self, cache: Cache, clock: Clock, realm: bytes, owner: bytes) -> None:
         self._cache, self._clock = cache, clock
@@ -31,33 +35,33 @@ class PageCache:
         self._announced: set[str] = set()
 
     def aspect(self, name: bytes) -> PageCache:
-        """Another shelf of the same realm, for what is known of the same URLs in another way."""
+        """Return a separate cache of the same realm, for other data about the same URLs."""
         return PageCache(self._cache, self._clock, self._realm + name, self._owner)
 
     async def find(self, url: str) -> CacheEntry:
-        """What is kept for the URL. A hit that was not renewed for long is."""
+        """Return the cache entry for the URL; refresh its TTL if it was not refreshed recently."""
         entry = read_entry(await self._cache.get(self._key(url)))
         if entry.page is not None and entry.wants_renewal(self._clock.wall()):
             await self._put(url, entry)
         return entry
 
     def is_awaited(self, entry: CacheEntry) -> bool:
-        """Another worker is fetching the page: come again."""
+        """Whether another worker is fetching the page, so that the caller should try again later."""
         return entry.is_owned(self._owner, self._clock.wall())
 
     async def announce(self, url: str, entry: CacheEntry) -> None:
-        """We fetch the page, of which `entry` was kept."""
+        """Tell other workers that this one fetches the page; `entry` is what the cache had."""
         self._announced.add(url)
         until = self._clock.wall() + OWNED_S
         await self._put(url, structs.replace(entry, owner=self._owner, owned_until=until))
 
     async def keep(self, url: str, page: CachedPage) -> None:
-        """The page was fetched; ends the announcement."""
+        """Store the page after it was fetched; this ends the announcement."""
         self._announced.discard(url)
         await self._put(url, CacheEntry(page))
 
     async def give_up(self, url: str, entry: CacheEntry) -> None:
-        """Nothing comes of what was announced, if it was: `entry` stays as it was."""
+        """Withdraw the announcement for the URL, if there was one, and leave `entry` as it was."""
         if url not in self._announced:
             return
         self._announced.discard(url)

@@ -1,4 +1,4 @@
-"""What a plan asks a worker for one page, and what it hears (msgpack, fields only added at the end)."""
+"""Messages between a crawl's plan and workers, for one page (msgpack, fields only added at the end)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from roost.wire.codec import Unpacker
 
 
 class Source(IntEnum):
-    """What a URL stands for that is no page: a site, of which we ask which sitemaps it has, or one of these."""
+    """A URL that is not a page: a site, which is asked for its sitemaps, or a sitemap."""
 
     SITE = 1
     SITEMAP = 2
 
 
 class Wants(Struct, array_like=True, frozen=True):
-    """What a crawl asks of a page beside its links, or instead.
+    """What a crawl wants from a page besides its links, or instead of them.
 
-    `check`: only whether it is there. `source`: it is no page. `select`: names, and CSS of what is to be extracted.
+    `check`: only whether the page exists. `source`: the URL is a site or sitemap. `select`: pairs of name and CSS
+    selector to extract.
     """
 
     detail: bool = False
@@ -30,10 +31,10 @@ class Wants(Struct, array_like=True, frozen=True):
 
 
 class PageTask(Struct, array_like=True, frozen=True):
-    """Fetch this page and list its links. `bounds` decide which redirects are followed.
+    """A task: fetch this page and list its links. `bounds` decide which redirects are followed.
 
-    A kept page younger than `max_age_s`, or one that was fetched after `since`, will do as well. `since` is when
-    the job began (wall seconds): what it has fetched itself is fresh for it, also after a take-over.
+    A cached page younger than `max_age_s`, or one that was fetched after `since`, is accepted too. `since` is when the
+    job began (wall-clock seconds): pages that the job itself has fetched are fresh for it, also after a takeover.
     """
 
     url: str
@@ -44,12 +45,13 @@ class PageTask(Struct, array_like=True, frozen=True):
 
 
 class Detail(Struct, array_like=True, frozen=True):
-    """What is known of a page beside its links.
+    """Data about a page besides its links.
 
-    `media_type`: without parameters. `size_bytes`: of the body, decompressed where it was read, and as the server says
-    otherwise; None when it does not say. `time_s`: that the last request for it took, without any waiting before it.
-    `canonical`: the URL by which the page wants to be known, "" when it does not say. `selected`: what was extracted
-    from it, by name; None when nothing was, because nothing was wanted, it is no HTML, or there was `trouble`.
+    `media_type`: without parameters. `size_bytes`: of the body, after decompression if it was read, otherwise by
+    Content-Length; None when unknown. `time_s`: duration of the last request, without any waiting before it.
+    `canonical`: the page's canonical URL, "" when it names none. `selected`: extracted values by name; None when
+    nothing was extracted, because nothing was wanted, the page is not HTML, or there was an error, which `trouble`
+    names.
     """
 
     media_type: str = ""
@@ -61,12 +63,12 @@ class Detail(Struct, array_like=True, frozen=True):
 
 
 class PageResult(Struct, array_like=True, frozen=True):
-    """`reason`: why the page failed or was left alone; None when it was fetched.
+    """The result of a page. `reason`: why the page failed or was skipped; None when it was fetched.
 
-    `links`: distinct URLs in document order; of a page that redirects out of bounds, where to. `cut`: there
-    were more. `url`: where redirects lead. `status`: the last answer's, 0 when there was none. `unfollowed`: those
-    of the links that the page asks crawlers not to follow. `detail`: of a page that was fetched, if it was wanted.
-    `maps`: sitemaps that a source names.
+    `url`: the final URL after redirects. `status`: of the last answer, 0 when there was none. `links`: distinct URLs in
+    document order; for a page that redirects out of bounds, the redirect's target. `cut`: there were more links.
+    `unfollowed`: those links that the page asks crawlers not to follow. `detail`: data about a fetched page, if wanted.
+    `maps`: sitemaps that a site or a sitemap index names.
     """
 
     url: str

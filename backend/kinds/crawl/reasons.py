@@ -1,7 +1,7 @@
-"""Why a page was not fetched, in words that stay: clients may act on them.
+"""Why a page was not fetched, as stable words that clients may depend on.
 
-A page that was tried and did not answer well is `failed`; a page that was left alone is `skipped`. An answer
-other than 2xx is ``status_`` and its number.
+A page that was requested without success is `failed`; a page that was not requested is `skipped`. The reason for an
+answer other than 2xx is ``status_`` and its number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from roost.wire.messages.outcome import Failure
 
 
 class Skipped(StrEnum):
-    """Why a listed page that is near enough was left alone."""
+    """Why a listed page within the depth was not fetched."""
 
     SCOPE = "scope"
     NOT_INCLUDED = "not_included"
@@ -24,7 +24,7 @@ class Skipped(StrEnum):
 
 
 class Failed(StrEnum):
-    """Why a page could not be fetched, other than by its status."""
+    """Why a page could not be fetched, apart from HTTP status codes."""
 
     UNRESOLVED = "unresolved"
     UNREACHABLE = "unreachable"
@@ -39,9 +39,9 @@ class Failed(StrEnum):
 
 
 TOO_SLOW = "too_slow"
-"""Trouble of a page from which nothing could be extracted: it took too long, or too much memory."""
+"""Extraction error: selecting from the page took too long, or too much memory."""
 BAD_SELECTOR = "bad_selector"
-"""Trouble of a page from which nothing could be extracted: what reads pages does not take a selector."""
+"""Extraction error: the HTML library rejected a selector."""
 LEFT_ALONE = frozenset(map(str, Skipped))
 _STATUS = "status_"
 
@@ -64,16 +64,16 @@ _ADVICE: dict[str, tuple[ErrorCode, str]] = {
     Failed.BAD_RESPONSE: (ErrorCode.BAD_CONTENT, "the server does not answer in valid HTTP: check host and port"),
     Failed.BAD_SITEMAP: (ErrorCode.BAD_CONTENT, "what should be a sitemap is none: crawl without sitemaps"),
 }
-"""What a crawl says whose start page failed."""
+"""Error code and advice for a crawl whose start page failed, by reason."""
 
 
 def status_reason(status: int) -> str:
-    """The reason of a page that was answered with `status`."""
+    """Return the reason for a page that was answered with `status`."""
     return f"{_STATUS}{status}"
 
 
 def start_failure(url: str, reason: str) -> Failure:
-    """The failure of a crawl whose start page failed for `reason`, with advice."""
+    """Return the failure, with advice, of a crawl whose start page failed for `reason`."""
     page = f"the start page {url if len(url) <= 200 else url[:200] + '...'} could not be fetched"
     if reason.startswith(_STATUS):
         advice = f"its server answered {reason.removeprefix(_STATUS)}: check the URL, or try again later"

@@ -1,7 +1,7 @@
-"""The worker's face of the crawl: a page's task becomes a page's result.
+"""Runs page tasks in a worker: a page's task becomes a page's result.
 
-A page that is kept and young enough costs no request; an older one is asked for only if it has changed. What is
-fetched once is fetched for all who wait for it at the time.
+A cached page that is young enough costs no request; an older one is requested conditionally (RFC 9110 section 13.1).
+Concurrent tasks for the same page share one fetch.
 """
 
 from __future__ import annotations
@@ -53,17 +53,20 @@ from roost.backend.kinds.crawl.sitemaps.sitemap_parser import (
 from roost.wire.codec import pack
 
 INLINE_BYTES = 64 * 1024
-"""Pages up to this size are read at once: in a millisecond, or 0.1 s when they are made to be slow. Bigger ones go to a
-thread, so that heartbeats go on."""
+"""Pages up to this size are parsed on the event loop: in a millisecond, or 0.1 s when they are made to be slow. Bigger
+ones are parsed in a thread, so that heartbeats continue.
+"""
 AWAITED_S = 0.5
-"""When to look again for a page that another worker is fetching."""
+"""When to check again for a page that another worker is fetching."""
 INLINE_SITEMAP_BYTES = 64 * 1024
-"""Sitemaps up to this size take a few milliseconds; bigger ones, and all that are compressed, go to the workshop."""
+"""Sitemaps up to this size take a few milliseconds; bigger ones, and all compressed ones, go to the sandbox
+processes.
+"""
 SITEMAP_S = 10.0
 SELECT_S = 5.0
-"""For all that is to be extracted from a page, whose reader's time is limited; a page of 100 KB takes 0.1 s."""
+"""Time limit for all selectors of a page, since parsing hostile pages can take long; a page of 100 KB takes 0.1 s."""
 _CHECKED, _SITEMAPS, _SELECTED = b"checked", b"sitemaps", b"selected"
-"""Where pages are kept of which only that they are there is known, sitemaps, and pages with what was extracted."""
+"""Names of separate caches: pages that were only checked for existence, sitemaps, and pages with extracted values."""
 
 
 class CrawlRunner:
@@ -74,66 +77,68 @@ class CrawlRunner:
         self._clock = tools.clock
         self._fetcher = Fetcher(self._options)
         name = secrets.token_bytes(8)
-        self._shelf = PageCache(tools.cache, tools.clock, self._options.realm, name)
-        turns = HostCoordinator(tools.cache, tools.clock, name, WorkerRing(tools.name or name.hex(), tools.workers))
-        self._hosts = HostLimits(turns, tools.clock, self._options.at_once_per_host)
-        self._permits = RobotsCache(
+        self._page_cache = PageCache(tools.cache, tools.clock, self._options.realm, name)
+        coordinator = HostCoordinator(
+            tools.cache, tools.clock, name, WorkerRing(tools.name or name.hex(), tools.workers)
+        )
+        self._hosts = HostLimits(coordinator, tools.clock, self._options.at_once_per_host)
+        self._robots = RobotsCache(
             tools.cache,
             tools.clock,
             self._fetcher,
             product_token(self._options.user_agent),
             self._options.realm,
         )
-        self._flights: SingleFlight[PageResult] = SingleFlight()
-        self._workshop = SandboxPool()
+        self._single_flight: SingleFlight[PageResult] = SingleFlight()
+        self._sandbox = SandboxPool()
 
     async def start(self) -> None:
-        """Open the pool of connections."""
+        """Open the HTTP connection pool."""
         await self._fetcher.start()
 
     async def run(self, payload: bytes, deadline_s: float) -> bytes:
-        """A packed `PageResult` for a packed `PageTask`. Raises DecodeError, Later."""
+        """Return a packed `PageResult` for a packed `PageTask`. Raises DecodeError, RetryLater."""
         task = read_page_task(payload)
         if task.wants is not None and task.wants.source is Source.SITE:
             return pack(PageResult(task.url, maps=await self._sitemaps(task.url)))
-        for shelf in self._shelves(task.wants):
-            entry = await shelf.find(task.url)
+        for cache in self._caches(task.wants):
+            entry = await cache.find(task.url)
             answer = self._answer(task, entry)
             if answer is not None:
                 return pack(answer)
         limit_s = min(deadline_s, self._options.page_timeout_s)
-        fetch = partial(self._fetch, task, shelf, entry, limit_s)
-        return pack(await self._flights.do((task.url, task.bounds, task.wants), fetch))
+        fetch = partial(self._fetch, task, cache, entry, limit_s)
+        return pack(await self._single_flight.do((task.url, task.bounds, task.wants), fetch))
 
     async def stop(self) -> None:
         """Close all connections; fine to call twice."""
         await self._hosts.stop()
-        await self._workshop.stop()
+        await self._sandbox.stop()
         await self._fetcher.stop()
 
     def _answer(self, task: PageTask, entry: CacheEntry) -> PageResult | None:
-        """What is kept, if it will do."""
+        """Return the cached result, if it is young enough and goes far enough."""
         if entry.page is None or not entry.page.is_fresh(task, self._clock.wall()):
             return None
         return entry.page.answer(task.url, task.bounds, task.wants)
 
-    async def _fetch(self, task: PageTask, shelf: PageCache, entry: CacheEntry, limit_s: float) -> PageResult:
-        if shelf.is_awaited(entry) or (task.wants is not None and task.wants.select and self._workshop.is_full):
+    async def _fetch(self, task: PageTask, cache: PageCache, entry: CacheEntry, limit_s: float) -> PageResult:
+        if cache.is_awaited(entry) or (task.wants is not None and task.wants.select and self._sandbox.is_full):
             raise RetryLater(AWAITED_S)
         now, known = self._clock.wall(), entry.page
-        visit = partial(self._visit, task.url, shelf, entry)
+        visit = partial(self._visit, task.url, cache, entry)
         try:
             page = await self._fetcher.fetch(task.url, task.bounds, limit_s, known, visit, _reading(task.wants))
             kept = await self._kept(page, known, now, task.wants)
             if page.can_keep:
-                await shelf.keep(task.url, kept)
+                await cache.keep(task.url, kept)
         except NotFetched as problem:
             again_s = await self._hosts.again_in(task.url, problem)
             if again_s is not None:
                 raise RetryLater(again_s) from problem
             return PageResult(problem.url, problem.status, problem.reason)
         finally:
-            await shelf.give_up(task.url, entry)
+            await cache.give_up(task.url, entry)
         self._hosts.answered(task.url)
         answer = kept.answer(task.url, task.bounds, task.wants)
         assert answer is not None, "it was fetched within these bounds"
@@ -141,39 +146,41 @@ class CrawlRunner:
 
     @asynccontextmanager
     async def _visit(
-        self, start: str, shelf: PageCache, entry: CacheEntry, url: str, number: int
+        self, start: str, cache: PageCache, entry: CacheEntry, url: str, number: int
     ) -> AsyncIterator[None]:
-        """Around each request on the way from `start`."""
+        """Context manager around each request for the page at `start`: checks robots.txt, and waits for the host's
+        limits.
+        """
         delay_s = robots_at = 0.0
         if not self._options.ignores_robots:
-            permit = await self._permits.of(url)
-            if not await permit.allows(url):
+            site_rules = await self._robots.of(url)
+            if not await site_rules.allows(url):
                 raise NotFetched(Skipped.ROBOTS, url)
-            delay_s, robots_at = permit.rules.delay_s, permit.kept.asked_at
+            delay_s, robots_at = site_rules.rules.delay_s, site_rules.kept.asked_at
         async with self._hosts.visit(url, number, delay_s, robots_at):
             if not number:
-                await shelf.announce(start, entry)
+                await cache.announce(start, entry)
             yield
 
-    def _shelves(self, wants: Wants | None) -> list[PageCache]:
-        """Where what is wanted may be kept; on the last of them it will be."""
+    def _caches(self, wants: Wants | None) -> list[PageCache]:
+        """Return the caches that may hold what is wanted; the result is stored in the last one."""
         if wants is None or not (wants.check or wants.source or wants.select):
-            return [self._shelf]
+            return [self._page_cache]
         if wants.source:
-            return [self._shelf.aspect(_SITEMAPS)]
+            return [self._page_cache.aspect(_SITEMAPS)]
         if wants.select:
-            return [self._shelf.aspect(_SELECTED + pack(wants.select))]
-        return [self._shelf, self._shelf.aspect(_CHECKED)]
+            return [self._page_cache.aspect(_SELECTED + pack(wants.select))]
+        return [self._page_cache, self._page_cache.aspect(_CHECKED)]
 
     async def _sitemaps(self, url: str) -> list[str]:
-        """Those that the site of `url` names in its robots.txt."""
+        """Return the sitemaps that the site of `url` names in its robots.txt."""
         try:
-            return (await self._permits.of(url)).kept.maps
+            return (await self._robots.of(url)).kept.maps
         except NotFetched:
             return []
 
     async def _kept(self, page: Fetched, known: CachedPage | None, now: float, wants: Wants | None) -> CachedPage:
-        """What is to be known of a page that was asked for at `now`."""
+        """Return the cache entry for a page that was requested at `now`."""
         if known is not None and page.status == NOT_MODIFIED:
             return structs.replace(known, checked_at=now, hops=page.hops)
         if wants is not None and wants.source:
@@ -193,7 +200,7 @@ class CrawlRunner:
     async def _with_selected(self, detail: Detail, page: Fetched, select: dict[str, str]) -> Detail:
         try:
             work = (page.body or b"", page.content_type, page.url, select)
-            return structs.replace(detail, selected=await self._workshop.do(SELECT_S, extract, *work))
+            return structs.replace(detail, selected=await self._sandbox.do(SELECT_S, extract, *work))
         except ResourceLimitExceeded:
             return structs.replace(detail, trouble=TOO_SLOW)
         except BadSelector:
@@ -205,7 +212,7 @@ class CrawlRunner:
         try:
             if len(page.body) <= INLINE_SITEMAP_BYTES and not is_compressed(page.body):
                 return read_sitemap(page.body, page.url)
-            return await self._workshop.do(SITEMAP_S, read_sitemap, page.body, page.url)
+            return await self._sandbox.do(SITEMAP_S, read_sitemap, page.body, page.url)
         except (BadSitemap, ResourceLimitExceeded) as problem:
             raise NotFetched(Failed.BAD_SITEMAP, page.url, page.status) from problem
 

@@ -1,8 +1,8 @@
-"""Work on pages that may take long, in processes of its own.
+"""Runs work on pages that may take long in separate processes.
 
-What builds trees of strangers' pages can be made slow and large by them, and holds the interpreter's lock meanwhile:
-here it costs neither the heartbeats of its worker nor its memory. A piece of work has so much time, after which its
-process is killed, and so much memory. The processes are started when there is work for the first time.
+Hostile pages can make HTML tree builders slow and large, and these hold the interpreter's lock meanwhile; in a separate
+process this affects neither the heartbeats of the worker nor its memory. Each piece of work has a time limit, after
+which its process is killed, and a memory limit. The processes are started with the first piece of work.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 PROCESSES = min(4, os.cpu_count() or 1)
 WAITING = 4 * PROCESSES
-"""Pieces of work at a time; who brings more comes again later, so that nobody waits past a deadline."""
+"""Most pieces of work at a time; callers retry later beyond that, so that none waits past its deadline."""
 MEMORY_BYTES = 1024 * 1024 * 1024
-"""Of a process's addresses; the interpreter itself takes a quarter."""
+"""Limit of a process's address space; the interpreter itself takes a quarter."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -42,13 +42,14 @@ class SandboxPool:
 
     @property
     def is_full(self) -> bool:
-        """No more work now."""
+        """Whether callers should bring work later."""
         return len(self._work) >= WAITING
 
     async def do(self, limit_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns, or raises; it and its arguments must be picklable. Raises ResourceLimitExceeded.
+        """Return what the function returns, or raise what it raises; function and arguments must be picklable.
 
-        Cancelling ends the work too.
+        Raises ResourceLimitExceeded after `limit_s` seconds, or when the memory limit is reached. Cancelling this call
+        ends the work too.
         """
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
@@ -65,7 +66,7 @@ class SandboxPool:
             self._work.discard(work)
 
     async def stop(self) -> None:
-        """End all work, as if it were cancelled, and all processes; fine to call twice."""
+        """Cancel all work and end all processes; fine to call twice."""
         pool, self._pool = self._pool, None
         for work in self._work:
             work.cancel()

@@ -1,4 +1,4 @@
-"""One piece of work for all who want the same at the same time."""
+"""Runs one piece of work for all callers that want the same result at the same time."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Work by key. Whoever comes first does it, for all who come while it lasts.
+    """Work by key. The first caller does the work; callers that come while it runs share its result.
 
-    When that one is cancelled, one of the others begins anew.
+    When the first caller is cancelled, one of the others starts the work again.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, asyncio.Future[T]] = {}
+        self._running: dict[Hashable, asyncio.Future[T]] = {}
 
     async def do(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
-        """What `start` brings, or what it brings to who came first. Raises what it raises, to all of them."""
-        while (flight := self._flights.get(key)) is not None:
+        """Return what `start` returns, for this caller or for the first one. Raises what it raises, in all of them."""
+        while (flight := self._running.get(key)) is not None:
             await asyncio.wait({flight})
             if not flight.cancelled():
                 return flight.result()
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        flight = self._running[key] = asyncio.get_running_loop().create_future()
         try:
             result = await start()
         except Exception as problem:
             flight.set_exception(problem)
-            flight.exception()  # nobody else may have come for it
+            flight.exception()  # marks it as retrieved: there may be no other caller
             raise
         else:
             flight.set_result(result)
             return result
         finally:
             flight.cancel()  # does nothing to one that has its result
-            del self._flights[key]
+            del self._running[key]

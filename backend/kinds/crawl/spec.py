@@ -1,4 +1,4 @@
-"""What a client asks for: checked, normalised, the same for the same question."""
+"""A client's crawl options, checked and normalised, so that equal requests have equal specs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, DecodeError
 
 MAX_DEPTH = 32
-"""No site needs more; a page further away is found by starting closer to it."""
+"""No site needs more; for a page further away, start the crawl closer to it."""
 MAX_PAGES = 1_000_000
 MAX_AGE_S = 7 * 86_400.0
 MAX_SECONDS = 86_400.0
@@ -27,15 +27,15 @@ GlobTexts = Annotated[tuple[str, ...], Meta(max_length=MAX_GLOBS)]
 
 
 class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """One crawl.
+    """The options of one crawl.
 
-    `depth`: how many links away from the start page URLs are listed. `max_pages`: most pages taken up for
-    fetching. `max_age_s`: how old a shared or kept answer may be; 0 insists on a new one. `max_seconds`: after
-    that long the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links that are followed,
-    and of those that are not. `detail`: tell status, parent, type, size and time of each page. `links`: tell which
-    page links to which. `check`: ask for the last level too, without reading it, and tell which links are broken.
-    `sitemaps`: what the site's sitemaps name counts as linked from the start page. `select`: what
-    to extract from each page, CSS by name (`selection`); implies `detail`.
+    `depth`: how many links away from the start page URLs are listed. `scope`: which links are followed. `max_pages`:
+    most pages that are fetched. `max_age_s`: how old a shared or cached answer may be; 0 requires a new one.
+    `max_seconds`: after this time the crawl expires with what it has. `include`, `exclude`: patterns (`globs`) of links
+    that are followed, and of links that are not. `detail`: report status, parent, type, size and time of each page.
+    `links`: report which page links to which. `check`: also request the pages of the last level, without reading them,
+    and report broken links. `sitemaps`: URLs in the site's sitemaps count as linked from the start page. `select`: what
+    to extract from each page, CSS selectors by name (`selection`); implies `detail`.
     """
 
     url: str
@@ -54,7 +54,7 @@ class CrawlSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def bounds(self) -> Bounds:
-        """What the crawl may fetch."""
+        """Which URLs the crawl may fetch."""
         globs = Globs(self.include, self.exclude) if self.include or self.exclude else None
         return Bounds.around(self.url, self.scope, globs)
 
@@ -64,7 +64,7 @@ unpack_spec: Unpacker[CrawlSpec] = Unpacker(CrawlSpec, "crawl spec")
 
 
 def read_spec(text: bytes) -> CrawlSpec:
-    """A client's JSON as a spec with its URL in serialised form. Raises BadInput: `bad_url` or `bad_spec`."""
+    """Parse a client's JSON; the URL of the spec is serialised. Raises BadInput: `bad_url` or `bad_spec`."""
     try:
         spec = _reader.decode(text)
     except msgspec.ValidationError as problem:
@@ -81,7 +81,7 @@ def read_spec(text: bytes) -> CrawlSpec:
 
 
 def checked_globs(patterns: Iterable[str]) -> tuple[str, ...]:
-    """The patterns, normalised. Raises BadInput `bad_spec`."""
+    """Return the patterns normalised. Raises BadInput `bad_spec`."""
     try:
         return normal_globs(patterns)
     except ValueError as problem:
@@ -89,7 +89,7 @@ def checked_globs(patterns: Iterable[str]) -> tuple[str, ...]:
 
 
 def checked_select(select: Mapping[str, str]) -> dict[str, str]:
-    """The same. Raises BadInput `bad_spec`."""
+    """Return the selectors normalised. Raises BadInput `bad_spec`."""
     try:
         return checked_selections(select)
     except ValueError as problem:
@@ -102,7 +102,7 @@ _PORT = re.compile(r"\s*https?://[^/?#]*:(\d{5,})(?:[/?#]|\s*$)", re.I)
 
 
 def start_url(text: str) -> str:
-    """The URL that a crawl starts at, serialised. Raises BadInput `bad_url`."""
+    """Return the start URL in serialised form. Raises BadInput `bad_url`."""
     if "\0" in text:
         raise _bad_url("take the NUL character out of the URL")
     if has_long_host(text):

@@ -1,8 +1,8 @@
 """URLs by the WHATWG standard, and which of them a crawl follows.
 
-A URL is a `str` in serialised form, without fragment and userinfo, with scheme http or https; two links are
-the same page when these strings are equal. Queries are not sorted and paths are not cleaned further: pages
-that a server tells apart stay apart.
+A URL is a `str` in serialised form, without fragment and userinfo, with scheme http or https; two links are the same
+page when these strings are equal. Queries are not sorted and paths are not cleaned further, so that pages that a server
+distinguishes remain distinct.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from roost.backend.kinds.crawl.globs import Globs
 from roost.backend.kinds.crawl.reasons import Skipped
 
 MAX_URL_CHARS = 8000
-"""RFC 9110 section 4.1 asks for support of at least 8000 octets; nobody needs more."""
+"""RFC 9110 section 4.1 recommends support for at least 8000 octets; no real URL needs more."""
 MAX_HOST_CHARS = 500
-"""As it is written. RFC 1035 allows 253 in ASCII, and the time to make it ASCII grows with the square of its length."""
+"""Most characters of a host as it is written. RFC 1035 allows 253 in ASCII, and the time to convert it to ASCII grows
+with the square of its length.
+"""
 
 _WEB = ("http://", "https://")
 _PLAIN = re.compile(r"(?>(?:[\w~-][\w.~-]*+/)*)[\w~-][\w.~-]*+", re.A)
@@ -42,7 +44,7 @@ class Scope(StrEnum):
 
 
 def parse(text: str) -> str | None:
-    """The absolute web URL that `text` writes, or None. Text without a scheme is no URL."""
+    """Return the absolute web URL that `text` represents, or None. Text without a scheme is not a URL."""
     if has_long_host(text):
         return None
     try:
@@ -52,7 +54,9 @@ def parse(text: str) -> str | None:
 
 
 def join(base: str, reference: str) -> str | None:
-    """The web URL that `reference` means in a document at `base`; None when it is malformed, foreign or too long."""
+    """Return the web URL of `reference` in a document at `base`; None when it is malformed, not http(s), or too
+    long.
+    """
     if has_long_host(reference):
         return None
     try:
@@ -62,12 +66,15 @@ def join(base: str, reference: str) -> str | None:
 
 
 def has_long_host(text: str) -> bool:
-    """Whether the URL that `text` writes has a longer host, with user name and port, than any that could be reached."""
+    """Whether the host of the URL `text`, with user name and port, is longer than any host that could be reached."""
     return len(text) > MAX_HOST_CHARS and _LONG_HOST.match(text.translate(_IGNORED)) is not None
 
 
 def without_fragment(reference: str) -> str:
-    """Shorter, and the same page; a space before the fragment would be taken for one at the end, which is dropped."""
+    """Return the reference without its fragment.
+
+    It is kept when a space stands before the fragment: at the end of a reference a space would be dropped.
+    """
     kept = reference.partition("#")[0]
     return reference if kept and kept[-1] <= " " else kept
 
@@ -95,9 +102,9 @@ def _clean(url: str) -> str | None:
 
 
 def _is_sound(label: str) -> bool:
-    """Whether a part of a host name that is said to be Punycode stands for letters that need it, and for no others.
+    """Whether a label that starts with ``xn--`` is valid Punycode for letters that need it.
 
-    The URL standard refuses what does not (UTS 46, section 4.1), `ada_url` 4.0 takes it.
+    The URL standard rejects others (UTS 46, section 4.1); `ada_url` 4.0 accepts them.
     """
     if not label.startswith("xn--"):
         return True
@@ -109,17 +116,17 @@ def _is_sound(label: str) -> bool:
 
 
 def host(url: str) -> str:
-    """Host and, unless it is the scheme's default, port: ``example.org``, ``[::1]:8000``."""
+    """Return the host and, unless it is the scheme's default, the port: ``example.org``, ``[::1]:8000``."""
     return url.split("/", 3)[2]
 
 
 def hostname(url: str) -> str:
-    """`host` without the port."""
+    """Return `host` without the port."""
     return _PORT.sub("", host(url))
 
 
 class Bounds(Struct, array_like=True, frozen=True):
-    """What a crawl from a start page may fetch; `home` is the start page's site as `scope` understands it.
+    """Which URLs a crawl may fetch; `home` is the start page's site as `scope` understands it.
 
     * host: the same host and port. A leading ``www.`` is ignored, and http and https are one as long as both
       use their default port, because sites move their visitors between these forms.
@@ -128,7 +135,7 @@ class Bounds(Struct, array_like=True, frozen=True):
       ``example.org`` includes it.
     * any: everything.
 
-    Of these, only what `globs` let through.
+    Of these, only URLs that `globs` accept.
     """
 
     scope: Scope
@@ -137,11 +144,11 @@ class Bounds(Struct, array_like=True, frozen=True):
 
     @classmethod
     def around(cls, url: str, scope: Scope, globs: Globs | None = None) -> Bounds:
-        """Bounds of a crawl that starts at `url`."""
+        """Return the bounds of a crawl that starts at `url`."""
         return cls(scope, _site(url, scope), globs)
 
     def refusal(self, url: str) -> Skipped | None:
-        """Why the crawl may not fetch `url`; None when it may."""
+        """Return why the crawl may not fetch `url`; None when it may."""
         if self.scope is not Scope.ANY:
             site = _site(url, self.scope)
             if site != self.home and not (self.scope is Scope.DOMAIN and site.endswith("." + self.home)):
@@ -149,7 +156,7 @@ class Bounds(Struct, array_like=True, frozen=True):
         return self.globs.refusal(url) if self.globs is not None else None
 
     def cost_us(self, url: str) -> int:
-        """About how many microseconds the patterns take at most; the rest of `refusal` takes one."""
+        """Estimate the most microseconds that the patterns take; the rest of `refusal` takes one."""
         return self.globs.cost_us(url) if self.globs is not None else 0
 
     def allows(self, url: str) -> bool:

@@ -70,7 +70,7 @@ class Shapes:
         self.part = struct("Part", job=int, token=int, seq=int, data=self.level)
 
     def tasks(self, rows: list[TaskRow]) -> list[bytes]:
-        """A message each."""
+        """Return a message for each value."""
         task, page, bounds = self.task, self.page, self.bounds
         return [
             to_json(

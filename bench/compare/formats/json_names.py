@@ -1,4 +1,4 @@
-"""JSON objects with every field's whole name, by the standard library: what is written when nobody thinks of bytes."""
+"""JSON objects with full field names, by the standard library: the usual choice when size does not matter."""
 
 from __future__ import annotations
 

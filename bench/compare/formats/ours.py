@@ -1,6 +1,7 @@
-"""What really crosses the borders here: msgpack arrays by msgspec, a kind's own message packed inside the envelope.
+"""The formats that Roost uses between processes: msgpack arrays by msgspec, with a kind's own message packed inside the
+envelope.
 
-A part of a result is the JSON that its client will be sent, which nobody between the master and the client reads.
+A part of a result is the JSON that the client receives; no component between the master and the client parses it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Protocol Buffers by their own package (upb, in C): messages described here, so that nothing has to be generated.
 
 Parsing makes no Python values yet: they are made one by one when a field is read. So decoding reads every field here,
-as whoever asked for the message would.
+as a receiver of the message would.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Messages:
         self._classes = _described()
 
     def tasks(self, rows: list[TaskRow]) -> list[Any]:
-        """A message each."""
+        """Return a message for each value."""
         task, page = self._classes["Task"], self._classes["Page"]
         return [
             task(

@@ -1,1 +1,1 @@
-"""The locust users of `bench/locustfile.py`: very many clients that idle, and what they noticed."""
+"""The locust users of `bench/load/locustfile.py`: very many idle clients, and what they observed."""

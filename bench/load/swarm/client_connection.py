@@ -1,8 +1,8 @@
-"""One client's way to a gateway and its WebSocket there, on plain blocking sockets.
+"""One client's questions to discovery and its WebSocket to a gateway, on plain blocking sockets.
 
-Under locust gevent makes every blocking call wait on its own, so that an idle client is one greenlet asleep in `recv`:
-no timer but the one of that wait, no parser, no task. A question to discovery is a connection of its own, as that of a
-real client is. Only plain `http` and `ws`: what TLS costs would be measured here more than at the gateway.
+Under locust, gevent makes each blocking call wait in its own greenlet, so an idle client is one greenlet asleep in
+`recv`: no timer but that of the call, no parser, no task. Each question to discovery uses a new connection, as in a
+real client. Only plain `http` and `ws`: with TLS, the load generator's cost would dominate the measurement.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from roost.wire.messages.registry import Choice, read_assignment
 
 ASK_S = 5.0
 OPEN_S = 10.0
-"""Patience with discovery and with a gateway, as the Python client has it (`roost.client.route`)."""
+"""Time limit for discovery and for a gateway, as in the Python client (`roost.client.route`)."""
 
 BROKEN = 1006
-"""The end of a line without a close frame (RFC 6455 section 7.1.5)."""
+"""The close code for a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
 
 READ_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 16 * 1024
@@ -43,7 +43,7 @@ _GOODBYE = masked(CLOSE_KIND, GOING_AWAY.number.to_bytes(2, "big"))
 
 
 class NoWay(Exception):
-    """No line just now. `retry_after_s` is what discovery or a gateway said, where they did."""
+    """No connection could be made. `retry_after_s` is the Retry-After of discovery or a gateway, if there was one."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class NoWay(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer: status, header fields by their name in lower case, and what followed them."""
+    """An HTTP answer: status, header fields by lower-case name, and the body."""
 
     status: int
     fields: dict[bytes, bytes]
@@ -61,13 +61,13 @@ class Answer:
 
     @property
     def retry_after_s(self) -> float | None:
-        """Seconds to stay away, where it says so."""
+        """The seconds of Retry-After, if the answer has it."""
         text = self.fields.get(b"retry-after", b"")
         return float(text) if text.isdigit() and len(text) < 6 else None
 
 
 def ask(discovery: str, source: str) -> list[Choice]:
-    """Where this replica sends a client, best first. Raises NoWay."""
+    """Return the gateways that this replica offers a client, best first. Raises NoWay."""
     try:
         raw = _reach(discovery, source, ASK_S)
         with raw:
@@ -119,7 +119,9 @@ class ClientConnection:
         return answer.rest
 
     def receive(self, patience_s: float) -> list[tuple[int, bytes]]:
-        """Frames that came within this time, none when none did. Raises ConnectionError when the line has ended."""
+        """Return the frames that arrived within this time, perhaps none. Raises ConnectionError when the connection has
+        ended.
+        """
         data, self._rest = self._rest, b""
         frames, rest = split(data)
         if not frames:
@@ -135,38 +137,40 @@ class ClientConnection:
         return frames
 
     def send(self, message: FromClient) -> None:
-        """Say something."""
+        """Send a message."""
         self._write(masked(TEXT_KIND, to_json(message)))
 
     def ping(self) -> None:
-        """Ask whether the gateway is there."""
+        """Send a ping."""
         self._write(masked(PING_KIND))
 
     def pong(self, payload: bytes) -> None:
-        """Answer a ping."""
+        """Send a pong."""
         self._write(masked(PONG_KIND, payload))
 
     def confirm(self) -> None:
-        """Answer a close frame, and be gone."""
+        """Reply to a close frame, and close the connection."""
         self._write(CLOSE)
         self._raw.close()
 
     def leave(self) -> None:
-        """Say goodbye, and be gone."""
+        """Send a close frame, and close the connection."""
         self._write(_GOODBYE)
         self._raw.close()
 
     def cut(self) -> None:
-        """The network fails: from now on the line has ended, for whoever waits at it, too; `close` is to follow."""
+        """Simulate a network failure: the connection ends, also for a greenlet that waits for it; call `close` after
+        that.
+        """
         with suppress(OSError):
             self._raw.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Without a word. Fine to call twice."""
+        """Close without a close frame; fine to call twice."""
         self._raw.close()
 
     def _write(self, data: bytes) -> None:
-        """A line that takes nothing more shows as ended when it is read next."""
+        """Write; a failure shows when the connection is read next."""
         try:
             self._raw.sendall(data)
         except OSError:
@@ -174,7 +178,9 @@ class ClientConnection:
 
 
 def open_line(discovery: Sequence[str], source: str) -> tuple[ClientConnection, int]:
-    """A line to the gateway that discovery names, or to an alternate; the replica that answered. Raises NoWay."""
+    """Return a connection to the gateway that discovery names, or to an alternate, and the replica's index. Raises
+    NoWay.
+    """
     problem = NoWay("ask: nobody")
     for turn, url in enumerate(discovery):
         try:
@@ -214,7 +220,7 @@ def _read_answer(raw: socket.socket) -> Answer:
 
 
 def _reach(url: str, source: str, patience_s: float) -> socket.socket:
-    """A connection to the host and port of `url`, whose calls take so long at most; an empty source is any address."""
+    """Return a connection to the host and port of `url` with this timeout per call; an empty source is any address."""
     raw = bound(source) if source else socket.socket()
     try:
         raw.settimeout(patience_s)
@@ -227,9 +233,9 @@ def _reach(url: str, source: str, patience_s: float) -> socket.socket:
 
 @lru_cache(maxsize=1024)
 def where(url: str) -> tuple[str, int]:
-    """Address and port of a URL. Raises ValueError for one that cannot be spoken to here, OSError for unknown names.
+    """Return address and port of a URL. Raises ValueError for an unsupported URL, OSError for an unknown name.
 
-    A name is looked up once for all clients of the process.
+    A name is resolved once for all clients of the process.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "ws") or not parts.hostname:
@@ -238,7 +244,7 @@ def where(url: str) -> tuple[str, int]:
 
 
 def _reason(problem: Exception) -> str:
-    """In few words, of which there are few, since they are counted by them."""
+    """Return a short description from a small set, because failures are counted by it."""
     if isinstance(problem, TimeoutError):
         return "no answer in time"
     if isinstance(problem, OSError) and problem.strerror:

@@ -1,7 +1,7 @@
-"""Where a load test is decided: in locust's master, or in its only process.
+"""Controls a load test, in locust's master or in its only process.
 
-Each process that has users tells its tally twice a second. From the sum of all it is seen when the next phase begins;
-all are told of it, and whose connections a storm cuts.
+Each process with users reports its counters twice a second. The sum decides when the next phase begins; all processes
+are told of it, and of which gateway's connections a storm cuts.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from bench.load.swarm.counters import Counters
 from bench.load.swarm.phases import Phase, Phases
 from bench.load.swarm.swarm import EVERYBODY
 
-TALLY, PHASE, STORM = "roost_tally", "roost_phase", "roost_storm"
-"""Messages between processes: a tally for the master, from it a phase and the gateway of a storm."""
+COUNTERS, PHASE, STORM = "roost_counters", "roost_phase", "roost_storm"
+"""Messages between processes: counters to the master, and from it a phase, or the gateway of a storm."""
 
-TALLY_S, WATCH_S = 0.5, 0.25
+REPORT_S, WATCH_S = 0.5, 0.25
 SETTLE_S = WORKER_REPORT_INTERVAL + 0.5
-"""After the course, until the last figures of all workers have come: when locust stops it waits for none."""
+"""How long to wait after the last phase for the final figures of all workers: locust does not wait when it stops."""
 
 STALE_S = 20.0
-"""A process that has not told its tally for so long is gone with its users."""
+"""A process that has not reported for this long is gone, with its users."""
 
 
 class Control:
-    """What the master does, or the only process."""
+    """The control of a test, in the master or the only process."""
 
     def __init__(self, environment: Environment, host: str, file: str) -> None:
-        """`host` is discovery where nobody says another, `file` where outcomes are written to, if anywhere."""
+        """`host` is the default URL of discovery, `file` the file that results are written to, if any."""
         self._environment, self._host, self._file = environment, host, file
-        self._tallies: dict[str, tuple[float, Counters]] = {}
-        self._course: Phases | None = None
+        self._counters: dict[str, tuple[float, Counters]] = {}
+        self._phases: Phases | None = None
         self._over_at = inf
 
     def tick(self) -> tuple[int, float] | None:
-        """Called by locust each second while a test runs; None ends it."""
-        if self._course is None:
-            self._course = self._new_course()
-            if self._course is None:
+        """Called by locust each second while a test runs; returns users and rate, or None to end it."""
+        if self._phases is None:
+            self._phases = self._new_phases()
+            if self._phases is None:
                 return None
         settle_s = SETTLE_S if isinstance(self._environment.runner, MasterRunner) else 0.0
-        if self._course.is_over and time.monotonic() > self._over_at + settle_s:
+        if self._phases.is_over and time.monotonic() > self._over_at + settle_s:
             return None
-        return self._course.plan.users, self._course.plan.rate
+        return self._phases.plan.users, self._phases.plan.rate
 
-    def _new_course(self) -> Phases | None:
-        """None when that cannot work."""
+    def _new_phases(self) -> Phases | None:
+        """Return the phases of a new test; None when its options cannot work."""
         chosen = self._environment.parsed_options
         assert chosen is not None
         problem = options.what_is_wrong(chosen, options.replicas(self._environment.host or self._host))
@@ -66,8 +66,8 @@ class Control:
         processes = 1
         if isinstance(self._environment.runner, MasterRunner):
             processes = self._environment.runner.worker_count
-        with gevent.Timeout(10 * TALLY_S, False):
-            while len(self._tallies) < processes:
+        with gevent.Timeout(10 * REPORT_S, False):
+            while len(self._counters) < processes:
                 gevent.sleep(WATCH_S)
         room = self._total().room
         if room < plan.users:
@@ -83,45 +83,45 @@ class Control:
         self._environment.process_exit_code = 2
 
     def hear(self, process: str, message: dict[str, Any]) -> None:
-        """A process tells its tally."""
-        self._tallies[process] = (time.monotonic(), Counters.from_message(message))
+        """Take the counters of a process."""
+        self._counters[process] = (time.monotonic(), Counters.from_message(message))
 
     def _total(self) -> Counters:
         now = time.monotonic()
-        return Counters.sum(tally for heard_at, tally in self._tallies.values() if now - heard_at < STALE_S)
+        return Counters.sum(counters for heard_at, counters in self._counters.values() if now - heard_at < STALE_S)
 
     def watch(self) -> None:
-        """Lead through the phases, for ever."""
+        """Run through the phases, in an endless loop."""
         while True:
             gevent.sleep(WATCH_S)
-            course = self._course
-            if course is None or course.is_over:
+            phases = self._phases
+            if phases is None or phases.is_over:
                 continue
-            if course.observe(self._total(), time.monotonic()):
+            if phases.observe(self._total(), time.monotonic()):
                 self._over_at = time.monotonic()
-                self._enter(course)
+                self._enter(phases)
 
-    def _enter(self, course: Phases) -> None:
-        """A phase begins: everybody hears of it, and on standard output whoever started this."""
-        self._tell(PHASE, str(course.phase))
-        ended = next(leg for leg in reversed(course.legs) if leg.phase is not course.phase)
-        self._announce(course, ended.took_s)
-        if course.phase is Phase.STORM:
-            self._tell(STORM, EVERYBODY if course.plan.storm == "all" else course.total.fullest())
+    def _enter(self, phases: Phases) -> None:
+        """Begin a phase: tell all processes, and print it to standard output."""
+        self._tell(PHASE, str(phases.phase))
+        ended = next(leg for leg in reversed(phases.legs) if leg.phase is not phases.phase)
+        self._announce(phases, ended.took_s)
+        if phases.phase is Phase.STORM:
+            self._tell(STORM, EVERYBODY if phases.plan.storm == "all" else phases.total.fullest())
 
-    def _announce(self, course: Phases, took_s: float) -> None:
-        total = course.total
-        news = {"phase": course.phase, "after_s": took_s, "connected": total.connected_count, "moved": total.moved}
+    def _announce(self, phases: Phases, took_s: float) -> None:
+        total = phases.total
+        news = {"phase": phases.phase, "after_s": took_s, "connected": total.connected_count, "moved": total.moved}
         print(json.dumps(news), flush=True)
 
     def _tell(self, name: str, what: str) -> None:
         assert self._environment.runner is not None
         self._environment.runner.send_message(name, what)
 
-    def _end(self, course: Phases) -> None:
-        """Judge, and keep what was found."""
+    def _end(self, phases: Phases) -> None:
+        """Judge the goals, and store the results."""
         assert self._environment.runner is not None
-        outcome = {**course.as_dict(), "requests": self._requests()}
+        outcome = {**phases.as_dict(), "requests": self._requests()}
         outcome["goals"]["no user ended by an error of its own"] = not self._environment.runner.exceptions
         self._environment.process_exit_code = 0 if all(outcome["goals"].values()) else 1
         if self._file:
@@ -130,7 +130,7 @@ class Control:
             print(f"{'met' if is_met else 'MISSED'}: {goal}", flush=True)
 
     def _requests(self) -> dict[str, dict[str, float]]:
-        """Locust's figures of each kind of request; times in ms, as locust rounds them."""
+        """Return locust's figures for each kind of request; times in ms, as locust rounds them."""
         return {
             entry.name: {
                 "count": entry.num_requests,
@@ -144,7 +144,7 @@ class Control:
         }
 
     def stopped(self) -> None:
-        """The test has ended, and the last figures of all processes have come; perhaps somebody stopped it early."""
-        if self._course is not None and self._course.is_over:
-            self._end(self._course)
-        self._course = None
+        """Finish after the last figures of all processes; the test may have been stopped early."""
+        if self._phases is not None and self._phases.is_over:
+            self._end(self._phases)
+        self._phases = None

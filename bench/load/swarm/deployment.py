@@ -1,9 +1,9 @@
-"""The whole system in processes of its own, as an operator starts it, on loopback.
+"""The whole system in separate processes, as an operator starts it, on loopback.
 
 Several gateway processes share a broker, so it is a real RabbitMQ; the store is a SQLite file of one lock server. Jobs
-are the `Steps` kind of the system's tests: one task that answers at once, so that a job takes every step there is
-(broker, lock server, store, master, worker, and back) and asks nobody outside. Every process is in a group of its own,
-which a warden ends, however this one ends (`bench.support.services`).
+are of the `Steps` kind of the system's tests: one task that returns at once, so that a job passes every component
+(broker, lock server, store, master, worker, and back) without external requests. Every process is in its own process
+group, which the reaper kills, however this process ends (`bench.support.services`).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ ROOT = Path(__file__).resolve().parents[3]
 KIND = "bench.support.steps_kind:Steps"
 JOB_KIND, JOB_SPEC = "steps", "{}"
 PER_GATEWAY = 18_000
-"""Clients that a gateway is meant to hold of the 20,000 descriptors that a process often has."""
+"""Clients per gateway, of the 20,000 descriptors that a process often has."""
 
 NONE: Mapping[str, str] = MappingProxyType({})
 
 END_S = 15.0
-"""For a process to end in after SIGTERM; a gateway without clients needs a moment."""
+"""Seconds for a process to end in after SIGTERM; a gateway without clients needs a moment."""
 
 
 class RoostPart(Service):
-    """``roost PART``, which serves when its port at which operators ask says that it is ready."""
+    """``roost PART`` as a process; it serves when its admin port reports that it is ready."""
 
     def __init__(self, name: str, secrets_of_all: Mapping[str, str], *arguments: str, asked_at: str) -> None:
         super().__init__(name)
@@ -50,12 +50,14 @@ class RoostPart(Service):
         return b" 200 " in say(self.port, b"GET /ready HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n")
 
     def metrics(self) -> dict[str, int]:
-        """A gateway's own counters."""
+        """Return the metrics of a gateway."""
         return gateways.metrics(self.port)
 
 
 class Deployment:
-    """Its parts, by name; `gateways` are those of them that clients connect to. `variables` are all parts' options."""
+    """The processes of a deployment by name; `gateways` are those that clients connect to. `variables` are options of
+    all.
+    """
 
     def __init__(self, gateway_count: int, variables: Mapping[str, str] = NONE) -> None:
         shared = {"ROOST_KEYS": f"load:{secrets.token_hex(16)}", "ROOST_SECRET": secrets.token_hex(16), **variables}
@@ -83,23 +85,23 @@ class Deployment:
         }
 
     def start(self) -> None:
-        """All serve."""
+        """Start all; return when they serve."""
         self.parts["discovery"].start()
         start_all([part for part in self.parts.values() if not part.is_launched()])
 
     def kill_gateways(self) -> None:
-        """kill -9 for all at once."""
+        """Kill all gateways (-9) at once."""
         for part in self.gateways.values():
             os.kill(part.pid, signal.SIGKILL)
         for part in self.gateways.values():
             part.kill()
 
     def start_gateways(self) -> None:
-        """Where they were before."""
+        """Start the gateways again at the same ports."""
         start_all(list(self.gateways.values()))
 
     def complaints(self) -> list[str]:
-        """What parts wrote that is serious, but for locust's general warning of high rates."""
+        """Return serious log lines of all processes, except for locust's general warning of high rates."""
         return [
             f"{name}: {line}"
             for name, part in self.parts.items()
@@ -109,13 +111,13 @@ class Deployment:
 
 
 def gateways_for(users: int) -> int:
-    """Gateways that hold so many; at least two, or there would be nothing to choose."""
+    """Return how many gateways are needed for this many users; at least two, so that there is a choice."""
     return max(2, -(-users // PER_GATEWAY))
 
 
 @contextmanager
 def deployed(gateway_count: int, variables: Mapping[str, str] = NONE) -> Iterator[Deployment]:
-    """The system with so many gateways; gone afterwards."""
+    """Run the system with `gateway_count` gateways until the context ends."""
     deployment = Deployment(gateway_count, variables)
     try:
         deployment.start()
@@ -125,7 +127,7 @@ def deployed(gateway_count: int, variables: Mapping[str, str] = NONE) -> Iterato
 
 
 def start_all(parts: Sequence[Service]) -> None:
-    """Beside each other."""
+    """Start all concurrently."""
     for part in parts:
         part.launch()
     for part in parts:
@@ -133,7 +135,7 @@ def start_all(parts: Sequence[Service]) -> None:
 
 
 def end_all(parts: Sequence[Service]) -> None:
-    """SIGTERM for all that were started, and SIGKILL for whoever is there after that."""
+    """Send SIGTERM to all that were started, and SIGKILL to those that do not end."""
     launched = [part for part in parts if part.is_launched()]
     for part in launched:
         with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What each process of a load test cost, phase by phase, what its users saw, and the verdict."""
+"""The cost of each process of a load test by phase, what its users observed, and the verdict."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bench.support import processes
 
 MIB = 1 << 20
 STEADY_S = 3.0
-"""How long the gateways may have more connections than there are users: one that moves has two for a moment."""
+"""How long the gateways may have more connections than there are users: a moving user has two for a moment."""
 
 RESTARTED = "restarted"
-"""Beside the phases, a time at which all is looked at: the gateways serve again."""
+"""A time, besides the phases, at which all is measured: the gateways serve again."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Look:
     machine_cpu_s: float
     broker_cpu_s: float
     open_connections: dict[str, int]
-    """Of each gateway, where it was asked."""
+    """Connections of each gateway, where they were requested."""
     entered: int
-    """Connections that these gateways have ever opened, but for those of users that were moved to them."""
+    """Connections that these gateways have ever opened, without those of users that were moved to them."""
 
 
 class Figures:
-    """Looks at a deployment when a phase begins. Made before the first user comes."""
+    """Measures a deployment at the beginning of each phase. Create it before the first user starts."""
 
     def __init__(self, deployment: Deployment, users: int) -> None:
         self._deployment, self._users = deployment, users
@@ -42,7 +42,7 @@ class Figures:
         self.look(Phase.RAMP)
 
     def look(self, phase: str, moved: int = 0) -> None:
-        """A phase begins; so many users were told to move so far, and did."""
+        """Measure at the beginning of a phase; `moved` users have followed a `move` so far."""
         counted = self._count(phase)
         self._looks[phase] = Look(
             time.monotonic(),
@@ -54,7 +54,7 @@ class Figures:
         )
 
     def _count(self, phase: str) -> dict[str, dict[str, int]]:
-        """What each gateway counts, where that matters; in the end, when nobody is on the way any more."""
+        """Return the metrics of each gateway, in phases where they matter; at the end, once no user is connecting."""
         if phase not in (Phase.RAMP, Phase.HOLD, Phase.FINISH):
             return {}
         deadline = time.monotonic() + STEADY_S
@@ -65,7 +65,9 @@ class Figures:
                 return counted
 
     def tell(self, report: Report, outcome: dict[str, Any], restart_s: float) -> None:
-        """Add all to a report; `outcome` is the locust master's, `restart_s` how long no gateway served."""
+        """Add all figures to a report; `outcome` is from the locust master, `restart_s` is how long no gateway
+        served.
+        """
         users = self._users
         for name in self._deployment.parts:
             report.rows.append(self._row(name))

@@ -1,8 +1,8 @@
-"""One user's life: ask, connect, stay idle, now and then ask for a job; come back as its close codes want it.
+"""One user: asks discovery, connects, stays idle, submits a job now and then, and reconnects as close codes require.
 
-What is said over a connection is decided by the Python client's own `roost.client.session.Session`, how long is waited
-between tries by its `Backoff`: a user under load behaves as a client does. Between two events a user sleeps in one
-`receive`, until the earliest of the few times at which it has something to do.
+The Python client's own `roost.client.session.Session` decides what is sent over a connection, and its `Backoff` the
+pauses between attempts, so that a user under load behaves as a client does. Between two events a user sleeps in one
+`receive`, until the earliest time at which it has something to do.
 """
 
 from __future__ import annotations
@@ -29,38 +29,42 @@ from roost.wire.messages.outcome import Outcome
 from roost.wire.messages.registry import Choice
 
 SILENCE_S = 60.0
-"""A gateway pings about every 25 s; after so long without a byte the client sends a ping (as `roost.client.route`)."""
+"""A gateway pings about every 25 s; after this many seconds without a byte the client sends a ping (as
+`roost.client.route`).
+"""
 
 PONG_S = 15.0
 WELCOME_S = 10.0
 UNIQUE = "{unique}"
-"""Stands in a job's spec for something that no other job has, so that no answer is shared."""
+"""Placeholder in a job's spec for a text that no other job has, so that no result is shared."""
 
 Fire = Callable[[str, float, Exception | None], None]
-"""Report a request: its name, how many seconds it took, why it failed."""
+"""Reports a request: its name, its duration in seconds, and the exception if it failed."""
 
 
 class JobLost(Exception):
-    """A job that did not come back done."""
+    """A job ended without a complete result."""
 
 
 class Dismissed(Exception):
-    """The gateway does not want this user back."""
+    """The close code forbids this user to reconnect."""
 
 
 @dataclass(frozen=True)
 class Habits:
-    """Means of exponential waiting times, so that users do not fall in step; 0 is never. `spec` is JSON."""
+    """Means of exponential waiting times, so that users do not act in step; 0 disables the action. `spec` is JSON."""
 
     job_every_s: float = 0.0
     ping_every_s: float = 0.0
     kind: str = "crawl"
     spec: str = '{"url": "http://load.invalid/{unique}", "depth": 0}'
-    """By default a crawl of no page: it takes the whole way to a master and back, and asks nobody outside."""
+    """The default is a crawl that fetches no page: it passes through to a master and back, without external
+    requests.
+    """
 
 
 class Idler:
-    """One user. `discovery` are the replicas it may ask, `source` the address it calls from; empty is any."""
+    """One user. `discovery` are the URLs of replicas, `source` the local address; empty is any."""
 
     def __init__(
         self, swarm: Swarm, habits: Habits, discovery: Sequence[str], source: str, fire: Fire, chance: Random
@@ -72,7 +76,7 @@ class Idler:
         self._line: ClientConnection | None = None
         self._leaving: list[ClientConnection] = []
         self._arriving: tuple[str, float] | None = ("connect", time.monotonic())
-        """What is being reported when the next welcome comes, and since when."""
+        """The request that is reported at the next welcome, and when it began."""
         self._counted_at = ""
         """The gateway at which this user counts as connected; over a move, the old one until the new one is welcome."""
         self._was_cut = False
@@ -90,11 +94,11 @@ class Idler:
 
     @property
     def gateway(self) -> str:
-        """Where it is connected, or was."""
+        """The gateway where the user is or was connected."""
         return self._line.url if self._line is not None else ""
 
     def run(self) -> None:
-        """Live, until the greenlet is killed. Raises Dismissed."""
+        """Run until the greenlet is killed. Raises Dismissed."""
         try:
             line: ClientConnection | None = None
             while True:
@@ -109,7 +113,7 @@ class Idler:
                 each.leave()
 
     def cut(self) -> None:
-        """This user's network fails, and it notices."""
+        """Simulate a network failure of this user, which it notices."""
         if self._line is not None and self._counted_at:
             self._away()
             self._was_cut = True
@@ -129,7 +133,7 @@ class Idler:
                 time.sleep(self._backoff.fail(self._chance.random(), problem.retry_after_s))
 
     def _serve(self, line: ClientConnection) -> tuple[int, ClientConnection | None]:
-        """Use the line until it ends; its close code, and the line to go on with where the gateway moved us."""
+        """Use the connection until it ends; return its close code, and the next connection if a `move` opened one."""
         self._line, self._heard_at, self._pinged_at = line, time.monotonic(), inf
         self._perform(self._session.opened(int(time.time() * 1000)))
         while True:
@@ -150,7 +154,7 @@ class Idler:
                 return code, None
 
     def _due(self) -> float:
-        """When there is something to do, even if nothing comes."""
+        """Return when there is something to do, even if nothing arrives."""
         if not self._session.is_welcome:
             return min(self._heard_at + WELCOME_S, self._move_at)
         hushed_at = (
@@ -162,7 +166,7 @@ class Idler:
         return not self._jobs and self._swarm.wants_jobs
 
     def _act(self, now: float) -> ClientConnection | None:
-        """Do what is due; the line to go on with, where that is another."""
+        """Do what is due; return the connection to continue with, if it is another one."""
         if self._move_at <= now:
             return self._follow()
         if self._retry_at <= now:
@@ -175,7 +179,7 @@ class Idler:
         return None
 
     def _doubt(self, now: float) -> None:
-        """The line is silent: ask whether it is there, and give it up when it does not answer."""
+        """Ping a silent connection, and drop it when there is no answer."""
         assert self._line is not None
         if self._session.is_welcome and self._pinged_at == inf:
             self._pinged_at = now
@@ -186,7 +190,7 @@ class Idler:
         self._heard_at, self._pinged_at, self._ping_at = now, inf, self._draw(self._habits.ping_every_s)
 
     def _hear(self, frames: list[tuple[int, bytes]]) -> int | None:
-        """Take what came; the close code when that was the end."""
+        """Process received frames; return the close code if one was a close frame."""
         assert self._line is not None
         if frames:
             self._heard_at = time.monotonic()
@@ -225,7 +229,7 @@ class Idler:
             self._arriving = f"reconnect: {self._swarm.phase}", time.monotonic()
 
     def _rest(self, code: int, lasted_s: float) -> None:
-        """Wait as long as this end of a line asks for (`roost.wire.codes`). Raises Dismissed."""
+        """Wait as long as the close code requires (`roost.wire.codes`). Raises Dismissed."""
         way = comeback(code)
         if way is Comeback.NEVER:
             if code != BAD_SESSION.number or self._session.token is None:
@@ -243,7 +247,7 @@ class Idler:
             time.sleep(wait_s)
 
     def _follow(self) -> ClientConnection | None:
-        """Open the line that `move` named; where that fails, stay until the gateway closes."""
+        """Open the connection that `move` named; when that fails, stay until the gateway closes."""
         assert self._move is not None
         move, self._move, self._move_at = self._move, None, inf
         try:
@@ -308,7 +312,7 @@ class Idler:
         self._fire(self._swarm.label("job", phase), time.monotonic() - since, problem)
 
     def _away(self) -> None:
-        """Not welcome anywhere any more."""
+        """Count the user as disconnected."""
         if self._counted_at:
             self._swarm.tally.connected[self._counted_at] -= 1
         self._counted_at = ""

@@ -20,7 +20,7 @@ SPAWN_RATE = 500.0
 
 
 def add_options(parser: LocustArgumentParser) -> None:
-    """Put them on locust's command line."""
+    """Add the options to locust's command line."""
 
     def add(name: str, default: Any, text: str, **more: Any) -> None:
         shown = text.replace("%", "%%") + (f" [{default}]" if default not in ("", False) else "")
@@ -42,7 +42,7 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 
 def plan(options: argparse.Namespace) -> Plan:
-    """What the test is to do."""
+    """Return the plan of the test."""
     return Plan(
         users=options.num_users or 1,
         rate=options.spawn_rate or SPAWN_RATE,
@@ -54,12 +54,12 @@ def plan(options: argparse.Namespace) -> Plan:
 
 
 def replicas(host: str | None) -> list[str]:
-    """The URLs of discovery in locust's host."""
+    """Return the URLs of discovery in locust's host option."""
     return [url.strip() for url in (host or "").split(",") if url.strip()]
 
 
 def what_is_wrong(options: argparse.Namespace, discovery: list[str]) -> str:
-    """Why a test could not work; empty when it could."""
+    """Return why a test with these options cannot work; empty when it can."""
     if not discovery:
         return "say where discovery is: --host http://HOST:PORT, of several replicas with commas between them"
     try:
@@ -77,5 +77,5 @@ def what_is_wrong(options: argparse.Namespace, discovery: list[str]) -> str:
 
 
 def habits(options: argparse.Namespace) -> Habits:
-    """What users do beside idling."""
+    """Return what users do besides idling."""
     return Habits(options.job_every_s, options.ping_every_s, options.job_kind, options.job_spec)

@@ -1,4 +1,4 @@
-"""The course of a load test, as a table of phases. Pure: tallies and times (monotonic seconds) in, orders out.
+"""The phases of a load test, as a table. Pure: it takes counters and times (monotonic seconds), and returns decisions.
 
 ::
 
@@ -7,7 +7,7 @@
       └──── patience over ───┴─────────────────┴───────────────────┴────────────────────┘
 
 STORM and OUTAGE are there when they are wanted. In a storm the users' own connections are cut; an outage is made from
-outside (somebody kills every gateway when this phase begins), and is over when each user was welcomed anew.
+outside (the tester kills every gateway when this phase begins), and is over when each user was welcomed anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.load.swarm.counters import Counters
 
 
 class Phase(StrEnum):
-    """Where a test is."""
+    """A phase of a test."""
 
     RAMP = "ramp"
     HOLD = "hold"
@@ -31,10 +31,10 @@ class Phase(StrEnum):
 
 
 JOBLESS = frozenset({Phase.FINISH, Phase.OVER})
-"""No new jobs, so that the last ones can be answered."""
+"""Phases in which no new jobs are submitted, so that the last ones can be answered."""
 
 CALM = (Phase.RAMP, Phase.HOLD, Phase.STORM, Phase.FINISH)
-"""No connection may end by itself here; in a storm those that end are cut, and not counted as lost."""
+"""Phases in which no connection may end by itself; connections that a storm cuts do not count as lost."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Plan:
 
 @dataclass
 class Leg:
-    """What became of one phase. `took_s` for a storm or outage is until all were back."""
+    """The result of one phase. `took_s` of a storm or an outage is the time until all users were back."""
 
     phase: Phase
     began_s: float
@@ -64,7 +64,7 @@ class Leg:
 
 
 class Phases:
-    """Where the test is. `processes` is how many tallies there will be."""
+    """The state of a test. `processes` is how many processes report counters."""
 
     def __init__(self, plan: Plan, processes: int, now: float) -> None:
         self.plan = plan
@@ -77,11 +77,11 @@ class Phases:
 
     @property
     def is_over(self) -> bool:
-        """Nothing follows."""
+        """Whether the last phase is over."""
         return self.phase is Phase.OVER
 
     def observe(self, total: Counters, now: float) -> bool:
-        """Take what all users have seen so far; whether another phase begins by it."""
+        """Take the sum of all counters; return whether another phase begins."""
         leg, self.total = self.legs[-1], total
         if leg.least_connected < 0 or total.connected_count < leg.least_connected:
             leg.least_connected = total.connected_count
@@ -125,7 +125,7 @@ class Phases:
             self.legs.append(Leg(phase, now))
 
     def goals(self) -> dict[str, bool]:
-        """What had to be shown so far, and whether it was."""
+        """Return the goals so far, and whether each was met."""
         total, users = self.total, self.plan.users
         lost = sum(total.lost_in(phase) for phase in CALM)
         met = {
@@ -142,6 +142,6 @@ class Phases:
         return met
 
     def as_dict(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the phases as plain values."""
         legs = [{**vars(leg), "phase": str(leg.phase)} for leg in self.legs]
         return {"users": self.plan.users, "legs": legs, "goals": self.goals(), "total": self.total.as_message()}

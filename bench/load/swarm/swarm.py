@@ -1,4 +1,4 @@
-"""What the users of one process have in common."""
+"""The shared state of the users of one process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from bench.load.swarm.counters import Counters
 from bench.load.swarm.phases import JOBLESS, Phase
 
 EVERYBODY = "all"
-"""Instead of a gateway's URL: the clients of all gateways."""
+"""Stands for the clients of all gateways, instead of a gateway's URL."""
 
 
 class Guest(Protocol):
-    """A user, as far as a storm knows it."""
+    """The interface of a user that a storm needs."""
 
     @property
     def gateway(self) -> str:
-        """Where it is connected."""
+        """The URL of its gateway."""
 
     def cut(self) -> None:
-        """Its network fails."""
+        """Simulate a network failure."""
 
 
 class Swarm:
@@ -39,16 +39,18 @@ class Swarm:
         return self.phase not in JOBLESS
 
     def label(self, name: str, began: Phase) -> str:
-        """What a request that began in this phase and has just ended is called: calm ones are not mixed with others."""
+        """Return the label of a request that began in phase `began` and has just ended: those outside calm phases are
+        listed apart.
+        """
         disturbed = next((phase for phase in (self.phase, began) if phase in (Phase.STORM, Phase.OUTAGE)), None)
         return name if disturbed is None else f"{name}: {disturbed}"
 
     def begin(self) -> None:
-        """A new test."""
+        """Reset for a new test."""
         self.phase, self.tally = Phase.RAMP, Counters(room=self._room)
 
     def enter(self, phase: Phase) -> None:
-        """Another phase begins."""
+        """Enter a phase."""
         self.phase = phase
         self.tally.quiet = int(not self.wants_jobs)
 

@@ -1,6 +1,7 @@
-"""Locust's side of the swarm: the user class, the load shape, and what processes tell each other.
+"""The integration with locust: user class, load shape, and messages between processes.
 
-Figures that locust shows come from `events.request`, as usual; the test goes by tallies (`bench.load.swarm.control`).
+Locust's own figures come from `events.request`, as usual; the test is controlled by counters
+(`bench.load.swarm.control`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from locust.exception import RPCError, StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench.load.swarm import options
-from bench.load.swarm.control import PHASE, STORM, TALLY, TALLY_S, Control
+from bench.load.swarm.control import COUNTERS, PHASE, REPORT_S, STORM, Control
 from bench.load.swarm.idler import Dismissed, Idler
 from bench.load.swarm.phases import Phase
 from bench.load.swarm.swarm import Swarm
@@ -28,11 +29,11 @@ TYPE = "WS"
 """The type under which locust shows these requests."""
 
 RESERVED_DESCRIPTORS = 500
-"""Of each process, for what locust and Python need, and for a user between two connections."""
+"""Descriptors of each process that are reserved for locust, Python, and users with two connections."""
 
 
 def _room() -> int:
-    """Users this process has descriptors for, after the soft limit was raised to the hard one."""
+    """Return how many users this process has descriptors for, after raising the soft limit to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return max(0, hard - RESERVED_DESCRIPTORS)
@@ -53,7 +54,7 @@ class IdleClient(User):
 
     @task
     def live(self) -> None:
-        """Until the test ends."""
+        """Run until the test ends."""
         chosen = self.environment.parsed_options
         assert chosen is not None
         discovery = options.replicas(self.host)
@@ -88,7 +89,7 @@ class Tides(LoadTestShape):
     use_common_options: ClassVar[bool] = True
 
     def tick(self) -> tuple[int, float] | None:
-        """Users and rate, until the course is over."""
+        """Return users and rate, until the last phase is over."""
         assert self.runner is not None
         control = CONTROL
         assert control is not None
@@ -113,21 +114,21 @@ def _begin(environment: Environment, **_: Any) -> None:
         runner.register_message(PHASE, _hear_phase)
         runner.register_message(STORM, _hear_storm)
     if isinstance(runner, WorkerRunner):
-        gevent.spawn(_tell_tally, lambda message: runner.send_message(TALLY, message))
+        gevent.spawn(_report_counters, lambda message: runner.send_message(COUNTERS, message))
         return
     control = CONTROL = Control(environment, IdleClient.host, chosen.outcome)
     if isinstance(runner, MasterRunner):
-        runner.register_message(TALLY, lambda environment, msg: control.hear(msg.node_id, msg.data))
+        runner.register_message(COUNTERS, lambda environment, msg: control.hear(msg.node_id, msg.data))
     else:
-        gevent.spawn(_tell_tally, lambda message: control.hear("here", message))
+        gevent.spawn(_report_counters, lambda message: control.hear("here", message))
     gevent.spawn(control.watch)
 
 
-def _tell_tally(send: Any) -> None:
+def _report_counters(send: Any) -> None:
     while True:
         with suppress(RPCError):  # the master is away for a moment, or for good
             send(HERE.tally.as_message())
-        gevent.sleep(TALLY_S)
+        gevent.sleep(REPORT_S)
 
 
 def _hear_phase(environment: Environment, msg: Any) -> None:

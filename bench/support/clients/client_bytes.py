@@ -1,4 +1,4 @@
-"""What a load client says, in bytes, where it calls from, and how it reads frames."""
+"""The bytes that load clients send, their source addresses, and how they read frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How connections were ended from the other side: with which close code, when, and how rudely. Pure."""
+"""How the peer ended connections: with which close code, when, and whether by a close frame or a reset. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 NO_CODE = 1005
-"""What a close frame without a code counts as (RFC 6455 section 7.1.5)."""
+"""The code under which a close frame without a code is counted (RFC 6455 section 7.1.5)."""
 
 
 @dataclass
@@ -26,13 +26,13 @@ class CloseStats:
     """Connections that ended, in whatever way, without a close frame."""
 
     def hear(self, payload: bytes, now_s: float) -> None:
-        """A close frame with this payload came."""
+        """Count a close frame with this payload."""
         self.codes[int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_CODE] += 1
         self.times_s.append(now_s)
 
     @classmethod
     def sum(cls, several: Iterable[Self]) -> Self:
-        """Those of several crowds together."""
+        """Return the sum of several load processes."""
         total = cls()
         for one in several:
             total.codes += one.codes

@@ -13,9 +13,9 @@ by lines on standard input:
                   their pauses
 
 Each client does what the Python client does, by the same rules and times (`roost.client.route`,
-`roost.client.backoff`): it asks a replica at random and the others where that does not answer, knocks at the gateways
-named with their tickets, pauses with full jitter when none lets it in, or as long as it is told, give or take a half,
-and comes back when its connection ends. It uses bare sockets and one epoll set, so that the load is light.
+`roost.client.backoff`): it asks a replica at random and the others where that does not answer, connects to the gateways
+named with their tickets, pauses with full jitter when none accepts it, or for Retry-After with up to 50 % jitter, and
+reconnects when its connection ends. It uses bare sockets and one epoll set, so that the load is light.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Figures:
     connected: int = 0
     lost: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
-    """Tries that ended without a connection, by what they met."""
+    """Failed attempts, by reason."""
     most_refused: int = 0
-    """Of one client."""
+    """The most refusals of one client."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +84,7 @@ class DiscoveryClient:
     backoff: Backoff = field(default_factory=Backoff)
     refusals: int = 0
     pauses: list[tuple[float, float]] = field(default_factory=list)
-    """When they began and ended."""
+    """Start and end of each pause."""
     opened_s: float = 0.0
     is_open: bool = False
     tries: int = 0
@@ -101,231 +101,231 @@ class DiscoveryClients:
         self._by_fd: dict[int, DiscoveryClient] = {}
         self._all: list[DiscoveryClient] = []
         self._due: list[tuple[float, int, DiscoveryClient]] = []
-        """Pauses: when they end, a number to break ties, whose."""
+        """Pauses: end time, a number to break ties, and the client."""
         self._deadlines: dict[float, deque[tuple[float, int, DiscoveryClient]]] = {ASK_S: deque(), OPEN_S: deque()}
-        """Of questions and of knocks, the oldest first: when, at which try, whose."""
+        """Deadlines of requests, the oldest first: time, attempt, and client."""
         self._marked_s = time.monotonic()
         self.lost = 0
         self.refusals: Counter[str] = Counter()
 
     def come(self, count: int) -> None:
-        """More clients, all now."""
+        """Start more clients now."""
         now = time.monotonic()
         for _ in range(count):
-            seeker = self._make(self._next, random.sample(self._replicas, len(self._replicas)), now)
+            client = self._make(self._next, random.sample(self._replicas, len(self._replicas)), now)
             self._next += 1
-            self._all.append(seeker)
-            self._ask(seeker)
+            self._all.append(client)
+            self._ask(client)
 
     def _make(self, number: int, replicas: list[int], now: float) -> DiscoveryClient:
         return DiscoveryClient(number, replicas, now)
 
     def mark(self) -> None:
-        """Count anew from here."""
+        """Reset the counters."""
         self._marked_s = time.monotonic()
         self.lost = 0
         self.refusals.clear()
-        for seeker in self._all:
-            seeker.refusals = 0
+        for client in self._all:
+            client.refusals = 0
 
     def figures(self) -> Figures:
-        """Since the mark."""
-        connected = sum(seeker.is_open for seeker in self._all)
-        most = max((seeker.refusals for seeker in self._all), default=0)
+        """Return the figures since the mark."""
+        connected = sum(client.is_open for client in self._all)
+        most = max((client.refusals for client in self._all), default=0)
         return Figures(len(self._all), connected, self.lost, dict(self.refusals), most)
 
     def waited_s(self, served_s: float) -> tuple[float, float]:
         """See ``waited``."""
         whole, awake = 0.0, 0.0
-        for seeker in self._all:
-            if seeker.came_s >= self._marked_s:
-                since_s = max(seeker.came_s, served_s)
-                paused_s = sum(max(end_s - max(start_s, since_s), 0.0) for start_s, end_s in seeker.pauses)
-                wait_s = seeker.opened_s - since_s
+        for client in self._all:
+            if client.came_s >= self._marked_s:
+                since_s = max(client.came_s, served_s)
+                paused_s = sum(max(end_s - max(start_s, since_s), 0.0) for start_s, end_s in client.pauses)
+                wait_s = client.opened_s - since_s
                 whole, awake = max(whole, wait_s), max(awake, wait_s - paused_s)
         return whole, awake
 
     def serve(self, seconds: float) -> None:
-        """Handle what comes, and what is due, within this time."""
+        """Handle input and due timers for this time."""
         for fd, _ in self._epoll.poll(seconds, 1000):
-            seeker = self._by_fd.get(fd)
-            if seeker is not None and seeker.on_ready is not None:
-                seeker.on_ready(seeker)
+            client = self._by_fd.get(fd)
+            if client is not None and client.on_ready is not None:
+                client.on_ready(client)
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             self._ask(heapq.heappop(self._due)[2])
         for queue in self._deadlines.values():
             while queue and queue[0][0] <= now:
-                _, tries, seeker = queue.popleft()
-                if seeker.tries == tries and not seeker.is_open and seeker.raw is not None:
-                    self._fail(seeker, "no answer in time")
+                _, tries, client = queue.popleft()
+                if client.tries == tries and not client.is_open and client.raw is not None:
+                    self._fail(client, "no answer in time")
 
     def close(self) -> None:
-        """Let go of every connection, without a word."""
-        for seeker in self._all:
-            self._drop(seeker)
+        """Close every connection without a close frame."""
+        for client in self._all:
+            self._drop(client)
         self._epoll.close()
 
     # One client's way.
 
-    def _ask(self, seeker: DiscoveryClient) -> None:
+    def _ask(self, client: DiscoveryClient) -> None:
         """Ask discovery, the next replica of those that were not asked at this try."""
-        self._connect(seeker, seeker.replicas[seeker.turn], QUESTION, self._hear_discovery, ASK_S)
+        self._connect(client, client.replicas[client.turn], QUESTION, self._hear_discovery, ASK_S)
 
-    def _knock(self, seeker: DiscoveryClient) -> None:
-        port, ticket = seeker.choices[0]
+    def _ask_gateway(self, client: DiscoveryClient) -> None:
+        port, ticket = client.choices[0]
         request = self.request.replace(b"GET / ", f"GET /?ticket={ticket} ".encode(), 1)
-        self._connect(seeker, port, request, self._hear_gateway, OPEN_S)
+        self._connect(client, port, request, self._hear_gateway, OPEN_S)
 
     def _connect(
         self,
-        seeker: DiscoveryClient,
+        client: DiscoveryClient,
         port: int,
         request: bytes,
         hear: Callable[[DiscoveryClient], None],
         patience_s: float,
     ) -> None:
-        seeker.heard, seeker.tries = b"", seeker.tries + 1
+        client.heard, client.tries = b"", client.tries + 1
         try:
-            seeker.raw = call(port, address(seeker.number))
+            client.raw = call(port, address(client.number))
         except ConnectionError:
-            self._fail(seeker, "nobody listens")
+            self._fail(client, "nobody listens")
             return
 
-        def speak(seeker: DiscoveryClient) -> None:
-            assert seeker.raw is not None
+        def speak(client: DiscoveryClient) -> None:
+            assert client.raw is not None
             try:
-                seeker.raw.send(request)
+                client.raw.send(request)
             except OSError:
-                self._fail(seeker, "no connection")
+                self._fail(client, "no connection")
                 return
-            self._epoll.modify(seeker.raw.fileno(), select.EPOLLIN)
-            seeker.on_ready = hear
+            self._epoll.modify(client.raw.fileno(), select.EPOLLIN)
+            client.on_ready = hear
 
-        seeker.on_ready = speak
-        self._by_fd[seeker.raw.fileno()] = seeker
-        self._epoll.register(seeker.raw.fileno(), select.EPOLLOUT)
-        self._deadlines[patience_s].append((time.monotonic() + patience_s, seeker.tries, seeker))
+        client.on_ready = speak
+        self._by_fd[client.raw.fileno()] = client
+        self._epoll.register(client.raw.fileno(), select.EPOLLOUT)
+        self._deadlines[patience_s].append((time.monotonic() + patience_s, client.tries, client))
 
-    def _read(self, seeker: DiscoveryClient) -> bytes | None:
-        """What came; empty at the end, None when the connection broke."""
-        assert seeker.raw is not None
+    def _read(self, client: DiscoveryClient) -> bytes | None:
+        """Take received bytes; empty at the end of the stream, None when the connection broke."""
+        assert client.raw is not None
         try:
-            return seeker.raw.recv(READ_BYTES)
+            return client.raw.recv(READ_BYTES)
         except OSError:
             return None
 
-    def _hear_discovery(self, seeker: DiscoveryClient) -> None:
-        data = self._read(seeker)
+    def _hear_discovery(self, client: DiscoveryClient) -> None:
+        data = self._read(client)
         if data:
-            seeker.heard += data
+            client.heard += data
             return
-        head, _, body = seeker.heard.partition(b"\r\n\r\n")
+        head, _, body = client.heard.partition(b"\r\n\r\n")
         if data is None or not head:
-            self._fail(seeker, "discovery broke off")
+            self._fail(client, "discovery broke off")
         elif not head.startswith(b"HTTP/1.1 200"):
-            seeker.told_s = _retry_after(head)
-            self._fail(seeker, f"discovery said {head[9:12].decode()}")
+            client.told_s = _retry_after(head)
+            self._fail(client, f"discovery said {head[9:12].decode()}")
         else:
-            self._take(seeker, body)
+            self._take(client, body)
 
-    def _take(self, seeker: DiscoveryClient, body: bytes) -> None:
-        self._drop(seeker)
+    def _take(self, client: DiscoveryClient, body: bytes) -> None:
+        self._drop(client)
         try:
             found = read_assignment(body)
         except DecodeError:
-            self._fail(seeker, "discovery broke off")
+            self._fail(client, "discovery broke off")
             return
         choices = [Choice(found.url, found.ticket), *found.alternates]
-        seeker.choices = [(int(choice.url.rpartition(":")[2]), choice.ticket) for choice in choices]
-        self._knock(seeker)
+        client.choices = [(int(choice.url.rpartition(":")[2]), choice.ticket) for choice in choices]
+        self._ask_gateway(client)
 
-    def _hear_gateway(self, seeker: DiscoveryClient) -> None:
-        data = self._read(seeker)
-        seeker.heard += data or b""
-        head, end, rest = seeker.heard.partition(b"\r\n\r\n")
+    def _hear_gateway(self, client: DiscoveryClient) -> None:
+        data = self._read(client)
+        client.heard += data or b""
+        head, end, rest = client.heard.partition(b"\r\n\r\n")
         if not data:
-            self._fail(seeker, "gateway broke off")
+            self._fail(client, "gateway broke off")
         elif end and not head.startswith(b"HTTP/1.1 101"):
-            seeker.told_s = _retry_after(head)
-            self._fail(seeker, f"gateway said {head[9:12].decode()}")
+            client.told_s = _retry_after(head)
+            self._fail(client, f"gateway said {head[9:12].decode()}")
         elif end:
-            seeker.heard, seeker.on_ready = b"", self._hear_frames
-            self._upgraded(seeker)
-            self._answer(seeker, rest)
+            client.heard, client.on_ready = b"", self._hear_frames
+            self._upgraded(client)
+            self._answer(client, rest)
 
-    def _upgraded(self, seeker: DiscoveryClient) -> None:
-        """The gateway let it in."""
-        seeker.is_open, seeker.opened_s = True, time.monotonic()
-        seeker.choices.clear()
+    def _upgraded(self, client: DiscoveryClient) -> None:
+        """The gateway accepted the connection."""
+        client.is_open, client.opened_s = True, time.monotonic()
+        client.choices.clear()
 
-    def _hear_text(self, seeker: DiscoveryClient, text: bytes) -> None:
+    def _hear_text(self, client: DiscoveryClient, text: bytes) -> None:
         """A bare gateway says nothing."""
 
-    def _hear_frames(self, seeker: DiscoveryClient) -> None:
-        data = self._read(seeker)
+    def _hear_frames(self, client: DiscoveryClient) -> None:
+        data = self._read(client)
         if data:
-            self._answer(seeker, data)
+            self._answer(client, data)
         else:
-            self._lose(seeker, BROKEN)
+            self._lose(client, BROKEN)
 
-    def _answer(self, seeker: DiscoveryClient, data: bytes) -> None:
-        found, seeker.heard = split(seeker.heard + data)
+    def _answer(self, client: DiscoveryClient, data: bytes) -> None:
+        found, client.heard = split(client.heard + data)
         for kind, payload in found:
-            if seeker.raw is None:
+            if client.raw is None:
                 return
             try:
                 if kind == PING_KIND:
-                    seeker.raw.send(PONG)
+                    client.raw.send(PONG)
                 elif kind == TEXT_KIND:
-                    self._hear_text(seeker, payload)
+                    self._hear_text(client, payload)
                 elif kind == CLOSE_KIND:
-                    seeker.raw.send(CLOSE)
-                    self._lose(seeker, int.from_bytes(payload[:2], "big"))
+                    client.raw.send(CLOSE)
+                    self._lose(client, int.from_bytes(payload[:2], "big"))
                     return
             except OSError:
-                self._lose(seeker, BROKEN)
+                self._lose(client, BROKEN)
                 return
 
-    def _lose(self, seeker: DiscoveryClient, code: int) -> None:
-        """The connection ended: come back as the code wants it."""
+    def _lose(self, client: DiscoveryClient, code: int) -> None:
+        """The connection ended: reconnect as the close code requires."""
         self.lost += 1
-        seeker.is_open = False
-        self._drop(seeker)
+        client.is_open = False
+        self._drop(client)
         now = time.monotonic()
-        if now - seeker.opened_s >= STEADY_S:
-            seeker.backoff.succeed()
-        at_once = comeback(code) is not Comeback.PAUSE and seeker.backoff.failures == 0
-        pause_s = seeker.backoff.fail(random.random())
-        self._pause(seeker, 0.0 if at_once else pause_s)
+        if now - client.opened_s >= STEADY_S:
+            client.backoff.succeed()
+        at_once = comeback(code) is not Comeback.PAUSE and client.backoff.failures == 0
+        pause_s = client.backoff.fail(random.random())
+        self._pause(client, 0.0 if at_once else pause_s)
 
-    def _fail(self, seeker: DiscoveryClient, why: str) -> None:
-        """A question or a knock brought nothing: the next alternate, or replica, or a pause."""
-        self._drop(seeker)
+    def _fail(self, client: DiscoveryClient, why: str) -> None:
+        """A request failed: try the next alternate or replica, or pause."""
+        self._drop(client)
         self.refusals[why] += 1
-        seeker.refusals += 1
-        if seeker.choices:
-            seeker.choices.pop(0)
-            if seeker.choices:
-                self._knock(seeker)
+        client.refusals += 1
+        if client.choices:
+            client.choices.pop(0)
+            if client.choices:
+                self._ask_gateway(client)
                 return
-        elif seeker.turn + 1 < len(seeker.replicas):
-            seeker.turn += 1
-            self._ask(seeker)
+        elif client.turn + 1 < len(client.replicas):
+            client.turn += 1
+            self._ask(client)
             return
-        told_s, seeker.told_s, seeker.turn = seeker.told_s, None, 0
-        self._pause(seeker, seeker.backoff.fail(random.random(), told_s))
+        told_s, client.told_s, client.turn = client.told_s, None, 0
+        self._pause(client, client.backoff.fail(random.random(), told_s))
 
-    def _pause(self, seeker: DiscoveryClient, pause_s: float) -> None:
+    def _pause(self, client: DiscoveryClient, pause_s: float) -> None:
         now = time.monotonic()
-        seeker.pauses.append((now, now + pause_s))
-        heapq.heappush(self._due, (now + pause_s, seeker.number, seeker))
+        client.pauses.append((now, now + pause_s))
+        heapq.heappush(self._due, (now + pause_s, client.number, client))
 
-    def _drop(self, seeker: DiscoveryClient) -> None:
-        if seeker.raw is not None:
-            del self._by_fd[seeker.raw.fileno()]
-            seeker.raw.close()
-            seeker.raw = None
+    def _drop(self, client: DiscoveryClient) -> None:
+        if client.raw is not None:
+            del self._by_fd[client.raw.fileno()]
+            client.raw.close()
+            client.raw = None
 
 
 def _retry_after(head: bytes) -> float | None:
@@ -337,7 +337,7 @@ def _retry_after(head: bytes) -> float | None:
 
 
 def obey(seekers: DiscoveryClients, words: list[str]) -> str:
-    """The answer to one command."""
+    """Return the answer to one command."""
     if words[0] == "come":
         seekers.come(int(words[1]))
         return "coming"

@@ -1,10 +1,10 @@
-"""Clients that want an echo now and then, commanded by lines on standard input.
+"""Clients that request an echo once a second, commanded by lines on standard input.
 
 ``python -m bench.support.clients.echo_clients PORT COUNT``
 
-``run SECONDS`` lets each of COUNT clients, each at an address of its own, send a message once a second, spread evenly,
-and answers with a JSON object (`Found`). Every message is a new one, and its echo has to be it and nothing else; a
-client that hears something else, or whose connection ends, is an error, and is gone from then on.
+``run SECONDS`` lets each of COUNT clients, each with its own source address, send a message once a second, spread
+evenly, and answers with a JSON object (`Found`). Every message is different, and its echo must be identical; a client
+that receives anything else, or whose connection ends, counts as an error, and is not used again.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from bench.support.clients.client_bytes import (
 )
 
 PERIOD_S = 1.0
-"""Between two messages of a client."""
+"""Seconds between two messages of a client."""
 
 PATIENCE_S = 3.0
-"""For echoes that are missing at the end of a run."""
+"""How long to wait for missing echoes at the end of a run."""
 
 MESSAGE_BYTES = 32
 
 
 @dataclass
 class Found:
-    """Of one run. A message is not sent while the one before it is unanswered."""
+    """The results of one run. A client sends no message while the one before it is unanswered."""
 
     latencies_ms: list[float] = field(default_factory=list)
     errors: int = 0
     unanswered: int = 0
 
     def quantile_ms(self, share: float) -> float:
-        """So many (0 to 1) of the echoes came at least as fast; infinity when there is no echo."""
+        """Return the time within which this share (0 to 1) of the echoes came; infinity when there is none."""
         if not self.latencies_ms:
             return math.inf
         ordered = sorted(self.latencies_ms)
@@ -71,7 +71,7 @@ class EchoClients:
         """Beginnings of frames."""
 
     def run(self, seconds: float) -> Found:
-        """Talk for so long. Clients that an earlier run has lost are errors of this one, too."""
+        """Send messages for `seconds`. Clients that an earlier run lost count as errors of this one, too."""
         found = Found(errors=self._count - len(self._sockets))
         since_s = now_s = time.monotonic()
         turns = deque((since_s + index * PERIOD_S / self._count, fd) for index, fd in enumerate(self._sockets))
@@ -90,7 +90,7 @@ class EchoClients:
         return found
 
     def close(self) -> None:
-        """All leave, without a word."""
+        """Close all connections without a close frame."""
         for raw in self._sockets.values():
             raw.close()
         self._epoll.close()

@@ -23,7 +23,7 @@ from bench.support.clients.idle_clients import REQUEST
 from roost.gateway.io.batch import write_frames
 
 MAX_BYTES = 125
-"""Of a message: a frame with a header of 2 bytes and a key."""
+"""Most bytes of a message: a frame with a header of 2 bytes and a key."""
 
 
 class Echoes:

@@ -8,7 +8,7 @@ any certificate.
 ``churn N``  open and close N connections, 100 at a time; answers ``churned N SECONDS``
 ``stats``    answers ``held TOTAL pings COUNT lost COUNT``
 ``close``    close all; answers ``closed``
-``farewells`` answers how the server has ended connections so far, as JSON (`bench.support.clients.close_stats`)
+``close_stats`` answers how the server has ended connections so far, as JSON (`bench.support.clients.close_stats`)
 
 It uses bare sockets and one epoll set, so that the load is light: no parser, no object of its own for a connection
 but the socket. Pings and close frames are answered, all other input is thrown away.
@@ -44,7 +44,9 @@ BATCH_COUNT = 100
 
 PATIENCE_S = 60.0
 READ_BYTES = 16 * 1024
-"""What fits into a TLS record: with smaller reads, part of one could wait where epoll does not see it."""
+"""The size of a TLS record: with smaller reads, part of one could remain in the TLS layer, where epoll does not see
+it.
+"""
 
 SAID_COUNT = 3
 """Losses that are told one by one; all are counted."""
@@ -61,19 +63,19 @@ class IdleClients:
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._shaking: dict[int, ssl.SSLSocket] = {}
-        """Those in their TLS handshake."""
+        """Connections in their TLS handshake."""
         self._opening: dict[int, bytes] = {}
-        """What has come of the answer."""
+        """The bytes of the upgrade answer so far."""
         self._greeting: set[int] = set()
-        """Those that have said hello."""
+        """Connections that have sent hello and wait for welcome."""
         self._dismissed: set[int] = set()
-        """Those that the server has sent a close frame."""
+        """Connections that received a close frame from the server."""
         self._is_closing = False
         self.pings = self.lost = 0
-        self.farewells = CloseStats()
+        self.close_stats = CloseStats()
 
     def open(self, count: int) -> None:
-        """Open `count` more. Raises TimeoutError when that stalls."""
+        """Open `count` more connections. Raises TimeoutError when no progress is made."""
         progress = time.monotonic()
         goal = len(self._sockets) + count
         while len(self._sockets) < goal or self._opening or self._greeting:
@@ -94,7 +96,7 @@ class IdleClients:
         self._epoll.register(raw.fileno(), select.EPOLLOUT)
 
     def serve(self, seconds: float) -> None:
-        """Handle what comes within this time."""
+        """Handle input for this time."""
         for fd, events in self._epoll.poll(seconds, 1000):
             if fd not in self._sockets:
                 continue
@@ -164,7 +166,7 @@ class IdleClients:
         self._hear_frames(fd, rest)
 
     def _hear_frames(self, fd: int, data: bytes) -> None:
-        """Whole frames, of which several may share a read: a ping comes when it comes."""
+        """Handle whole frames, of which one read may return several."""
         for kind, payload in frames(data):
             if fd not in self._sockets:
                 return
@@ -174,7 +176,7 @@ class IdleClients:
             elif kind == TEXT_KIND:
                 self._greeting.discard(fd)
             elif kind == CLOSE_KIND and not self._is_closing:
-                self.farewells.hear(payload, time.monotonic())
+                self.close_stats.hear(payload, time.monotonic())
                 self._dismissed.add(fd)
                 self._send(fd, CLOSE)
 
@@ -189,16 +191,16 @@ class IdleClients:
 
     def _lose(self, fd: int, is_reset: bool) -> None:
         self.lost += 1
-        self.farewells.resets += is_reset
+        self.close_stats.resets += is_reset
         if fd in self._dismissed:
             return
-        self.farewells.silent += 1
-        if self.farewells.silent <= SAID_COUNT:
+        self.close_stats.silent += 1
+        if self.close_stats.silent <= SAID_COUNT:
             what = self._opening.get(fd, b"open")
             print("lost", self._sockets[fd].getsockname(), what, file=sys.stderr)
 
     def close(self) -> None:
-        """Say goodbye on every connection, and wait until the server has closed each. Raises TimeoutError."""
+        """Send a close frame on every connection, and wait until the server has closed each. Raises TimeoutError."""
         self._is_closing = True
         for fd in list(self._sockets):
             self._send(fd, CLOSE)
@@ -219,21 +221,21 @@ class IdleClients:
         return len(self._sockets)
 
 
-def obey(crowd: IdleClients, words: list[str]) -> str:
-    """The answer to one command."""
+def obey(clients: IdleClients, words: list[str]) -> str:
+    """Return the answer to one command."""
     since = time.monotonic()
     if words[0] == "open":
-        crowd.open(int(words[1]))
-        return f"opened {len(crowd)} {time.monotonic() - since:.3f}"
+        clients.open(int(words[1]))
+        return f"opened {len(clients)} {time.monotonic() - since:.3f}"
     if words[0] == "churn":
-        crowd.churn(int(words[1]))
+        clients.churn(int(words[1]))
         return f"churned {words[1]} {time.monotonic() - since:.3f}"
     if words[0] == "close":
-        crowd.close()
+        clients.close()
         return "closed"
-    if words[0] == "farewells":
-        return crowd.farewells.as_json()
-    return f"held {len(crowd)} pings {crowd.pings} lost {crowd.lost}"
+    if words[0] == "close_stats":
+        return clients.close_stats.as_json()
+    return f"held {len(clients)} pings {clients.pings} lost {clients.lost}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load processes full of silent clients (`bench.support.clients.idle_clients`), and how they are commanded."""
+"""Load processes with silent clients (`bench.support.clients.idle_clients`), and how they are commanded."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CROWD_COUNT = 15_000
 """Clients in one load process, whose descriptors may be limited to 20,000."""
 
 WARM_UP_FIRST = 1 << 23
-"""Addresses of its own for a warm-up, or later clients would meet what lingers of its connections (TIME_WAIT)."""
+"""First address of warm-up clients: separate ones, so that later clients do not meet its connections in TIME_WAIT."""
 
 ADDRESSES_EACH = 1 << 20
-"""Where several servers run at once, the clients of each have so many addresses of their own."""
+"""Addresses for the clients of each server, where several servers run at once."""
 
 PROCESS_ADDRESSES = 1 << 16
-"""Of these, one load process may use so many."""
+"""Of these, the addresses for one load process."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class IdleProcess:
     process: Popen[str]
 
     def open(self, count: int) -> float:
-        """Open more; the seconds that took."""
+        """Open more connections; return the seconds that took."""
         return float(processes.tell(self.process, f"open {count}").split()[-1])
 
     def churn(self, count: int) -> float:
-        """Open and close so many, some at a time; the seconds that took."""
+        """Open and close `count` connections, some at a time; return the seconds that took."""
         self.begin_churn(count)
         return self.end_churn()
 
     def begin_churn(self, count: int) -> None:
-        """Begin with that; `end_churn` is to follow."""
+        """Start that; call `end_churn` next."""
         processes.order(self.process, f"churn {count}")
 
     def end_churn(self) -> float:
-        """Wait for the end; the seconds it took."""
+        """Wait for the end; return the seconds that took."""
         return float(processes.said(self.process).split()[-1])
 
     def close(self) -> None:
@@ -52,13 +52,13 @@ class IdleProcess:
         processes.tell(self.process, "close")
 
     def stats(self) -> dict[str, int]:
-        """What it holds, pings it has heard, connections it has lost."""
+        """Return its open connections, received pings, and lost connections."""
         words = processes.tell(self.process, "stats").split()
         return {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
     def farewells(self) -> CloseStats:
-        """How the server has ended connections so far."""
-        return CloseStats.from_json(processes.tell(self.process, "farewells"))
+        """Return how the server has ended connections so far."""
+        return CloseStats.from_json(processes.tell(self.process, "close_stats"))
 
 
 @contextmanager
@@ -75,38 +75,38 @@ def one(port: int, first: int, *, hello: bool = False, tls: bool = False) -> Ite
 
 
 class IdleProcesses:
-    """As many load processes as so many clients need."""
+    """As many load processes as these clients need."""
 
-    def __init__(self, crowds: list[tuple[IdleProcess, int]]) -> None:
-        self._crowds = crowds
+    def __init__(self, load_processes: list[tuple[IdleProcess, int]]) -> None:
+        self._load_processes = load_processes
 
     def open(self) -> float:
-        """Open all; the seconds that took."""
-        return sum(crowd.open(count) for crowd, count in self._crowds)
+        """Open all connections; return the seconds that took."""
+        return sum(process.open(count) for process, count in self._load_processes)
 
     def close(self) -> None:
         """Close all."""
-        for crowd, _ in self._crowds:
-            crowd.close()
+        for process, _ in self._load_processes:
+            process.close()
 
     def stats(self) -> dict[str, int]:
-        """The sums of theirs."""
-        each = [crowd.stats() for crowd, _ in self._crowds]
+        """Return the sums over all processes."""
+        each = [process.stats() for process, _ in self._load_processes]
         return {name: sum(stats[name] for stats in each) for name in each[0]}
 
     def farewells(self) -> CloseStats:
-        """All of theirs."""
-        return CloseStats.sum(crowd.farewells() for crowd, _ in self._crowds)
+        """Return the sum over all processes."""
+        return CloseStats.sum(process.farewells() for process, _ in self._load_processes)
 
 
 @contextmanager
 def idle_processes(
     port: int, count: int, first: int = 0, *, hello: bool = False, tls: bool = False
 ) -> Iterator[IdleProcesses]:
-    """`count` clients to be, none connected yet. Each time they open they have new addresses."""
+    """Yield processes for `count` clients, none connected yet. Each time they open, they use new addresses."""
     with ExitStack() as stack:
         parts = []
         for index, start in enumerate(range(0, count, CROWD_COUNT)):
-            crowd = stack.enter_context(one(port, first + index * PROCESS_ADDRESSES, hello=hello, tls=tls))
-            parts.append((crowd, min(CROWD_COUNT, count - start)))
+            process = stack.enter_context(one(port, first + index * PROCESS_ADDRESSES, hello=hello, tls=tls))
+            parts.append((process, min(CROWD_COUNT, count - start)))
         yield IdleProcesses(parts)

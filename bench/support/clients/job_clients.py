@@ -1,14 +1,14 @@
-"""Python clients with a job in flight each, all the time.
+"""Python clients that each always have one job in flight.
 
 ``python -m bench.support.clients.job_clients COUNT LEVELS URL [URL …]``
 
-They are `roost.connect` clients, given discovery's URLs. A job has LEVELS levels of one task that takes a tenth of a
-second (the `Steps` kind of the system's tests); as soon as its result is there, the client submits the next one. It is
+They are `roost.connect` clients, with discovery's URLs. A job has LEVELS levels of one task that takes a tenth of a
+second (the `Steps` kind of the system's tests); when its result arrives, the client submits the next one. It is
 commanded by lines on standard input:
 
 ``stats``   answers the figures of `Asked` as JSON, reconnects since ``mark``
-``mark``    begins to count reconnects anew; answers ``marked``
-``finish``  no new jobs; answers the same figures when all are over
+``mark``    resets the count of reconnects; answers ``marked``
+``finish``  submits no new jobs; answers the same figures when all jobs are finished
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Asked:
     left: dict[str, int] = field(default_factory=dict)
     """Connections that ended before the client had the next one, by their close code, since ``mark``."""
     most_reconnects: int = 0
-    """Of one client, since ``mark``."""
+    """The most reconnects of one client, since ``mark``."""
 
 
 class JobClient(Client):

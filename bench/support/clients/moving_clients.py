@@ -2,10 +2,9 @@
 
 ``python -m bench.support.clients.moving_clients FIRST PORT [PORT …]``
 
-Like `bench.support.clients.discovery_clients`, and commanded likewise, but they say
-hello and count as connected when they are welcomed; told to
-move, a client opens its next connection beside the one it has, and leaves that when it is welcome at the new place
-(P29). ``stats`` answers `Moved`.
+They take the same commands as `bench.support.clients.discovery_clients`, but send hello and count as connected when
+they are welcomed. When told to move, a client opens its next connection beside the current one, and closes the old one
+when the new one is welcomed (P29). ``stats`` answers `Moved`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Moved:
     lost: int = 0
     """Times that a client had no connection any more, and came back by asking discovery."""
     most_reconnects: int = 0
-    """Of one client, by either way."""
+    """The most reconnects of one client, of either kind."""
     most_away: int = 0
     """Clients without a connection at one moment, of those that had one before."""
     refusals: dict[str, int] = field(default_factory=dict)
@@ -71,52 +70,52 @@ class MovingClients(DiscoveryClients):
         super().mark()
         self.moved, self.most_away = 0, self._away
         self.left.clear()
-        for mover in self._all:
-            assert isinstance(mover, MovingClient)
-            mover.reconnects = 0
+        for client in self._all:
+            assert isinstance(client, MovingClient)
+            client.reconnects = 0
 
     def seen(self) -> Moved:
         """Since the mark."""
         figures = self.figures()
-        most = max((mover.reconnects for mover in self._all if isinstance(mover, MovingClient)), default=0)
+        most = max((client.reconnects for client in self._all if isinstance(client, MovingClient)), default=0)
         return Moved(figures.present, figures.connected, self.moved, self.lost, most, self.most_away, figures.refusals)
 
     def _make(self, number: int, replicas: list[int], now: float) -> DiscoveryClient:
         return MovingClient(number, replicas, now)
 
-    def _ask(self, seeker: DiscoveryClient) -> None:
-        """The time has come; who is moved knows where to."""
-        assert isinstance(seeker, MovingClient)
-        if seeker.of is not None:
-            self._knock(seeker)
+    def _ask(self, client: DiscoveryClient) -> None:
+        """A timer is due; a client that was told to move knows its new gateway."""
+        assert isinstance(client, MovingClient)
+        if client.of is not None:
+            self._ask_gateway(client)
         else:
-            super()._ask(seeker)
+            super()._ask(client)
 
-    def _upgraded(self, seeker: DiscoveryClient) -> None:
-        assert isinstance(seeker, MovingClient)
-        assert seeker.raw is not None
-        who = seeker.of or seeker
+    def _upgraded(self, client: DiscoveryClient) -> None:
+        assert isinstance(client, MovingClient)
+        assert client.raw is not None
+        who = client.of or client
         who.epoch = max(who.epoch + 1, int(time.time() * 1000))
-        seeker.raw.send(masked(TEXT_KIND, to_json(Hello(who.session, who.epoch))))
+        client.raw.send(masked(TEXT_KIND, to_json(Hello(who.session, who.epoch))))
 
-    def _hear_text(self, seeker: DiscoveryClient, text: bytes) -> None:
-        assert isinstance(seeker, MovingClient)
+    def _hear_text(self, client: DiscoveryClient, text: bytes) -> None:
+        assert isinstance(client, MovingClient)
         said = read_from_gateway(text)
         if isinstance(said, Welcome):
-            (seeker.of or seeker).session = said.session
-            self._welcomed(seeker)
-        elif isinstance(said, Move) and seeker.of is None and seeker.next is None:
+            (client.of or client).session = said.session
+            self._welcomed(client)
+        elif isinstance(said, Move) and client.of is None and client.next is None:
             where = [(int(said.url.rpartition(":")[2]), said.ticket)]
-            seeker.next = MovingClient(seeker.number, [], time.monotonic(), of=seeker, choices=where)
-            heapq.heappush(self._due, (time.monotonic() + said.after_ms / 1000, seeker.number, seeker.next))
+            client.next = MovingClient(client.number, [], time.monotonic(), of=client, choices=where)
+            heapq.heappush(self._due, (time.monotonic() + said.after_ms / 1000, client.number, client.next))
 
-    def _welcomed(self, seeker: MovingClient) -> None:
-        who = seeker.of or seeker
+    def _welcomed(self, client: MovingClient) -> None:
+        who = client.of or client
         if who.opened_s:
             who.reconnects += 1
             self._away -= not who.is_open
-        if seeker.of is not None:
-            self._change_over(who, seeker)
+        if client.of is not None:
+            self._change_over(who, client)
         who.is_open, who.opened_s = True, time.monotonic()
         who.choices.clear()
 
@@ -132,44 +131,46 @@ class MovingClients(DiscoveryClients):
         self._by_fd[who.raw.fileno()] = who
         self.moved += 1
 
-    def _lose(self, seeker: DiscoveryClient, code: int) -> None:
-        """A connection ended. Who is on the way to the next one is away until then, and does not ask besides."""
-        assert isinstance(seeker, MovingClient)
-        if not seeker.is_open:
-            self._fail(seeker, f"closed before the welcome ({code})")
+    def _lose(self, client: DiscoveryClient, code: int) -> None:
+        """A connection ended. A client whose next connection is opening is disconnected until then, and does not ask
+        discovery.
+        """
+        assert isinstance(client, MovingClient)
+        if not client.is_open:
+            self._fail(client, f"closed before the welcome ({code})")
             return
         self.left[str(code)] += 1
         self._away += 1
         self.most_away = max(self.most_away, self._away)
-        if seeker.next is None:
-            super()._lose(seeker, code)
+        if client.next is None:
+            super()._lose(client, code)
         else:
-            seeker.is_open = False
-            self._drop(seeker)
+            client.is_open = False
+            self._drop(client)
 
-    def _fail(self, seeker: DiscoveryClient, why: str) -> None:
-        assert isinstance(seeker, MovingClient)
-        who = seeker.of
+    def _fail(self, client: DiscoveryClient, why: str) -> None:
+        assert isinstance(client, MovingClient)
+        who = client.of
         if who is None:
-            super()._fail(seeker, why)
+            super()._fail(client, why)
             return
-        self._drop(seeker)
+        self._drop(client)
         self.refusals[f"move: {why}"] += 1
-        who.next = seeker.of = None
+        who.next = client.of = None
         if not who.is_open:
             self.lost += 1
             self._pause(who, 0.0)
 
 
-def obey(movers: MovingClients, words: list[str]) -> str:
-    """The answer to one command."""
+def obey(clients: MovingClients, words: list[str]) -> str:
+    """Return the answer to one command."""
     if words[0] == "come":
-        movers.come(int(words[1]))
+        clients.come(int(words[1]))
         return "coming"
     if words[0] == "mark":
-        movers.mark()
+        clients.mark()
         return "marked"
-    return json.dumps(asdict(movers.seen()))
+    return json.dumps(asdict(clients.seen()))
 
 
 if __name__ == "__main__":

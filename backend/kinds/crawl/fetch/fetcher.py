@@ -1,10 +1,10 @@
-"""Fetches one page: the only part of the crawl that dials.
+"""Fetches one page: the only part of the crawl that opens connections to web servers.
 
-Everything a stranger's server can do ends here in a `Failed` reason or a status: the address is checked at
-the socket that is dialled (so literals, names, redirects and names that change are all one case), redirects
-are followed hop by hop under the same rules, one time limit covers it all (only a total limit stops a server
-that drips), and bytes are counted after decompression. What has to be observed before each request (whether the site
-wants it, and when) is the caller's: `Visit`.
+Every failure of an untrusted server becomes a `Failed` reason or a status. The address is checked at the socket that is
+dialled, so that literals, names, redirects and names that change are one case. Redirects are followed hop by hop under
+the same rules. One time limit covers everything (only a total limit stops a server that sends very slowly), and bytes
+are counted after decompression. The caller's `Visit` does what is needed before each request: robots.txt and the host's
+limits.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from roost.backend.kinds.crawl.urls import Bounds, join
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _PARSED = frozenset(("text/html", "application/xhtml+xml"))
 _CODINGS = frozenset(("", "identity", "gzip", "deflate", "br", "zstd"))
-"""What aiohttp decodes, or refuses when the library for it is missing; it would pass others on as they are."""
+"""Content codings that aiohttp decodes, or rejects when the library for it is missing; it would pass others on
+undecoded.
+"""
 _CHUNK_BYTES = 64 * 1024
 _DNS_TTL_S = 60
-"""Names are looked up again this often; the address is checked at each dial anyway."""
+"""How long resolved names are cached; the address is checked at each dial anyway."""
 _REFUSED = "refused by the crawler's address table"
 _VALIDATOR_CHARS = 500
 _MEDIA_TYPE_CHARS = 100
@@ -43,7 +45,7 @@ NOT_MODIFIED = 304
 
 
 class Reading(Enum):
-    """What is read of an answer: of pages their text, nothing, or anything, as a file."""
+    """What is read of an answer: the body of HTML pages only, no body, or the body of any type, as a file."""
 
     PAGE = "page"
     NOTHING = "nothing"
@@ -51,15 +53,17 @@ class Reading(Enum):
 
 
 Visit = Callable[[str, int], AbstractAsyncContextManager[None]]
-"""What surrounds the request for a URL, the hop of that number; may raise instead of letting it happen."""
+"""Called with URL and hop number, returns the context in which the request is made; it may raise to prevent the
+request.
+"""
 
 
 class Fetched(Struct, frozen=True):
-    """An answer, after `hops`.
+    """An answer, after the redirects `hops`.
 
-    `body`: of a page to be parsed; None for other types, for redirects out of bounds (status 0), and where the
-    server says that the page is what it was (status 304). `can_keep`: the server does not forbid it. `size_bytes`,
-    `time_s`: see `pages.Detail`.
+    `body`: of a page to be parsed; None for other types, for redirects out of bounds (status 0), and when the page has
+    not changed (status 304). `can_keep`: the server does not forbid caching. `size_bytes`, `time_s`: see
+    `page_tasks.Detail`.
     """
 
     url: str
@@ -75,7 +79,7 @@ class Fetched(Struct, frozen=True):
 
 
 def _at_once(url: str, number: int) -> AbstractAsyncContextManager[None]:
-    """Nothing to observe."""
+    """A `Visit` without any conditions."""
     return nullcontext()
 
 
@@ -91,14 +95,14 @@ class NotFetched(Exception):
 
 
 class Fetcher:
-    """Connections to web servers, shared by all fetches of a worker."""
+    """HTTP client for all fetches of a worker."""
 
     def __init__(self, options: CrawlOptions) -> None:
         self._options = options
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Make the pool; dials nothing."""
+        """Create the connection pool; opens no connection."""
         headers: LooseHeaders = {
             "User-Agent": self._options.introduction,
             "Accept": "text/html,application/xhtml+xml,*/*;q=0.1",
@@ -125,7 +129,8 @@ class Fetcher:
         visit: Visit = _at_once,
         reading: Reading = Reading.PAGE,
     ) -> Fetched:
-        """The page at `url`, redirects followed within `bounds`; `known` is what is known of it already.
+        """Fetch the page at `url`, following redirects within `bounds`; `known` is the cached page, for a conditional
+        request.
 
         Raises NotFetched, and what `visit` raises.
         """
@@ -138,9 +143,10 @@ class Fetcher:
             raise NotFetched(_reason(problem), url) from problem
 
     async def beginning(self, url: str, most_bytes: int, timeout_s: float) -> tuple[int, bytes]:
-        """Status, and at most so many first bytes of what is at `url`, whatever it is; redirects are followed.
+        """Return the status and at most `most_bytes` first bytes of the resource at `url`, of any type; redirects are
+        followed.
 
-        The status is that of a redirect when it leads nowhere, or too far. Raises NotFetched.
+        The status is that of a redirect when its target is invalid, or there are too many. Raises NotFetched.
         """
         assert self._session is not None, "start comes first"
         try:
@@ -162,7 +168,9 @@ class Fetcher:
             await self._session.close()
 
     async def _check(self, url: str, bounds: Bounds, known: CachedPage | None, visit: Visit) -> Fetched:
-        """By HEAD; where the answer is a refusal, or none, by GET: there are servers that know nothing else."""
+        """Check by HEAD; when the server rejects it or gives no valid answer, by GET, as some servers support only
+        that.
+        """
         try:
             return await self._follow(url, bounds, known, visit, Reading.NOTHING, "HEAD")
         except NotFetched as problem:
@@ -186,10 +194,10 @@ class Fetcher:
     ) -> Fetched:
         assert self._session is not None, "start comes first"
         hops: list[Hop] = []
-        place, conditions = (known.place(url), _conditions(known)) if known else ("", {})
+        cached_url, conditions = (known.place(url), _conditions(known)) if known else ("", {})
         clock = asyncio.get_running_loop().time
         for number in range(first, first + self._options.redirects + 1):
-            headers = conditions if url == place else {}
+            headers = conditions if url == cached_url else {}
             async with visit(url, number):
                 began = clock()
                 async with self._session.request(
@@ -254,13 +262,13 @@ async def _first_bytes(response: aiohttp.ClientResponse, most_bytes: int) -> byt
 
 
 def media_type(content_type: str) -> str:
-    """The Content-Type without its parameters, as it may be told to others."""
+    """Return the media type without parameters, safe to show; "" when it is not printable ASCII."""
     written = content_type.partition(";")[0].strip().lower()[:_MEDIA_TYPE_CHARS]
     return written if written.isascii() and written.isprintable() else ""
 
 
 def _length(content_length: str | None) -> int | None:
-    """A Content-Length that is a number."""
+    """Return the Content-Length as a number; None when it is invalid."""
     text = content_length or ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LENGTH_DIGITS else None
 
@@ -273,30 +281,30 @@ def _guarded_socket(allowed: tuple[Network, ...]) -> aiohttp.SocketFactoryType:
     def make(info: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = info
         if refusal(str(address[0]), allowed):
-            raise OSError(errno.EACCES, _REFUSED)  # two arguments, or aiohttp loses it
+            raise OSError(errno.EACCES, _REFUSED)  # with one argument aiohttp would lose the message
         return socket.socket(family, kind, protocol)
 
     return make
 
 
 def _conditions(known: CachedPage) -> dict[str, str]:
-    """Headers that ask for a page only if it has changed (RFC 9110 section 13.1)."""
+    """Return the headers of a conditional request (RFC 9110 section 13.1)."""
     headers = {"If-None-Match": known.etag, "If-Modified-Since": known.modified}
     return {name: value for name, value in headers.items() if value and known.status}
 
 
 def _validator(value: str | None) -> str:
-    """A header that we may send back as it came, or ""."""
+    """Return a validator that may be sent back unchanged, or ""."""
     return value if value and len(value) <= _VALIDATOR_CHARS and value.isascii() and value.isprintable() else ""
 
 
 def _as_text(location: str) -> str:
-    """A Location header without the lone surrogates that stand for bytes which were not UTF-8."""
+    """Return a Location header without the lone surrogates that stand for bytes which were not UTF-8."""
     return location if location.isascii() else location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _reason(problem: Exception) -> str:
-    """Foreign errors in our words."""
+    """Translate an error of aiohttp or the system to a `Failed` reason."""
     if isinstance(problem, TimeoutError):
         return Failed.TIMEOUT
     if isinstance(problem, UnicodeError | aiohttp.ClientConnectorDNSError | aiohttp.InvalidURL):

@@ -1,11 +1,12 @@
 """Which IP addresses may be dialled.
 
-A crawler dials for strangers, so that it must not become their way into the networks it stands in (SSRF).
-The check is made at the socket that is dialled, after name resolution and on every hop, because names lie.
-`ipaddress.is_global` is not enough: on Python 3.11 it is true for several ranges of this table.
+A crawler dials addresses that strangers choose, so it must not give them access to its own networks (server-side
+request forgery, SSRF). The check is made at the socket that is dialled, after name resolution and on every hop, because
+a name can resolve to any address. `ipaddress.is_global` is not enough: on Python 3.11 it is true for several ranges of
+this table.
 
-IPv6 is refused outside 2000::/3, the only part of it that is handed out (RFC 4291 section 2.4, IANA's
-registry); the rest of the table names what is special within.
+IPv6 is refused outside 2000::/3, the only part of it that is allocated (RFC 4291 section 2.4, IANA's registry); the
+rest of the table lists special ranges within it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _UNICAST_V6 = IPv6Network("2000::/3")
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Ranges such as ``10.0.0.0/8`` or single addresses. Raises BadInput."""
+    """Parse ranges such as ``10.0.0.0/8`` or single addresses. Raises BadInput."""
     networks = []
     for text in texts:
         try:
@@ -59,9 +60,9 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def refusal(address: str, allowed: Iterable[Network] = ()) -> str | None:
-    """Why `address` (as getaddrinfo writes it) must not be dialled; None when it may be.
+    """Return why `address` (as getaddrinfo writes it) must not be dialled; None when it may be.
 
-    An IPv4 address mapped into IPv6 is dialled as IPv4 and judged as that.
+    An IPv4 address mapped into IPv6 is dialled as IPv4 and checked as IPv4.
     """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:

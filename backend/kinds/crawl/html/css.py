@@ -18,7 +18,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 MAX_NESTING = 16
-"""Parentheses within parentheses. People write two or three; the time of a match grows with the power of this."""
+"""Deepest nesting of parentheses. Real selectors use two or three; the time of a match grows with the power of this."""
 
 _ESCAPE = r"\\(?:[0-9a-fA-F]{1,6}+ ?+|[^0-9a-fA-F]|\Z)"
 _LETTER = r"A-Za-z_\xa0-\U0010ffff"
@@ -55,7 +55,7 @@ _FORGIVING = frozenset(("is", "where"))
 
 
 class _List(Struct):
-    """A list of selectors that is being read: the whole text, or what stands between parentheses."""
+    """A list of selectors that is being read: the whole text, or the text between parentheses."""
 
     is_forgiving: bool = False
     """Selectors may be missing, as in ``:is(a, )``."""
@@ -70,7 +70,9 @@ class _List(Struct):
 
 
 def normal_selector(text: str) -> str:
-    """The printable selector in a form that Soup Sieve compiles quickly. Raises ValueError saying what is wrong."""
+    """Return the printable selector in a form that Soup Sieve compiles quickly. Raises ValueError saying what is
+    wrong.
+    """
     return _Reader(text).read()
 
 
@@ -84,7 +86,7 @@ class _Reader:
         self._lists = [_List()]
 
     def read(self) -> str:
-        """The normal form. Raises ValueError."""
+        """Return the normal form. Raises ValueError."""
         self._skip_blanks()
         while True:
             begin = self._at
@@ -277,7 +279,7 @@ class _Reader:
     # --- pieces of text ----------------------------------------------------------------------------
 
     def _identifier(self) -> str | None:
-        """Read an identifier, if one stands here; as it was written."""
+        """Read an identifier at this position; return it as written, or None."""
         found = _IDENTIFIER.match(self._text, self._at)
         if found is None:
             return None
@@ -295,7 +297,7 @@ class _Reader:
         return found[0]
 
     def _take(self, wanted: str) -> str:
-        """`wanted`, read, if it stands here, or ""."""
+        """Read and return `wanted` if it stands at this position; otherwise return ""."""
         if not self._is_at(wanted):
             return ""
         self._at += len(wanted)
@@ -333,7 +335,7 @@ class _Reader:
 
 
 def _unescaped(text: str) -> str:
-    """What the text means. Raises ValueError for an escape that stands for no character."""
+    """Return the text with its escapes decoded. Raises ValueError for an escape that stands for no character."""
     return _ESCAPED.sub(_character, text) if "\\" in text else text
 
 

@@ -1,8 +1,8 @@
-"""Which encoding a page is in, decided before it is parsed (HTML standard 13.2.3, Encoding standard).
+"""Determines a page's encoding before it is parsed (HTML standard 13.2.3, Encoding standard).
 
-In this order: byte order mark, charset of the Content-Type header, declaration within the first 1024 bytes,
-windows-1252. Labels mean what browsers take them for: ``latin-1`` and ``ascii`` are windows-1252, ``gb2312``
-is gb18030. Labels of other encodings that Python happens to know (utf-7, rot13, ...) are ignored.
+The first of these counts: byte order mark, charset of the Content-Type header, declaration within the first 1024 bytes,
+windows-1252. Labels mean the same as in browsers: ``latin-1`` and ``ascii`` are windows-1252, ``gb2312`` is gb18030.
+Labels of other encodings that Python happens to support (utf-7, rot13, ...) are ignored.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _ASCII_BASED = re.compile("utf-8|iso8859-.*|koi8-.|mac-.*|cp(?:1[0-9]{3}|866|874
 
 
 def is_ascii_based(codec: str) -> bool:
-    """Bytes below 128 are ASCII wherever they stand, so that tags may be found before the page is decoded."""
+    """Whether bytes below 128 always stand for ASCII, so that tags may be found before the page is decoded."""
     return _ASCII_BASED.fullmatch(codec) is not None
 
 
@@ -99,7 +99,7 @@ def choose_codec(body: bytes, content_type: str) -> str:
 
 
 def decode(body: bytes, codec: str) -> str:
-    """The text; bytes that mean nothing become U+FFFD."""
+    """Return the text; invalid bytes become U+FFFD."""
     return body.decode(codec, "replace").removeprefix("\ufeff")
 
 
@@ -127,6 +127,6 @@ def _from_meta(attributes: bytes) -> str | None:
 
 
 def _from_inside(label: bytes) -> str | None:
-    """A page that could be read so far is not in UTF-16, whatever it says."""
+    """Return the declared codec. A declaration that was readable as ASCII cannot be in UTF-16, whatever it says."""
     codec = codec_of(label.decode("latin-1"))
     return "utf-8" if codec in ("utf-16-le", "utf-16-be") else codec

@@ -1,4 +1,6 @@
-"""The links of a page: ``a[href]``, ``area[href]`` and where ``meta`` refreshes lead, in document order, as URLs."""
+"""Extracts the links of a page as URLs: ``a[href]``, ``area[href]`` and the targets of ``meta`` refresh, in document
+order.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from roost.backend.kinds.crawl.html.tags import HEAD, LINKING, attribute, decode
 from roost.backend.kinds.crawl.urls import join, join_all, without_fragment
 
 MAX_LINKS = 10_000
-"""Links listed per page: more than any page for people has, so that a page for crawlers costs little."""
+"""Most links listed per page: more than real pages have; it bounds the cost of pages made to trap crawlers."""
 MAX_REFERENCES = 5 * MAX_LINKS
-"""Distinct texts of links per page; many may mean the same page, or none."""
+"""Most distinct link texts per page; many may mean the same page, or none."""
 MAX_LINK_CHARS = 1_000_000
-"""Characters of all links of a page together; bounds what a worker sends to a master."""
+"""Most characters of all links of a page together; bounds what a worker sends to a master."""
 
 _ROBOTS = re.compile("robots", re.I)
 _REFRESH = re.compile("refresh", re.I)
@@ -33,9 +35,8 @@ _SHORT_RAW_TEXT = re.compile(r"(<(script|style|title|textarea|iframe|noembed|nof
 class Links(Struct, frozen=True):
     """Distinct URLs in the order of their first appearance; `cut`: there were more than the limits allow.
 
-    `unfollowed`: those that the page asks crawlers not to follow, by ``rel=nofollow`` on each link to them or by
-    ``<meta name=robots content=nofollow>``. `canonical`: the URL by which the page wants to be known, "" when it does
-    not say.
+    `unfollowed`: URLs that the page asks crawlers not to follow, by ``rel=nofollow`` on each link to them or by ``<meta
+    name=robots content=nofollow>``. `canonical`: the page's canonical URL, "" when it names none.
     """
 
     urls: list[str]
@@ -59,13 +60,15 @@ def page_links(body: bytes, content_type: str, url: str) -> Links:
     else:
         html = decode(body, codec)
         if is_xhtml:
-            html = _SHORT_RAW_TEXT.sub(r"\1></\2>", html)  # to an HTML parser <script/> would swallow the rest
+            html = _SHORT_RAW_TEXT.sub(
+                r"\1></\2>", html
+            )  # an HTML parser would take <script/> as an open tag to the end
         links, canonical = html_links(html, url, codec), canonical_link(html, url)
     return structs.replace(links, canonical=canonical) if canonical else links
 
 
 def _says_more(tags: list[PlainTag]) -> bool:
-    """There is more to these tags than the links that are written in the usual way, all of which are to be followed."""
+    """Whether these tags need full parsing: unusual links, nofollow, a refresh, or a canonical link."""
     if len(tags) > MAX_REFERENCES:
         return True
     unusual = b"".join([text for name, text, href in tags if href is None or name not in _WITH_HREF]).lower()
@@ -76,8 +79,8 @@ def _says_more(tags: list[PlainTag]) -> bool:
 
 
 def html_links(html: str, url: str, codec: str = "utf-8") -> Links:
-    """The links of the text of a page at `url` that was read by `codec`."""
-    may_forbid = "ollow" in html or "OLLOW" in html  # as quick as it gets; few pages have it
+    """Return the links of the text of a page at `url`, which was decoded by `codec`."""
+    may_forbid = "ollow" in html or "OLLOW" in html  # a fast test that excludes most pages
     return _links_of(start_tags(html), may_forbid, url, codec)
 
 
@@ -113,8 +116,10 @@ def _links_of(tags: Iterable[tuple[str, str]], may_forbid: bool, url: str, codec
 
 
 def canonical_link(html: str, url: str) -> str:
-    """The URL by which the page at `url` wants to be known (RFC 6596), by a link element in its head; "" for none."""
-    end = html.find("<body")  # mostly right, and soon found; the tags are read properly
+    """Return the canonical URL of the page at `url` (RFC 6596), from a link element in its head; "" when there is
+    none.
+    """
+    end = html.find("<body")  # a fast estimate; the tags themselves are parsed properly
     end = end if end >= 0 else len(html)
     if html.find("anonical", 0, end) < 0 and html.find("ANONICAL", 0, end) < 0:
         return ""
@@ -139,14 +144,14 @@ def _canonical(tags: Iterable[tuple[str, str]], url: str) -> str:
 
 
 def _forbids(attributes: str) -> bool:
-    """A link that is not to be followed."""
+    """Whether a link is marked nofollow."""
     if "nofollow" not in attributes.lower():
         return False
     return "nofollow" in (attribute(attributes, "rel") or "").lower().split()
 
 
 def _forbids_all(attributes: str) -> bool:
-    """A meta element by which none of the page's links is to be followed."""
+    """Whether a meta element marks all links of the page as nofollow."""
     if _ROBOTS.search(attributes) is None or (attribute(attributes, "name") or "").strip().lower() != "robots":
         return False
     words = (attribute(attributes, "content") or "").lower().replace(",", " ").split()
@@ -154,7 +159,7 @@ def _forbids_all(attributes: str) -> bool:
 
 
 def _refresh(attributes: str) -> str | None:
-    """Where a meta element sends visitors (HTML standard 4.2.5.3, shared declarative refresh steps)."""
+    """Return the target of a meta refresh (HTML standard 4.2.5.3, shared declarative refresh steps)."""
     if _REFRESH.search(attributes) is None or (attribute(attributes, "http-equiv") or "").lower() != "refresh":
         return None
     found = _REFRESH_CONTENT.match(attribute(attributes, "content") or "")
@@ -179,7 +184,7 @@ def _resolved(references: Collection[str], base: str, codec: str) -> Links:
 
 
 def _encode_query(reference: str, codec: str) -> str:
-    """A query is sent in the encoding of its page, everything else in UTF-8 (URL standard, query state)."""
+    """Encode a query in the encoding of its page; everything else is UTF-8 (URL standard, query state)."""
     path, mark, query = reference.partition("?")
     if codec.startswith("utf") or query.isascii():
         return reference

@@ -1,4 +1,4 @@
-"""A page that was fetched, read as far as somebody asks: for kinds that take more from pages than their links."""
+"""A fetched page that is parsed on demand, for job kinds that take more from pages than their links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roost.backend.kinds.crawl.html.links import Links, page_links
 class Page:
     """The HTML page `body` at `url`.
 
-    What a stranger's page holds may be slow to read as a tree: ask for `soup` where nobody waits for others, as in a
+    Building the tree of an untrusted page may be slow: use `soup` only where that blocks nothing else, as in a
     `SandboxPool`.
     """
 
@@ -23,16 +23,16 @@ class Page:
 
     @cached_property
     def html(self) -> str:
-        """Its text."""
+        """The decoded text."""
         return decode(self.body, choose_codec(self.body, self.content_type))
 
     @cached_property
     def links(self) -> Links:
-        """Its links."""
+        """The links of the page."""
         return page_links(self.body, self.content_type, self.url)
 
     @cached_property
     def soup(self) -> BeautifulSoup:
-        """Its tree, made when it is first asked for: about fifty times the work of its links."""
+        """The parsed tree, built on first use: about fifty times the work of the links."""
         with warnings.catch_warnings(action="ignore"):  # that it looks like a file name, or like XML
             return BeautifulSoup(self.html, "html.parser")

@@ -1,7 +1,7 @@
-"""What a client wants extracted from each page: names, and by which CSS selectors.
+"""Extracts values from pages by named CSS selectors.
 
-A selector means the text of every element that it matches; with ``::attr(NAME)`` at its end, that attribute. Selectors
-are checked by `css`, wherever a client's options are read, and applied by Soup Sieve, in a process that can be killed.
+A selector extracts the text of every matching element; with ``::attr(NAME)`` at its end, that attribute. Selectors are
+checked by `css` when a client's options are parsed, and applied by Soup Sieve, in a process that can be killed.
 """
 
 from __future__ import annotations
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
 MAX_SELECTIONS = 20
 MAX_CSS_CHARS = 500
 MAX_CSS_CHARS_TOGETHER = 2000
-"""Of all selectors of a crawl. A gateway reads them on its event loop, which takes up to 2 us a character."""
+"""Most characters of all selectors of a crawl. A gateway checks them on its event loop, which takes up to 2 us a
+character.
+"""
 MAX_VALUES = 100
-"""Of one name on a page."""
+"""Most values of one name on a page."""
 MAX_VALUE_CHARS = 2000
 MAX_PAGE_CHARS = 20_000
-"""Of all values of a page; a crawl keeps them for every page."""
+"""Most characters of all values of a page; a crawl stores them for every page."""
 CUT = "…"
-"""Ends a value that was longer."""
+"""Appended to a value that was cut."""
 RESERVED = frozenset(("url", "level", "outcome", "reason", "named_by", "parent", "status", "type", "bytes", "time_s"))
 RESERVED |= {"landed", "canonical", "selected", "trouble"}
-"""What results tell of pages already."""
+"""Field names of results, which selectors must not use."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _ATTRIBUTE = re.compile(r"(.+?)::(?:text|attr\(\s*([\w:.-]+)\s*\))\s*", re.S | re.A)
 
 
 class BadSelector(Exception):
-    """Soup Sieve does not take a selector that was accepted here, or that nobody checked."""
+    """Soup Sieve rejects a selector that was accepted here, or that was not checked."""
 
 
 def checked_selections(wanted: Mapping[str, str]) -> dict[str, str]:
-    """The same, each selector in its normal form (`css`); takes time linear in its length.
+    """Return the selectors in their normal form (`css`); takes time linear in their length.
 
     Raises ValueError with advice.
     """
@@ -68,15 +70,15 @@ def _checked(name: str, css: str) -> str:
 
 
 def _parsed(css: str) -> tuple[str, str]:
-    """The selector, and the attribute that is wanted ("": the text)."""
+    """Return the selector, and the wanted attribute ("" for the text)."""
     found = _ATTRIBUTE.fullmatch(css)
     return (found[1], found[2] or "") if found else (css, "")
 
 
 def extract(body: bytes, content_type: str, url: str, wanted: Mapping[str, str]) -> dict[str, list[str]]:
-    """What the page holds of each name. Raises BadSelector.
+    """Return the values on the page by name. Raises BadSelector.
 
-    Takes as long as the page and the selectors make it: meant for a `SandboxPool`.
+    The time depends on page and selectors and may be long: meant for a `SandboxPool`.
     """
     from roost.backend.kinds.crawl.html.page import Page
 

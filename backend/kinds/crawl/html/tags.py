@@ -1,16 +1,16 @@
-"""Start tags out of HTML text, in linear time.
+"""Finds start tags in HTML text, in linear time.
 
-This is the tokenizer of the HTML standard (section 13.2.5) for the tags that a crawl asks about: comments,
-raw text elements, quoted and unquoted attributes, templates and character references are understood as
-browsers do. No tree is built, and that is the point. Trees of hostile pages are not linear: for 200 KB of
-unclosed ``<font color=1><p><font color=2><p>...`` lexbor's tree builder ran 63 s, for
-500 KB of ``<div>`` 14 s; the same pages take less than 30 ms here. On ordinary pages this is as fast (120 µs
-a page of the PostgreSQL manual, against 126). What a tree would change: links that the tree builder clones
-or moves when tags are badly nested appear once, where they were written; CDATA in SVG is taken for a comment.
+This is the tokenizer of the HTML standard (section 13.2.5) for the tags that a crawl needs: comments, raw text
+elements, quoted and unquoted attributes, templates and character references are understood as browsers do. No tree is
+built, because building trees of hostile pages does not take linear time: for 200 KB of unclosed ``<font
+color=1><p><font color=2><p>...`` lexbor's tree builder ran 63 s, for 500 KB of ``<div>`` 14 s; the same pages take less
+than 30 ms here. On ordinary pages this is as fast (120 µs a page of the PostgreSQL manual, against 126). Differences to
+a tree: links that the tree builder clones or moves when tags are badly nested appear once, where they were written;
+CDATA in SVG is treated as a comment.
 
 All patterns are possessive or atomic, so none backtracks. A group is atomic and never repeated possessively, because
-CPython before 3.11.5 matches that wrongly (gh-106052). The repetition is bounded, so that the lock of the interpreter
-is given up now and then when a thread does this work.
+CPython before 3.11.5 matches that wrongly (gh-106052). The repetition is bounded, so that the interpreter's lock is
+released now and then when a thread does this work.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ _END = rf"(?=[{_WS}/>])"
 
 
 class Wanted(NamedTuple):
-    """Tags that are asked about, and a pattern that skips others and takes one."""
+    """The wanted tags, and a pattern that skips other tags and matches one of these."""
 
     names: tuple[str, ...]
     next: re.Pattern[str]
 
 
 def _wanted(names: tuple[str, ...], other_initials: str) -> Wanted:
-    """`other_initials`: letters, as in a character class, with which none of these and of the special tags begins."""
+    """Build the pattern. `other_initials`: letters, as in a character class, with which no wanted or special tag
+    begins.
+    """
     special = (*names, "template", "plaintext", *_RAW_TEXT)
     skipped = "|".join(
         (
             r"[^<]++",
-            # the usual end tag, the usual start tag: the other lines would take them too, more slowly
+            # common end and start tags: the other lines would match them too, more slowly
             r"</[a-su-z][a-z0-9]*+>",
             rf"""<[{other_initials}][a-z0-9]*+(?>(?:[ \n][a-z]++="[^"]*+")*)>""",
             rf"<(?!(?i:{'|'.join(special)}){_END}){_NAME}{_ATTRIBUTES}>",
@@ -66,7 +68,7 @@ _REFERENCE = re.compile(r"&(?:#[xX][0-9a-fA-F]++;?|#[0-9]++;?|[a-zA-Z0-9]++;?)")
 
 
 def start_tags(html: str, wanted: Wanted = LINKING) -> Iterator[tuple[str, str]]:
-    """Name and text of the attributes of each start tag that is `wanted` and in no template."""
+    """Yield name and attribute text of each start tag that is `wanted` and not in a template."""
     templates = position = 0
     while True:
         found = wanted.next.match(html, position)
@@ -90,7 +92,7 @@ def start_tags(html: str, wanted: Wanted = LINKING) -> Iterator[tuple[str, str]]
 
 
 def attribute(text: str, name: str) -> str | None:
-    """The value of the attribute `name` (lower case), decoded; None when there is none. The first one counts."""
+    """Return the decoded value of the attribute `name` (lower case); None when there is none. The first one counts."""
     found = _pattern_of(name).match(text)
     if found is None:
         return None
@@ -110,7 +112,9 @@ def _raw_text_end(html: str, position: int, name: str) -> int:
 
 
 def _script_end(html: str, position: int) -> int:
-    """Where the script ends: inside ``<!-- <script>`` an end tag closes only the inner script (13.2.5.15 and on)."""
+    """Return where the script ends: inside ``<!-- <script>`` an end tag closes only the inner script (13.2.5.15 and
+    on).
+    """
     comments = 0  # 1 inside <!--, 2 inside <script> there
     for mark in _SCRIPT_MARK.finditer(html, position):
         if mark[1] is None:
@@ -123,12 +127,12 @@ def _script_end(html: str, position: int) -> int:
 
 
 def decoded(value: str) -> str:
-    """An attribute's value as it is meant."""
+    """Return an attribute's value with its character references decoded."""
     return _REFERENCE.sub(_referred, value).replace("\0", "\ufffd") if "&" in value or "\0" in value else value
 
 
 def _referred(found: re.Match[str]) -> str:
-    """What a character reference in an attribute means; ``&copy=1`` is two parameters, not a sign (13.2.5.73)."""
+    """Decode a character reference in an attribute; ``&copy=1`` is two parameters, not a sign (13.2.5.73)."""
     text = found[0]
     if text[1] == "#":
         return unescape(text) if len(text) <= 10 else "\ufffd"

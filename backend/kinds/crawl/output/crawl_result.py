@@ -1,4 +1,4 @@
-"""How a crawl's answer is laid out in parts, and put together again.
+"""How a crawl's result is split into parts, and put together again.
 
 A part is a JSON object with one of these fields, and at most `PART_BYTES` long:
 
@@ -6,7 +6,7 @@ A part is a JSON object with one of these fields, and at most `PART_BYTES` long:
 * ``{"failed": [[url, reason], ...]}`` and ``{"skipped": [[url, reason], ...]}``, see `reasons`;
 * with any of `detail`, `links` and `check`, ``{"parents": [number, ...]}``: for each URL, in the order of the levels,
   the number in that order of the page that was the first to link to it (-1: none);
-* with `detail`, ``{"pages": [[number, ...], ...]}``: for each page that was asked for what a `PageRow` says;
+* with `detail`, ``{"pages": [[number, ...], ...]}``: a `PageRow` for each page that was requested;
 * with `links`, ``{"links": [[number, number, ...], ...]}``: a page, and all listed URLs that it links to;
 * with `check`, ``{"broken": [[number, count, number, ...], ...]}``: a page that failed, how many pages link to it, and
   the first of these.
@@ -34,18 +34,20 @@ from roost.wire.errors import DecodeError
 from roost.wire.messages.outcome import PART_BYTES, Outcome
 
 PIECE_BYTES = 32 * 1024
-"""Of a level's URLs in one message to a client that streams."""
+"""Most bytes of a level's URLs in one message to a client that streams."""
 MAX_PIECES = 64
-"""Per level; a client that streams is shown the first 2 MiB of a level, and has the rest in the result."""
+"""Most such messages per level: a client that streams gets the first 2 MiB of a level early, and the rest in the
+result.
+"""
 
 
 class Summary(Struct, frozen=True, omit_defaults=True):
-    """What is said of a crawl beside its lists.
+    """What the result says about a crawl besides its lists.
 
-    `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because
-    of a limit or because the crawl did not come to its end. `detail`, `links`, `check`: what the crawl was asked to
-    tell too. `checked`: pages of the last level that are there. `sitemaps`: how many were read; None: not asked.
-    `select`: names of what was to be extracted.
+    `listed`: URLs in all levels. `fetched`: pages that were fetched. `truncated`: something is missing, because of a
+    limit or because the crawl did not finish. `detail`, `links`, `check`: what the client asked for too. `checked`:
+    pages of the last level that exist. `sitemaps`: how many were read; None when not requested. `select`: names of the
+    selectors.
     """
 
     url: str
@@ -64,7 +66,7 @@ class Summary(Struct, frozen=True, omit_defaults=True):
 
 
 class Part(Struct, frozen=True):
-    """One part, read."""
+    """One decoded part."""
 
     level: Annotated[int, Meta(ge=0, le=MAX_DEPTH)] | None = None
     urls: list[str] = []
@@ -88,12 +90,11 @@ class Reasons:
         self._reasons: list[str] = []
 
     def add(self, url: str, reason: str) -> None:
-        """Append."""
         self._urls.append(url)
         self._reasons.append(reason)
 
     def copy(self) -> Reasons:
-        """Another one with the same pages."""
+        """Return an independent copy."""
         other = Reasons()
         other._urls, other._reasons = self._urls.copy(), self._reasons.copy()
         return other
@@ -103,7 +104,7 @@ class Reasons:
 
 
 def result_parts(levels: Iterable[list[str]], failed: Reasons, skipped: Reasons) -> Iterator[bytes]:
-    """The answer in parts."""
+    """Yield the lists of the result as parts."""
     for number, urls in enumerate(levels):
         yield from json_arrays(urls, b'{"level":%d,"urls":[' % number, b"]}", PART_BYTES)
     yield from json_arrays(failed, b'{"failed":[', b"]}", PART_BYTES)
@@ -111,19 +112,19 @@ def result_parts(levels: Iterable[list[str]], failed: Reasons, skipped: Reasons)
 
 
 def level_pieces(level: int, urls: list[str]) -> Iterator[LevelPiece]:
-    """The beginning of a level for clients that stream."""
+    """Yield the beginning of a level, for clients that stream."""
     for seq, items in enumerate(islice(json_arrays(urls, b"[", b"]", PIECE_BYTES), MAX_PIECES)):
         yield LevelPiece(level, seq, items)
 
 
 @dataclass(frozen=True, slots=True)
 class PageDetail:
-    """What is known of a page that was asked for.
+    """Data about a page that was requested.
 
-    `status`: the last answer's, 0 when there was none. `landed`: where redirects led, "" when nowhere. `type`: of the
-    content, without parameters. `bytes`: of the body, None when unknown. `time_s`: how long the last request took.
-    `canonical`: the URL by which the page wants to be known, "" when it does not say. `selected`: what was extracted,
-    by name, None when nothing could be; `trouble` says why when that was not because of its type.
+    `status`: of the last answer, 0 when there was none. `landed`: the final URL after redirects, "" when there were
+    none. `type`: media type, without parameters. `bytes`: size of the body, None when unknown. `time_s`: duration of
+    the last request. `canonical`: the page's canonical URL, "" when it names none. `selected`: extracted values by
+    name, None when nothing could be extracted; `trouble` says why when the reason is not the page's type.
     """
 
     url: str
@@ -139,7 +140,7 @@ class PageDetail:
 
 @dataclass(frozen=True, slots=True)
 class BrokenLink:
-    """A link that leads nowhere, for `reason`: `count` pages have it, of which `pages` are the first."""
+    """A link to a page that failed for `reason`: `count` pages have it, and `pages` are the first of these."""
 
     url: str
     reason: str
@@ -149,12 +150,12 @@ class BrokenLink:
 
 @dataclass(frozen=True, slots=True)
 class CrawlResult:
-    """The answer to a crawl. `failed` and `skipped` are pairs of URL and reason.
+    """The result of a crawl. `failed` and `skipped` are pairs of URL and reason.
 
-    `checked`: how many pages of the last level are there, with `check`. `parents`: for each URL the page that was the
-    first to link to it. `pages`: what is known of each page that was asked for, with `detail`. `links`: what each page
-    links to, with `links`. `broken`: with `check`, links that lead nowhere. `sitemaps`: how many were read. None: not
-    asked. `select`: names of what was to be extracted from pages.
+    `checked`: with `check`, how many pages of the last level exist. `parents`: for each URL the page that was the first
+    to link to it. `pages`: with `detail`, data about each page that was requested. `links`: with `links`, what each
+    page links to. `broken`: with `check`, broken links. `sitemaps`: how many were read. These are None when not
+    requested. `select`: names of the selectors.
     """
 
     url: str
@@ -176,12 +177,12 @@ class CrawlResult:
 
     @property
     def listed(self) -> int:
-        """URLs in all levels."""
+        """The number of URLs in all levels."""
         return sum(map(len, self.levels))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        told: dict[str, Any] = {
+        """Return the result as plain values for JSON."""
+        plain: dict[str, Any] = {
             "url": self.url,
             "depth": self.depth,
             "outcome": str(self.outcome),
@@ -194,20 +195,20 @@ class CrawlResult:
             "elapsed_s": self.elapsed_s,
         }
         if self.sitemaps is not None:
-            told["sitemaps"] = self.sitemaps
+            plain["sitemaps"] = self.sitemaps
         if self.pages is not None:
             parents = self.parents or {}
-            told["pages"] = [{"parent": parents.get(url)} | _told(page) for url, page in self.pages.items()]
+            plain["pages"] = [{"parent": parents.get(url)} | _plain(page) for url, page in self.pages.items()]
         if self.links is not None:
-            told["links"] = [{"url": url, "to": targets} for url, targets in self.links.items()]
+            plain["links"] = [{"url": url, "to": targets} for url, targets in self.links.items()]
         if self.broken is not None:
-            told["checked"] = self.checked
-            told["broken"] = [asdict(link) for link in self.broken]
-        return told
+            plain["checked"] = self.checked
+            plain["broken"] = [asdict(link) for link in self.broken]
+        return plain
 
 
-def _told(page: PageDetail) -> dict[str, Any]:
-    """As JSON has it; what was extracted only where something was."""
+def _plain(page: PageDetail) -> dict[str, Any]:
+    """Return a page as plain values for JSON, with `selected` and `trouble` only where they are set."""
     return {key: value for key, value in asdict(page).items() if value or key not in ("selected", "trouble")}
 
 
@@ -233,12 +234,12 @@ def read_result(summary: bytes | msgspec.Raw, parts: Iterable[bytes | msgspec.Ra
         select=about.select,
     )
     try:
-        return _with_notes(result, about, read) if about.detail or about.links or about.check else result
+        return _with_details(result, about, read) if about.detail or about.links or about.check else result
     except IndexError as problem:
         raise DecodeError(ErrorCode.BAD_MESSAGE, "the crawl's answer names URLs that it does not list") from problem
 
 
-def _with_notes(result: CrawlResult, about: Summary, read: list[Part]) -> CrawlResult:
+def _with_details(result: CrawlResult, about: Summary, read: list[Part]) -> CrawlResult:
     urls = list(chain.from_iterable(result.levels))
     parents = chain.from_iterable(part.parents for part in read)
     rows = chain.from_iterable(part.pages for part in read)

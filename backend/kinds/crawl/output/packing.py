@@ -1,4 +1,4 @@
-"""JSON values in as few parts as they fit into. Pure."""
+"""Packs JSON values into as few parts as possible. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roost.wire.messages.outcome import PART_BYTES
 
 
 def json_arrays(items: Iterable[Any], opening: bytes, closing: bytes, most_bytes: int) -> Iterator[bytes]:
-    """`items` as JSON in as few arrays as fit into `most_bytes` each; none for no items."""
+    """Yield `items` as JSON in as few arrays as fit into `most_bytes` each; nothing for no items."""
     packed: list[bytes] = []
     room = empty = most_bytes - len(opening) - len(closing)
     for data in map(to_json, items):
@@ -24,7 +24,7 @@ def json_arrays(items: Iterable[Any], opening: bytes, closing: bytes, most_bytes
 
 
 class CompressedRows:
-    """Rows of JSON that come one by one, as parts between `opening` and `closing`; kept compressed."""
+    """Collects rows of JSON one by one as parts between `opening` and `closing`; stored compressed."""
 
     def __init__(self, opening: bytes, closing: bytes, most_bytes: int) -> None:
         self._opening, self._closing = opening, closing
@@ -34,7 +34,7 @@ class CompressedRows:
         self._length = 0
 
     def add(self, row: bytes) -> bool:
-        """Append a row; False when there is no room for it."""
+        """Append a row; return False when it does not fit."""
         if self._room_bytes <= 0 or len(row) + len(self._opening) + len(self._closing) > PART_BYTES:
             return False
         if len(self._opening) + len(self._closing) + self._length + len(row) > PART_BYTES:
@@ -47,7 +47,7 @@ class CompressedRows:
         return True
 
     def parts(self) -> Iterator[bytes]:
-        """All of it; none for no rows."""
+        """Yield all parts; nothing when there are no rows."""
         for part in self._done:
             yield decompress(part, PART_BYTES)
         if self._rows:

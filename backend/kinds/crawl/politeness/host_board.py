@@ -1,8 +1,9 @@
-"""The board of a host: the one value in the shared cache that says which worker may use how many of its places. Pure.
+"""The board of a host: the one value in the shared cache that says how many of the host's slots each worker may use.
+Pure.
 
-A host has `whole` places (eight, unless the operator says otherwise); a request in flight takes one. Each worker that
-wants some has a claim on the board. Claims are in the order in which their workers came, and that order is a queue:
-whoever has had a place while more workers than places wait goes to its end (`lease.Lease`).
+A host has `whole` slots (eight, unless the operator says otherwise); a request in flight takes one. Each worker that
+wants some has a claim on the board. Claims are in the order in which their workers came, and that order is a queue: a
+worker that has had a slot while more workers than slots wait goes to its end (`host_lease.Lease`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from roost.wire.errors import DecodeError
 
 
 class HostPause(Struct, array_like=True, frozen=True):
-    """A host wants to be left alone until `until` (wall seconds); it said so by `reason` and `status`."""
+    """A host asked for a pause until `until` (wall-clock seconds), by an answer with this `reason` and `status`."""
 
     until: float
     reason: str
@@ -24,7 +25,7 @@ class HostPause(Struct, array_like=True, frozen=True):
 
 
 class Claim(Struct, array_like=True, frozen=True):
-    """Worker `name` uses at most `held` places and would use `wanted`. `stamp` is another one in each renewal."""
+    """Worker `name` uses at most `held` slots and would use `wanted`. `stamp` changes with each renewal."""
 
     name: bytes
     stamp: int
@@ -33,7 +34,7 @@ class Claim(Struct, array_like=True, frozen=True):
 
 
 class Board(Struct, array_like=True, frozen=True):
-    """All claims on a host, and its hold if it has one."""
+    """All claims on a host, and its pause if it has one."""
 
     claims: list[Claim] = []
     hold: HostPause | None = None
@@ -43,7 +44,7 @@ _unpack: Unpacker[Board] = Unpacker(Board, "board of a host")
 
 
 def read_board(data: bytes | None) -> Board:
-    """The board; an empty one for nothing, and for what is none."""
+    """Decode the board; a missing or invalid value gives an empty board."""
     try:
         return _unpack(data) if data is not None else Board()
     except DecodeError:
@@ -51,20 +52,22 @@ def read_board(data: bytes | None) -> Board:
 
 
 def later(one: HostPause | None, other: HostPause | None) -> HostPause | None:
-    """Whichever of two holds lasts longer."""
+    """Return the pause that ends later."""
     if one is None or other is None:
         return one or other
-    return max(one, other, key=lambda hold: hold.until)
+    return max(one, other, key=lambda pause: pause.until)
 
 
 def share_out(whole: int, wanted: Sequence[int]) -> list[int]:
-    """Parts of `whole` as equal as possible, none larger than what is wanted there; the first ones get the rest."""
+    """Divide `whole` as evenly as possible, with no part larger than is wanted there; the first ones get the
+    remainder.
+    """
     parts, left = [0] * len(wanted), whole
     while left > 0:
-        hungry = [place for place, part in enumerate(parts) if part < wanted[place]]
-        if not hungry:
+        unsatisfied = [index for index, part in enumerate(parts) if part < wanted[index]]
+        if not unsatisfied:
             break
-        for place in hungry[:left]:
-            parts[place] += 1
-        left -= len(hungry)
+        for index in unsatisfied[:left]:
+            parts[index] += 1
+        left -= len(unsatisfied)
     return parts

@@ -1,4 +1,4 @@
-"""What a worker knows of one host: its share of the host's places, who uses it, and who waits for it."""
+"""A worker's state of one host: its lease of request slots, requests in flight, and requests that wait."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from roost.backend.kinds.crawl.politeness.pace import Window
 from roost.wire.clock import Clock
 
 IDLE_S = 1.0
-"""Who has not asked a host for so long leaves its places to others with the next renewal."""
+"""A worker that has not used a host for this long releases its slots with the next renewal."""
 
 
 class Host:
-    """Times are monotonic seconds."""
+    """One host. Times are monotonic seconds."""
 
     def __init__(self, name: str, lease: Lease, clock: Clock) -> None:
         self.name, self.lease = name, lease
@@ -28,68 +28,71 @@ class Host:
         self._came_at = 0.0
         self.next_at = 0.0
         self.is_taking_turn = False
-        self.held_until = 0.0
-        self.held_for = ("", 0)
+        self.paused_until = 0.0
+        self.paused_for = ("", 0)
         self.renewal: asyncio.Task[None] | None = None
 
     def has_room(self) -> bool:
-        """One more request may begin now."""
+        """Whether one more request may begin now."""
         if self._clock.monotonic() >= self.lease.until:
             return False
         return self.asked < self.window.at_once(self.lease.limit)
 
     def wants_more(self) -> bool:
-        """Somebody has come who would have more places than the others know of."""
+        """Whether this worker wants more slots than its last claim says."""
         return self._wanted() > self.lease.wanted
 
     def use(self) -> tuple[int, int]:
-        """Requests in flight, and how many places were wanted at a time since the lease was renewed."""
+        """Return how many requests are in flight, and the most slots wanted since the lease was renewed."""
         return self.asked, self._wanted()
 
     def want_nothing(self) -> None:
-        """The worker ends: what was wanted so far does not count."""
+        """Forget the peak of wanted slots, because the worker stops or the host has no request."""
         self._peak = 0
 
     def come(self) -> asyncio.Future[None]:
-        """Done when the one who calls has a place, perhaps at once; `leave` is to follow then, otherwise `give_up`."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        """Return a future that is done when the caller has a slot, perhaps at once.
+
+        The caller must call `leave` after that, or `give_up` before.
+        """
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(slot)
         self._peak, self._came_at = max(self._peak, self._now_wanted()), self._clock.monotonic()
         self.admit()
-        return place
+        return slot
 
-    def give_up(self, place: asyncio.Future[None]) -> None:
-        """Nobody waits for this any more."""
-        if place.done():
+    def give_up(self, slot: asyncio.Future[None]) -> None:
+        """Stop waiting for this slot, or release it if it was granted already."""
+        if slot.done():
             self.leave()
         else:
-            self._waiting.remove(place)
+            self._waiting.remove(slot)
 
     def admit(self) -> None:
-        """Those who wait come in as far as there is room."""
+        """Grant slots to waiting requests as far as the limit allows."""
         while self._waiting and self.has_room():
             self.asked += 1
             self._waiting.popleft().set_result(None)
 
     def leave(self) -> None:
-        """A request is over."""
+        """Release the slot of a request that is over."""
         self.asked -= 1
         self.admit()
 
     def is_spare(self) -> bool:
-        """No request is in flight, nobody waits, and workers that have no place may."""
+        """Whether this worker has no use for its slots while workers without a slot may wait for them."""
         return not self._now_wanted() and self.lease.is_crowded(self._clock.monotonic())
 
     def begin(self, cover: asyncio.Timeout) -> None:
-        """A request is in flight, which `cover` cuts off when the lease ends."""
+        """Register a request in flight; `cover` is the timeout that cuts it off when the lease ends."""
         self._covers[cover] = None
 
     def end(self, cover: asyncio.Timeout) -> None:
-        """It is over."""
+        """Remove the timeout of a request that is over."""
         del self._covers[cover]
 
     def renewed(self) -> None:
-        """The lease has changed: the latest requests beyond it are cut off, and those who wait come in."""
+        """Apply a changed lease: cut off the latest requests beyond it, and admit waiting ones."""
         ends_at = asyncio.get_running_loop().time() + self.lease.until - self._clock.monotonic()
         for number, cover in enumerate(self._covers):
             if not cover.expired():
@@ -98,12 +101,12 @@ class Host:
         self.admit()
 
     def is_active(self) -> bool:
-        """The lease wants to be renewed."""
+        """Whether the lease must be kept renewed."""
         return bool(self.asked or self._waiting) or not self.lease.is_over()
 
     def is_idle(self, now: float) -> bool:
-        """Forgetting it would change nothing that anybody notices."""
-        return not (self.is_active() or self.is_taking_turn) and max(self.next_at, self.held_until) <= now
+        """Whether this state may be dropped without any effect."""
+        return not (self.is_active() or self.is_taking_turn) and max(self.next_at, self.paused_until) <= now
 
     def _now_wanted(self) -> int:
         return self.asked + len(self._waiting)

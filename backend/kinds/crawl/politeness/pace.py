@@ -1,4 +1,4 @@
-"""How fast a host may be asked, and when again after trouble. Pure: `now` is monotonic seconds, luck is in [0, 1)."""
+"""How fast requests to a host may follow, and when to retry after errors. Pure: `now` is monotonic seconds."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 SLOW_S = 1.0
-"""An answer that takes longer may be a host under load; below it nobody minds."""
+"""A slower answer may mean that the host is overloaded; a faster one never counts as slow."""
 SLOWER = 4.0
-"""Times its best answer: the host slows."""
+"""A host counts as slow at this multiple of its best response time."""
 STATUS_TRIES = 3
 TIMEOUT_TRIES = 2
-"""A page that takes its whole time twice takes a minute of a worker's place."""
+"""A page that runs into its time limit twice occupies a worker's slot for a minute."""
 BACKOFF_S = 1.0
 MOST_BACKOFF_S = 60.0
 MOST_WAIT_S = 300.0
-"""A host that asks for a longer pause gets it: its pages fail instead of waiting."""
+"""A longer pause is respected too, but then the host's pages fail instead of waiting."""
 _DIGITS = 12
 
 
 class Window:
-    """How many requests a host bears at a time: fewer when it slows or complains, then one more for each round."""
+    """How many concurrent requests a host can handle.
+
+    The limit is halved when the host slows down or answers with errors, and then grows by one for each round of
+    requests (additive increase, multiplicative decrease).
+    """
 
     def __init__(self) -> None:
         self._open = self._most = float("inf")
@@ -29,17 +33,19 @@ class Window:
         self._quiet_until = 0.0
 
     def at_once(self, most: int) -> int:
-        """Requests at a time, between 1 and `most` (0 when that is 0), which the worker may make for other reasons."""
+        """Return how many requests may run: between 1 and `most`, the worker's limit for other reasons; 0 when that is
+        0.
+        """
         if most:
             self._most = most
         return self.of(most)
 
     def of(self, wanted: int) -> int:
-        """How many of the `wanted` requests at a time the host bears: 1 or more of 1 or more."""
+        """Return how many of `wanted` concurrent requests the host can handle; at least 1 unless `wanted` is 0."""
         return int(min(self._open, wanted))
 
     def answered(self, after_s: float, now: float) -> None:
-        """A request was answered well, so many seconds after it was begun."""
+        """Note a successful answer, `after_s` seconds after its request began."""
         self._best_s = min(self._best_s, after_s)
         if after_s > max(SLOW_S, SLOWER * self._best_s):
             self.troubled(after_s, now)
@@ -47,7 +53,7 @@ class Window:
             self._open += 1 / self._open
 
     def troubled(self, round_s: float, now: float) -> None:
-        """The host is overloaded; what was asked within the last round is no further news."""
+        """Note that the host is overloaded; further signs within the same round change nothing."""
         used = min(self._open, self._most)
         if now >= self._quiet_until and used < float("inf"):
             self._quiet_until = now + max(round_s, SLOW_S)
@@ -55,35 +61,35 @@ class Window:
 
 
 class Tries:
-    """How often pages were tried in vain; forgets the oldest beyond `most`."""
+    """Counts the failed attempts of pages; forgets the oldest beyond `most` pages."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._counts: OrderedDict[str, int] = OrderedDict()
 
     def failed(self, url: str) -> int:
-        """Once more; how often now."""
+        """Count one more failure; return how many there are now."""
         count = self._counts[url] = self._counts.pop(url, 0) + 1
         if len(self._counts) > self._most:
             self._counts.popitem(last=False)
         return count
 
     def count(self, url: str) -> int:
-        """How often so far."""
+        """Return how many failures there were."""
         return self._counts.get(url, 0)
 
     def over(self, url: str) -> None:
-        """It is decided: who asks next starts anew."""
+        """Forget the page: its result is final, and the next request for it starts at zero."""
         self._counts.pop(url, None)
 
 
-def backoff_s(failures: int, luck: float) -> float:
-    """How long to wait after so many failures (1 or more)."""
-    return float(min(MOST_BACKOFF_S, BACKOFF_S * 2 ** min(failures - 1, 30)) * (0.5 + luck))
+def backoff_s(failures: int, jitter: float) -> float:
+    """Return how many seconds to wait after this many failures (1 or more). `jitter` is a random number in [0, 1)."""
+    return float(min(MOST_BACKOFF_S, BACKOFF_S * 2 ** min(failures - 1, 30)) * (0.5 + jitter))
 
 
 def retry_after_s(text: str, wall_now: float) -> float:
-    """Seconds that a Retry-After header asks for (RFC 9110 section 10.2.3); 0 when it asks for nothing."""
+    """Return the seconds of a Retry-After header (RFC 9110 section 10.2.3); 0 when it is invalid."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:_DIGITS])
@@ -95,5 +101,5 @@ def retry_after_s(text: str, wall_now: float) -> float:
 
 
 def is_passing(reason: str, status: int) -> bool:
-    """Trouble that may be over soon."""
+    """Whether the error is temporary: status 429 or 5xx, or a timeout."""
     return status == 429 or 500 <= status <= 599 or reason == "timeout"

@@ -1,8 +1,8 @@
-"""What a site's robots.txt asks of us (RFC 9309). Pure.
+"""The rules of a site's robots.txt for our crawler (RFC 9309). Pure.
 
-Which groups of the file are ours is decided here: those that name our product token, or else those for ``*``. Protego
-then judges by their rules alone. It would also choose among groups, but a file of thousands of agents in one group
-makes that choice quadratic.
+This module selects the groups of the file that apply to us: those that name our product token, or else those for ``*``.
+Protego then evaluates only their rules. Protego could select groups too, but its selection takes quadratic time when a
+file lists thousands of agents in one group.
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ import re
 from protego import Protego
 
 MOST_BYTES = 512 * 1024
-"""RFC 9309 section 2.5 asks for 500 KiB at least; what comes after is not read."""
+"""RFC 9309 section 2.5 requires at least 500 KiB; the rest of a longer file is not read."""
 MOST_DELAY_S = 300.0
-"""A longer crawl-delay counts as this one: a site that wants nobody says so with Disallow."""
+"""Longer crawl-delays are reduced to this: a site that wants no crawlers says so with Disallow."""
 
 _LINE = re.compile(r"\r\n?|\n")
 _AGENT = re.compile(r"user[ -]?agent(?:\s*:|\s++(?!.*:(?:\s|$)))\s*(.*)", re.I)
-"""The colon may be missing, but not where another one stands as such: ``User-agent names: see above`` is nobody's.
+"""The colon may be missing, but not when another colon follows that works as one: ``User-agent names: see above``
+matches no crawler.
 
-Possessive: a line of half a million blanks is read once."""
+Possessive: a line of half a million blanks is read once.
+"""
 _ASIDE = re.compile(r"(?:site-?maps?|host)\s*:", re.I)
-"""Concerns no group, and ends none."""
+"""A line that belongs to no group and does not end one."""
 _TOKEN = re.compile(r"[a-z_-]*", re.I)
 
 
 def product_token(user_agent: str) -> str:
-    """What robots.txt calls a crawler with this User-Agent (RFC 9309 section 2.2.1): ``roost`` for ``Roost/0.1``."""
+    """Return the product token for this User-Agent (RFC 9309 section 2.2.1): ``roost`` for ``Roost/0.1``."""
     found = _TOKEN.match(user_agent)
     return found[0].lower() if found else ""
 
 
 def our_rules(body: bytes, token: str) -> str:
-    """The lines of a robots.txt that concern the crawler called `token`."""
+    """Return the lines of a robots.txt that apply to the crawler with product token `token`."""
     text = body[:MOST_BYTES].decode("utf-8", "replace").removeprefix("\ufeff")
     named: dict[str, None] | None = None
     general: dict[str, None] = {}
@@ -58,22 +60,22 @@ def our_rules(body: bytes, token: str) -> str:
 
 
 class Rules:
-    """`lines` are what `our_rules` finds."""
+    """Parsed rules of one site; `lines` is the result of `our_rules`."""
 
     def __init__(self, lines: str) -> None:
-        self._judge = Protego.parse(f"User-agent: *\n{lines}") if lines else None
+        self._parser = Protego.parse(f"User-agent: *\n{lines}") if lines else None
         self.cost_chars = len(lines)
         self.delay_s = self._delay_s()
 
     def allows(self, url: str) -> bool:
-        """Whether the site wants `url` to be fetched."""
-        return self._judge is None or self._judge.can_fetch(url, "*")
+        """Whether the rules allow fetching `url`."""
+        return self._parser is None or self._parser.can_fetch(url, "*")
 
     def _delay_s(self) -> float:
-        """Least time between two requests; 0 when nothing is asked for."""
-        if self._judge is None:
+        """Return the least seconds between two requests; 0 when the file names none."""
+        if self._parser is None:
             return 0.0
-        rate = self._judge.request_rate("*")
-        # as numbers of any size: the file may name one that no float can hold
+        rate = self._parser.request_rate("*")
+        # as integers: the file may name a number too large for a float
         by_rate = min(rate.seconds, int(MOST_DELAY_S) * rate.requests) / rate.requests if rate else 0.0
-        return min(max(self._judge.crawl_delay("*") or 0.0, by_rate), MOST_DELAY_S)
+        return min(max(self._parser.crawl_delay("*") or 0.0, by_rate), MOST_DELAY_S)

@@ -1,8 +1,9 @@
-"""Each site's robots.txt: fetched when it is first needed, and kept for a while, here and in the shared cache.
+"""The robots.txt of each site: fetched when it is first needed, and kept for a while in the worker and in the shared
+cache.
 
-RFC 9309 section 2.3.1: what is missing (4xx) forbids nothing; a server in trouble (5xx, and 429, by which it asks to be
-left alone) forbids everything until it is asked again, soon; a host that cannot be reached at all is no matter of
-robots.txt: its pages fail for the same reason.
+RFC 9309 section 2.3.1: a missing file (4xx) forbids nothing; a server error (5xx, or 429, by which a server asks for
+fewer requests) forbids everything until the file is requested again, soon. If a host cannot be reached at all,
+robots.txt decides nothing: its pages fail for the same reason.
 """
 
 from __future__ import annotations
@@ -23,21 +24,25 @@ from roost.wire.codec import Unpacker, compress, decompress, pack
 from roost.wire.errors import DecodeError
 
 KEEP_S = 3600.0
-"""RFC 9309 allows 24 h; people who change the file expect to be heard sooner."""
+"""RFC 9309 allows 24 h; site owners who change the file expect an effect sooner."""
 TROUBLE_S = 60.0
 FAILED_S = 5.0
-"""Pages of a host that could not be reached fail for so long without another attempt."""
+"""For this long, pages of a host that could not be reached fail without another attempt."""
 TIMEOUT_S = 10.0
 INLINE_CHARS = 16 * 1024
-"""Files and rules up to this size are read and judged at once; more (28,000 rules: 0.3 s a URL) in a thread."""
+"""Files and rules up to this size are read and evaluated on the event loop; more (28,000 rules: 0.3 s a URL) in a
+thread.
+"""
 HELD_CHARS = 4_000_000
-"""Of rules in the worker at a time; about 50 bytes of memory each."""
+"""Most characters of rules that a worker keeps; about 50 bytes of memory each."""
 _FORBID_ALL = "Disallow: /"
 _KEPT_BYTES = 4 * MOST_BYTES
 
 
 class Kept(Struct, array_like=True, frozen=True):
-    """What the cache holds for a site: asked at `asked_at`, good until `until` (wall seconds). `maps`: sitemaps."""
+    """The cache's value for a site: fetched at `asked_at`, valid until `until` (wall-clock seconds). `maps`:
+    sitemaps.
+    """
 
     asked_at: float
     until: float
@@ -47,7 +52,7 @@ class Kept(Struct, array_like=True, frozen=True):
 
 
 class SiteRules(Struct, frozen=True):
-    """What a site allows. `failure`: nothing is known of it, because it could not be reached for this reason."""
+    """What a site allows. `failure`: the reason why the site could not be reached, so that no rules are known."""
 
     kept: Kept
     rules: Rules
@@ -63,34 +68,36 @@ _read_kept: Unpacker[Kept] = Unpacker(Kept, "kept robots.txt")
 
 
 class RobotsCache:
-    """Permits by site. `token` is what robots.txt files call us, `realm` what else decides what they answer."""
+    """Rules by site. `token` is our product token; `realm` is everything else that decides what a robots.txt
+    answers.
+    """
 
     def __init__(self, cache: Cache, clock: Clock, fetcher: Fetcher, token: str, realm: bytes) -> None:
         self._cache, self._clock, self._fetcher = cache, clock, fetcher
         self._token = token
         self._realm = blake2b(realm, digest_size=20).digest()
-        self._held: OrderedDict[str, SiteRules] = OrderedDict()
-        self._held_chars = 0
-        self._flights: SingleFlight[SiteRules] = SingleFlight()
+        self._sites: OrderedDict[str, SiteRules] = OrderedDict()
+        self._sites_chars = 0
+        self._single_flight: SingleFlight[SiteRules] = SingleFlight()
 
     async def of(self, url: str) -> SiteRules:
-        """The permit of the site that `url` is on. Raises NotFetched when the site cannot be reached."""
+        """Return the rules of the site of `url`. Raises NotFetched when the site cannot be reached."""
         site = "/".join(url.split("/", 3)[:3])
-        permit = self._held.get(site)
-        if permit is None or self._clock.wall() >= permit.kept.until:
-            permit = await self._flights.do(site, lambda: self._look(site))
-        if permit.kept.failure is not None:
-            raise NotFetched(permit.kept.failure, url)
-        return permit
+        site_rules = self._sites.get(site)
+        if site_rules is None or self._clock.wall() >= site_rules.kept.until:
+            site_rules = await self._single_flight.do(site, lambda: self._load(site))
+        if site_rules.kept.failure is not None:
+            raise NotFetched(site_rules.kept.failure, url)
+        return site_rules
 
-    async def _look(self, site: str) -> SiteRules:
+    async def _load(self, site: str) -> SiteRules:
         key = b"robots1" + blake2b(site.encode(), digest_size=20, key=self._realm).digest()
         kept = _read(await self._cache.get(key))
         if kept is None or self._clock.wall() >= kept.until:
             kept = await self._ask(site)
-            if kept.failure is None:  # what one worker cannot reach another may
+            if kept.failure is None:  # another worker may reach what this one cannot
                 await self._cache.put(key, compress(pack(kept)), kept.until - self._clock.wall())
-        return await self._hold(site, kept)
+        return await self._remember(site, kept)
 
     async def _ask(self, site: str) -> Kept:
         now = self._clock.wall()
@@ -109,27 +116,27 @@ class RobotsCache:
         return Kept(now, now + KEEP_S)
 
     def _read(self, body: bytes, site: str) -> tuple[str, list[str]]:
-        """The rules for us and the sitemaps in a robots.txt."""
+        """Return the rules for us and the sitemaps in a robots.txt."""
         return our_rules(body, self._token), named_sitemaps(body, site)
 
-    async def _hold(self, site: str, kept: Kept) -> SiteRules:
+    async def _remember(self, site: str, kept: Kept) -> SiteRules:
         in_thread = len(kept.lines) > INLINE_CHARS
-        permit = SiteRules(kept, await asyncio.to_thread(Rules, kept.lines) if in_thread else Rules(kept.lines))
+        site_rules = SiteRules(kept, await asyncio.to_thread(Rules, kept.lines) if in_thread else Rules(kept.lines))
         self._drop(site)
-        self._held[site] = permit
-        self._held_chars += _cost(permit)
-        while self._held_chars > HELD_CHARS:
-            self._drop(next(iter(self._held)))
-        return permit
+        self._sites[site] = site_rules
+        self._sites_chars += _cost(site_rules)
+        while self._sites_chars > HELD_CHARS:
+            self._drop(next(iter(self._sites)))
+        return site_rules
 
     def _drop(self, site: str) -> None:
-        gone = self._held.pop(site, None)
+        gone = self._sites.pop(site, None)
         if gone is not None:
-            self._held_chars -= _cost(gone)
+            self._sites_chars -= _cost(gone)
 
 
-def _cost(permit: SiteRules) -> int:
-    return permit.rules.cost_chars + 500
+def _cost(site_rules: SiteRules) -> int:
+    return site_rules.rules.cost_chars + 500
 
 
 def _read(blob: bytes | None) -> Kept | None:

@@ -1,7 +1,7 @@
-"""All workers as discovery has them: what they agree on about a host while the cache is away (P32). Pure.
+"""All workers that discovery knows: what they agree on about a host while the cache is unreachable (P32). Pure.
 
-Each comes to the same order of workers for a host by itself, by rendezvous hashing: when one comes or goes, only what
-was its own changes hands. While discovery has not told everybody of a change yet, two may take the same for theirs.
+Each worker computes the same order of workers for a host, by rendezvous hashing: when a worker joins or leaves, only
+its own hosts change hands. Until discovery has told every worker of a change, two may consider the same host theirs.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from hashlib import blake2b
 
 
 class WorkerRing:
-    """The worker `name` among all `workers`; alone while nobody is known."""
+    """The worker `name` among all `workers`; it acts as the only one while no other is known."""
 
     def __init__(self, name: str, workers: Callable[[], Sequence[str]]) -> None:
         self._name, self._workers = name, workers
 
     def owns(self, host: str) -> bool:
-        """Whether the host is this worker's: of all it alone asks a host that wants a delay between requests."""
+        """Whether this worker owns the host: only the owner sends requests to a host with a crawl-delay."""
         return self._order(host)[0] == self._name
 
     def part(self, host: str, whole: int) -> int:
-        """This worker's part of the requests that the host gets at a time."""
+        """Return this worker's part of the `whole` concurrent requests to the host."""
         order = self._order(host)
         share, rest = divmod(whole, len(order))
         return share + (order.index(self._name) < rest)

@@ -1,8 +1,8 @@
-"""Sitemaps (sitemaps.org protocol 0.9): the pages that a site names beside its links. Pure.
+"""Parses sitemaps (sitemaps.org protocol 0.9), in which a site lists its pages. Pure.
 
 A sitemap is XML or a list of lines, perhaps compressed, that names pages (``urlset``) or other sitemaps
-(``sitemapindex``). A document type is refused, and with it every entity that could grow or read files; so is what nests
-deeper than any sitemap does.
+(``sitemapindex``). A document type is refused, and with it every entity that could expand or read files; so is XML that
+nests deeper than any sitemap.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from msgspec import Struct
 from roost.backend.kinds.crawl.urls import MAX_URL_CHARS, join
 
 SITEMAP_BYTES = 16 * 1024 * 1024
-"""Read of a sitemap, and made of it by decompressing: 300 bytes for each URL of a full one."""
+"""Most bytes of a sitemap, before and after decompression: 300 bytes for each URL of a full one."""
 MAX_URLS = 50_000
-"""In a sitemap, by the protocol."""
+"""Most URLs in a sitemap, by the protocol."""
 MAX_CHARS = 4_000_000
-"""Of all URLs of a sitemap together; bounds what a worker sends to a master."""
+"""Most characters of all URLs of a sitemap together; bounds what a worker sends to a master."""
 MAX_NAMED = 100
-"""Sitemaps that a robots.txt names."""
+"""Most sitemaps read from a robots.txt."""
 _DEPTH = 8
-"""``urlset``, ``url``, an extension's element, and what it holds."""
+"""Deepest nesting: ``urlset``, ``url``, an extension's element, and its contents."""
 _NAMES = {"urlset": "url", "sitemapindex": "sitemap"}
 
 
 class BadSitemap(Exception):
-    """It is no sitemap."""
+    """The file is not a valid sitemap."""
 
 
 class Sitemap(Struct, frozen=True):
@@ -41,7 +41,7 @@ class Sitemap(Struct, frozen=True):
 
 
 def named_sitemaps(robots: bytes, site: str) -> list[str]:
-    """The sitemaps that the robots.txt of `site` (scheme and host) names (RFC 9309 section 2.2.4)."""
+    """Return the sitemaps that the robots.txt of `site` (scheme and host) names (RFC 9309 section 2.2.4)."""
     lines = (line.partition(b":") for line in robots.splitlines() if line.lstrip()[:7].lower() == b"sitemap")
     named = (value.strip() for name, _, value in lines if name.strip().lower() == b"sitemap")
     urls = (join(site + "/", value.decode("utf-8", "replace")) for value in islice(named, MAX_NAMED))
@@ -49,7 +49,7 @@ def named_sitemaps(robots: bytes, site: str) -> list[str]:
 
 
 def read_sitemap(body: bytes, url: str) -> Sitemap:
-    """The sitemap `body`, found at `url`. Raises BadSitemap."""
+    """Parse the sitemap `body`, found at `url`. Raises BadSitemap."""
     text, cut = _decompressed(body) if is_compressed(body) else (body, False)
     start = text[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith((b"http://", b"https://")):
@@ -57,16 +57,16 @@ def read_sitemap(body: bytes, url: str) -> Sitemap:
         return _sitemap("urlset", lines, url, cut)
     reader = _Reader()
     reader.read(text, is_whole=not cut)
-    return _sitemap(reader.root, reader.places, url, cut)
+    return _sitemap(reader.root, reader.locations, url, cut)
 
 
 def is_compressed(body: bytes) -> bool:
-    """A file in gzip's format."""
+    """Whether the file is in gzip format."""
     return body[:2] == b"\x1f\x8b"
 
 
 def _decompressed(body: bytes) -> tuple[bytes, bool]:
-    """So much of it as we read, and whether there is more."""
+    """Return the decompressed text up to the limit, and whether there is more."""
     unzip = zlib.decompressobj(wbits=31)
     try:
         text = unzip.decompress(body, SITEMAP_BYTES)
@@ -75,11 +75,11 @@ def _decompressed(body: bytes) -> tuple[bytes, bool]:
     return text, bool(unzip.unconsumed_tail)
 
 
-def _sitemap(root: str, places: list[str], url: str, cut: bool) -> Sitemap:
+def _sitemap(root: str, locations: list[str], url: str, cut: bool) -> Sitemap:
     urls: dict[str, None] = {}
     chars = 0
-    for place in places:
-        target = join(url, place.strip()) if place.strip() else None
+    for location in locations:
+        target = join(url, location.strip()) if location.strip() else None
         if target is None or target in urls:
             continue
         chars += len(target)
@@ -95,12 +95,14 @@ class _Reader:
 
     def __init__(self) -> None:
         self.root = ""
-        self.places: list[str] = []
+        self.locations: list[str] = []
         self._path: list[str] = []
         self._text: list[str] | None = None
 
     def read(self, text: bytes, is_whole: bool) -> None:
-        """All of it in one go: expat looks at a token again from its start with each further piece."""
+        """Parse the whole text in one call: with each further piece, expat would scan an unfinished token again from
+        its start.
+        """
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self._refuse
@@ -132,7 +134,7 @@ class _Reader:
     def _end(self, _: str) -> None:
         self._path.pop()
         if self._text is not None:
-            self.places.append("".join(self._text)[: MAX_URL_CHARS + 1])
+            self.locations.append("".join(self._text)[: MAX_URL_CHARS + 1])
             self._text = None
 
     def _characters(self, data: str) -> None:
