@@ -11,7 +11,7 @@ ARGS ?=
 PACKAGES := bench backend discovery gateway roost tests wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests which-page crawl up check test faults soak mutations load autobahn compose-smoke format clean
+.PHONY: help setup setup-tests which-page crawl up check quick test acceptance cases faults soak mutations load autobahn compose-smoke format clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,8 +45,17 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+quick: $(DEV) ## tests that need no root, no engines, no unpacked sites and little time
+	$(BIN)/pytest -q -n 2 --quick $(ARGS)
+
 test: setup-tests ## all tests; installs what they need
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+
+acceptance: setup-tests ## long runs with a verdict each: rush rolling leave hostile takeover users; ARGS="rush leave" for some
+	@bash tools/acceptance "$(BIN)/python" $(ARGS)
+
+cases: $(DEV) ## make cases DIR=folder: run each script below it, and print a table
+	@$(BIN)/python tools/cases "$(DIR)" $(ARGS)
 
 load: setup-tests ## make load USERS=50000 HOLD_S=300: so many locust users through the whole system, and a verdict
 	@$(BIN)/python -m bench users --users $(USERS) --hold-s $(HOLD_S) $(ARGS)
