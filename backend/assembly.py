@@ -13,7 +13,7 @@ from typing import Any
 from roost.backend.broker.port import Broker
 from roost.backend.cache.port import Cache
 from roost.backend.client_protocol.application import ClientProtocol
-from roost.backend.client_protocol.requests import ClientProtocolSettings
+from roost.backend.client_protocol.settings import ClientProtocolSettings
 from roost.backend.engines import Engines
 from roost.backend.kinds.api import RunnerTools
 from roost.backend.kinds.registry import Kinds

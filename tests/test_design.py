@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,12 @@ import pytest
 from roost.backend.broker import topology
 from roost.backend.broker.port import QueueSpec
 from roost.wire.messages.registry import ComponentKind
+from tests.markdown import anchors, links
 from tests.picture import BLOCKS, blocks_in, pages, services, with_blocks
 from tests.traffic import CODE_OF, QUEUES, discovery_routes, flows, lock_routes, users_of_messages
 
-LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 SYMBOL = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)`")
-FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 every_page = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-
-
-def links(page: Path) -> Iterator[tuple[str, str, str]]:
-    """The links of a page to files: text, path and anchor."""
-    for text, target in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
-        if not re.match(r"[a-z]+:", target):
-            path, _, anchor = target.partition("#")
-            yield text, path, anchor
-
-
-def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a page."""
-    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def symbols(file: Path) -> set[str]:

@@ -11,11 +11,10 @@ import pytest
 import typer
 
 from roost.cli.commands import app
+from tests.markdown import anchors, links
 
 ROOT = Path(__file__).parent.parent
-FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-LINK = re.compile(r"\]\(([^)\s]+)\)")
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),
@@ -26,27 +25,17 @@ PAGES = sorted(
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-def anchors(text: str) -> set[str]:
-    """The anchors that GitHub gives the headings."""
-    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 def test_the_readme_can_be_read_at_one_sitting() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for target in LINK.findall(FENCED.sub("", text)):
-        if re.match(r"[a-z]+:", target):
-            continue
-        path, _, anchor = target.partition("#")
+    for text, path, anchor in links(page):
         file = (page.parent / path).resolve() if path else page
-        assert file.exists(), target
+        assert file.exists(), (text, path)
         if anchor and file.suffix == ".md":
-            assert anchor in anchors(file.read_text(encoding="utf-8")), target
+            assert anchor in anchors(file), (text, path, anchor)
 
 
 @every_page

@@ -10,7 +10,8 @@ import secrets
 from roost.backend.broker.port import Broker
 from roost.backend.cache.port import Cache
 from roost.backend.client_protocol.delivery import send
-from roost.backend.client_protocol.requests import ClientConnection, ClientProtocolSettings, Requests
+from roost.backend.client_protocol.requests import ClientConnection, Requests
+from roost.backend.client_protocol.settings import ClientProtocolSettings
 from roost.backend.kinds.registry import Kinds
 from roost.backend.lock.client import LockClient
 from roost.gateway.api import Application, Endpoint, Gateway, Message, Peer

@@ -24,6 +24,7 @@ from roost.backend.cache.port import Cache
 from roost.backend.client_protocol.active_requests import ActiveRequest, ActiveRequests, Stage
 from roost.backend.client_protocol.delivery import UNSENT_BYTES, WriteBackpressure, deliver, send
 from roost.backend.client_protocol.poll_schedule import keep_polling
+from roost.backend.client_protocol.settings import ClientProtocolSettings
 from roost.backend.jobs import TAKEN_ENDING
 from roost.backend.kinds.api import JobKind, ResultSharing
 from roost.backend.lock.client import LockClient
@@ -60,17 +61,6 @@ RETRY_S = 1.0
 EVENTS_AT_ONCE = 256
 MAX_UNANSWERED = 256
 """Most requests about which a client may have unanswered calls; ordinary clients have a few."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientProtocolSettings:
-    """`incarnation` is the gateway's. Sessions are valid as long as a result may wait, plus the grace (P1)."""
-
-    incarnation: str
-    live_requests: int = 1
-    message_bytes: int = 64 * 1024
-    retention_s: float = 24 * 3600.0
-    session_s: float = 25 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)

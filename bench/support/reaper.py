@@ -6,11 +6,39 @@ It reads lines from standard input, which only the run holds open: ``group NUMBE
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
+from functools import cache
+
+
+class Reaper:
+    """The process that cleans up after this one."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, __file__]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        atexit.register(self._end)
+
+    def tell(self, what: str, value: object) -> None:
+        """Send one of the commands: group, ended or folder."""
+        assert self._process.stdin is not None
+        print(what, value, file=self._process.stdin, flush=True)
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@cache
+def reaper() -> Reaper:
+    """Return the reaper of this test run."""
+    return Reaper()
 
 
 def main() -> None:

@@ -7,13 +7,11 @@ with ``CI=true`` they fail. `bench.support.reaper` ends everything, however the 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +24,7 @@ from bench.support.ports import IN_USE, PortTaken, elsewhere_if_taken
 from bench.support.ports import LOOPBACK as LOOPBACK
 from bench.support.ports import free_port as free_port
 from bench.support.ports import say as say
+from bench.support.reaper import reaper as reaper
 
 START_S = 90.0
 """RabbitMQ needs 5 to 10 s on a quiet machine."""
@@ -37,31 +36,6 @@ POSTGRESQL = Path("/usr/lib/postgresql")
 
 class ServiceError(Exception):
     """A service did not start, or its package is missing."""
-
-
-class Reaper:
-    """The process that cleans up after this one."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("reaper.py"))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
-        atexit.register(self._end)
-
-    def tell(self, what: str, value: object) -> None:
-        """Send one of the commands of `bench.support.reaper`."""
-        assert self._process.stdin is not None
-        print(what, value, file=self._process.stdin, flush=True)
-
-    def _end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
-@cache
-def reaper() -> Reaper:
-    """Return the reaper of this test run."""
-    return Reaper()
 
 
 class Service:

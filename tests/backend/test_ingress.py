@@ -8,7 +8,7 @@ from bench.support.steps_kind import Steps
 from roost.backend.broker.memory.memory_broker import MemoryBroker
 from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.client_protocol.application import ClientProtocol
-from roost.backend.client_protocol.requests import ClientProtocolSettings
+from roost.backend.client_protocol.settings import ClientProtocolSettings
 from roost.backend.kinds.registry import Kinds
 from roost.backend.lock.client import LockClient
 from roost.wire.auth import NO_SECRET

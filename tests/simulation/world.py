@@ -15,7 +15,7 @@ from unittest import mock
 from bench.support.steps_kind import Steps
 from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.client_protocol.application import ClientProtocol
-from roost.backend.client_protocol.requests import ClientProtocolSettings
+from roost.backend.client_protocol.settings import ClientProtocolSettings
 from roost.backend.kinds.api import RunnerTools
 from roost.backend.kinds.registry import Kinds
 from roost.backend.master.master import Master, MasterSettings
