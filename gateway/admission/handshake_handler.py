@@ -13,8 +13,9 @@ from roost.gateway.api import Application, Refusal, Request, ticket_of
 from roost.gateway.connections.keepalive import KeepaliveConfig, next_action
 from roost.gateway.connections.slots import HANDSHAKE, OPEN, OVER_ADDRESS_LIMIT, OVER_CAPACITY, WINDOW_SHIFT
 from roost.gateway.connections.wheel import ticks
+from roost.gateway.io.callbacks import RAISED
 from roost.gateway.io.transport import acknowledge, peer_address
-from roost.gateway.io.writer import RAISED, ConnectionWriter
+from roost.gateway.io.writer import ConnectionWriter
 from roost.gateway.settings import Settings
 from roost.gateway.websocket.deflate import agree
 from roost.gateway.websocket.handshake import (

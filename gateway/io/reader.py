@@ -19,8 +19,9 @@ from roost.gateway.connections.slots import (
     WINDOW_SHIFT,
 )
 from roost.gateway.connections.wheel import ticks
+from roost.gateway.io.callbacks import RAISED
 from roost.gateway.io.poller import WRITE, Ready
-from roost.gateway.io.writer import RAISED, ConnectionWriter
+from roost.gateway.io.writer import ConnectionWriter
 from roost.gateway.settings import Settings
 from roost.gateway.websocket.frames import (
     Event,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 
 from roost.gateway.api import Application, Frame, Message, Peer, Request
@@ -32,18 +31,16 @@ from roost.gateway.connections.slots import (
 )
 from roost.gateway.connections.wheel import SIZE, TICK_S, Wheel, ticks
 from roost.gateway.io.batch import Frames
+from roost.gateway.io.callbacks import RAISED, Callbacks
 from roost.gateway.io.close_queue import CloseQueue
 from roost.gateway.io.outbox import Outbox
 from roost.gateway.io.poller import Poller
 from roost.gateway.io.transport import Transport
 from roost.gateway.process import memory
 from roost.gateway.settings import Settings
-from roost.gateway.websocket import frames
 from roost.gateway.websocket.deflate import Deflater
-from roost.gateway.websocket.frames import BINARY_HEADS, Parser, encode
+from roost.gateway.websocket.frames import BINARY_HEADS, Parser, close_bytes, encode, encode_deflated
 from roost.wire.codes import APPLICATION_ERROR, SLOW, Close
-
-log = logging.getLogger(__name__)
 
 LOST = 1006
 """Close code that `on_close` gets when there was no close frame (RFC 6455 section 7.1.5)."""
@@ -54,9 +51,6 @@ READ_PAUSE_BYTES = 64 * 1024
 CORK_BYTES = 16 * 1024
 """Data longer than this, or after this much corked data of one connection, is written at once."""
 
-RAISED = (Exception, asyncio.CancelledError)
-"""Exceptions of a callback that cost one connection. CancelledError comes from the result of a cancelled task."""
-
 
 class ConnectionWriter:
     """Writes to connections and closes them; implements `api.ConnectionOperations` for `Peer`."""
@@ -65,6 +59,7 @@ class ConnectionWriter:
         self, app: Application, settings: Settings, transport: Transport, poller: Poller, counters: Counters
     ) -> None:
         self.app = app
+        self._callbacks = Callbacks(app, counters)
         self.slots = ConnectionSlots()
         self._state, self._generation = self.slots.state, self.slots.generation
         self._flags, self._last_message = self.slots.flags, self.slots.last_message
@@ -119,7 +114,7 @@ class ConnectionWriter:
                 return True
         bits = self._flags[fd] >> WINDOW_SHIFT
         compresses = bits and len(message) >= self._compress_from_bytes
-        return self.write_corked(fd, self._deflate(message, bits) if compresses else encode(message))
+        return self.write_corked(fd, encode_deflated(message, self._deflater, bits) if compresses else encode(message))
 
     def send_frame(self, fd: int, generation: int, frame: Frame) -> bool:
         if not self.slots.is_open(fd, generation):
@@ -127,14 +122,11 @@ class ConnectionWriter:
         data, bits = frame.data, self._flags[fd] >> WINDOW_SHIFT
         if bits and len(frame.message) >= self._compress_from_bytes:
             if bits not in frame.deflated:
-                frame.deflated[bits] = self._deflate(frame.message, bits)
+                frame.deflated[bits] = encode_deflated(frame.message, self._deflater, bits)
             data = frame.deflated[bits]
         self.counters.messages_out += 1
         self._last_message[fd] = self.wheel.now
         return self.write_corked(fd, data)
-
-    def _deflate(self, message: Message, bits: int) -> bytes:
-        return frames.encode_deflated(message, lambda payload: self._deflater.deflate(payload, bits))
 
     def close(self, fd: int, generation: int, close: Close) -> None:
         if self.slots.is_open(fd, generation):
@@ -296,7 +288,7 @@ class ConnectionWriter:
         """Close an open connection: send a close frame, then wait for the peer's close frame."""
         self._end_open(fd, CLOSING, code, reason)
         self.wheel.put(fd, self.wheel.now + self._close_ticks)
-        self._write_last(fd, frames.close_bytes(code, reason))
+        self._write_last(fd, close_bytes(code, reason))
 
     def fail_protocol(self, fd: int, close: Close) -> None:
         """Close a connection whose peer violated the protocol; its input is no longer read (RFC 6455 section 7.1.7)."""
@@ -308,7 +300,7 @@ class ConnectionWriter:
         """Answer the peer's close frame with the same code, unless ours was sent first, and end (section 7.1.1)."""
         if self.slots.state[fd] == OPEN:
             self._end_open(fd, CLOSING, code, reason)
-            self._write_last(fd, frames.close_bytes(code, reason))
+            self._write_last(fd, close_bytes(code, reason))
         if self._corked is not None:
             self._end_after_uncork.append(fd)
         else:
@@ -391,14 +383,10 @@ class ConnectionWriter:
             self._loop.call_later(SIZE * TICK_S, memory.give_back)
 
     def _notify_closed(self, fd: int, generation: int, code: int, reason: str) -> None:
-        try:
-            self.app.on_close(Peer(self, fd, generation), code, reason)
-        except RAISED:
-            self._note_failure()
+        self._callbacks.notify_closed(Peer(self, fd, generation), code, reason)
 
-    def call(self, fd: int, callback: object, *args: object) -> None:
+    def call(self, fd: int, callback: Callable[..., object], *args: object) -> None:
         """Run a callback of the application; if it raises, that connection is closed (4101)."""
-        assert callable(callback)
         try:
             callback(Peer(self, fd, self.slots.generation[fd]), *args)
         except RAISED:
@@ -406,10 +394,6 @@ class ConnectionWriter:
 
     def fail(self, fd: int) -> None:
         """Log the exception of a callback and close its connection (4101). Must be called in an exception handler."""
-        self._note_failure()
+        self._callbacks.note_failure()
         if self.slots.state[fd] == OPEN:
             self.start_close(fd, APPLICATION_ERROR.number, APPLICATION_ERROR.reason)
-
-    def _note_failure(self) -> None:
-        self.counters.application_errors += 1
-        log.exception("application callback raised", extra={"action": "application_failed"})

@@ -15,14 +15,14 @@ The results are `Event` pairs. Nothing follows after CLOSE or VIOLATION.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from roost.gateway.websocket.deflate import InboundDeflate, inflate
+from roost.gateway.websocket.deflate import Deflater, InboundDeflate, inflate
 from roost.wire.codes import BAD_TEXT, Close
 
 _INFLATE_STEP = 1024
@@ -62,9 +62,9 @@ def encode(message: str | bytes) -> bytes:
     return (BINARY_HEADS[size] if size < 126 else _head(0x82, size)) + message  # type: ignore[operator]
 
 
-def encode_deflated(message: str | bytes, deflate: Callable[[bytes], bytes]) -> bytes:
-    """Like `encode`, with the payload compressed by `deflate`."""
-    body = deflate(message.encode() if isinstance(message, str) else message)
+def encode_deflated(message: str | bytes, deflater: Deflater, bits: int) -> bytes:
+    """Like `encode`, with the payload compressed for a window of `bits` (9 to 15)."""
+    body = deflater.deflate(message.encode() if isinstance(message, str) else message, bits)
     return _head(0xC1 if isinstance(message, str) else 0xC2, len(body)) + body
 
 

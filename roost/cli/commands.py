@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,9 @@ from roost.export.formats import NEEDS, Format
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.telemetry import set_up_logging
 from roost.wire.version import VERSION
+
+if TYPE_CHECKING:
+    from roost.cli.crawl_run import Order
 
 app = typer.Typer(
     name="roost",
@@ -96,10 +100,7 @@ def crawl(
     verbose: o.Verbose = False,
 ) -> None:
     """Crawl a site: list what is linked, level by level, from a start page."""
-    import uvloop
-
-    from roost.cli.crawl_run import INTERRUPTED, CrawlRun, Order
-    from roost.cli.progress import make_display
+    from roost.cli.crawl_run import Order
 
     spec = o.checked_spec(
         url,
@@ -121,20 +122,29 @@ def crawl(
     else:
         own = o.own_options(separate(allow_private or ()), contact, ignore_robots)
     set_up_logging("INFO" if verbose else "WARNING")
+    raise typer.Exit(_run_crawl(Order(spec, format, server, own), output))
+
+
+def _run_crawl(order: Order, output: Path | None) -> int:
+    """Run a crawl until its end or Ctrl-C; returns the process's exit code."""
+    import uvloop
+
+    from roost.cli.crawl_run import INTERRUPTED, CrawlRun
+    from roost.cli.progress import make_display
+
     try:
         target = Target(output)
     except CannotWrite as problem:
         raise typer.BadParameter(str(problem), param_hint="--output") from problem
 
     async def run() -> int:
-        return await CrawlRun(Order(spec, format, server, own), target, make_display(sys.stderr, SYSTEM_CLOCK)).run()
+        return await CrawlRun(order, target, make_display(sys.stderr, SYSTEM_CLOCK)).run()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(run())
+            return runner.run(run())
     except KeyboardInterrupt:
-        code = INTERRUPTED
-    raise typer.Exit(code)
+        return INTERRUPTED
 
 
 add_commands(app)

@@ -152,6 +152,7 @@ def add_commands(app: typer.Typer) -> None:
 
 @with_gateway_options
 def up(
+    gateway: GatewayOptions,
     host: Host = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where clients ask.", envvar="ROOST_PORT")] = 8000,
     gateway_port: GatewayPort = 9001,
@@ -169,50 +170,46 @@ def up(
     max_unused_tickets: UnusedTickets = MAX_UNUSED_TICKETS,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
-    *,
-    gateway: GatewayOptions,
 ) -> None:
     """Run everything in one process, until Ctrl-C.
 
     Then, in a second terminal: roost crawl https://example.org --depth 2 --server http://127.0.0.1:8000
     """
 
-    def make() -> System:
+    def plan() -> UpSettings:
         check_component("up")
         settings = gateway.settings(host, gateway_port)
         counts_loopback = settings.count_loopback and max_unused_tickets > 0
-        return System(
-            UpSettings(
-                host=host,
-                port=port,
-                gateway_port=gateway_port,
-                public_url=public_url,
-                data=data,
-                master_slots=master_slots,
-                worker_slots=worker_slots,
-                live_requests=live_requests,
-                kinds=separate(kind),
-                options=_options(allow_private, contact, ignore_robots),
-                gateway=settings,
-                access=gateway.access(),
-                callers=ClientTicketLimits(max_unused_tickets, counts_loopback, settings.trusted_proxies),
-                admin=admin_token(),
-            )
+        return UpSettings(
+            host=host,
+            port=port,
+            gateway_port=gateway_port,
+            public_url=public_url,
+            data=data,
+            master_slots=master_slots,
+            worker_slots=worker_slots,
+            live_requests=live_requests,
+            kinds=separate(kind),
+            options=_options(allow_private, contact, ignore_robots),
+            gateway=settings,
+            access=gateway.access(),
+            callers=ClientTicketLimits(max_unused_tickets, counts_loopback, settings.trusted_proxies),
+            admin=admin_token(),
         )
 
     set_up_logging(log_level, log_style)
-    system = checked(make)
+    system = checked(lambda: System(plan()))
+    serve(system.stack, lambda: _announce(system, public_url or system.gateway.url, data))
 
-    def announce() -> None:
-        kept = f"kept in {data}" if data else "in memory, lost when this process ends; --data DIR keeps them"
-        typer.echo(f"Roost {VERSION} is up.")
-        typer.echo(f"  clients ask   {system.url}")
-        typer.echo(f"  gateway       {public_url or system.gateway.url}")
-        typer.echo(f"  jobs, results {kept}")
-        typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}")
-        typer.echo("Ctrl-C here ends it.")
 
-    serve(system.stack, announce)
+def _announce(system: System, gateway_url: str, data: Path | None) -> None:
+    kept = f"kept in {data}" if data else "in memory, lost when this process ends; --data DIR keeps them"
+    typer.echo(f"Roost {VERSION} is up.")
+    typer.echo(f"  clients ask   {system.url}")
+    typer.echo(f"  gateway       {gateway_url}")
+    typer.echo(f"  jobs, results {kept}")
+    typer.echo(f"Try: roost crawl https://example.org --depth 2 --server {system.url}")
+    typer.echo("Ctrl-C here ends it.")
 
 
 def discovery(
@@ -256,6 +253,7 @@ def discovery(
 
 @with_gateway_options
 def gateway(
+    gateway: GatewayOptions,
     host: Host = LOOPBACK,
     gateway_port: GatewayPort = 9001,
     public_url: PublicUrl = "",
@@ -270,8 +268,6 @@ def gateway(
     processes: Processes = 1,
     log_level: LogLevel = Level.INFO,
     log_style: LogStyle = Style.PLAIN,
-    *,
-    gateway: GatewayOptions,
 ) -> None:
     """Run a gateway, to which clients connect and send requests for jobs."""
     set_up_logging(log_level, log_style)

@@ -126,7 +126,7 @@ def test_a_wsproto_client_reads_what_is_compressed() -> None:
     client = Connection(ConnectionType.CLIENT, [extension])
     deflater = Deflater()
     for _ in range(3):
-        client.receive_data(encode_deflated("hello " * 50, lambda payload: deflater.deflate(payload, 15)))
+        client.receive_data(encode_deflated("hello " * 50, deflater, 15))
         assert "".join(event.data for event in client.events() if isinstance(event, TextMessage)) == "hello " * 50
 
 
