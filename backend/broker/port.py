@@ -2,7 +2,7 @@
 
 Each service declares the queues that it uses, from the specifications of one table (`roost.backend.broker.topology`),
 so that two services can never disagree about a queue. Bodies are bytes, which the broker does not interpret.
-`tests/backend/contract_broker.py` tests these promises with every engine.
+`tests/backend/broker/contract_broker.py` tests these promises with every engine.
 """
 
 from __future__ import annotations

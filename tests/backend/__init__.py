@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.backend.contract_broker", "tests.backend.contract_cache")
+pytest.register_assert_rewrite("tests.backend.broker.contract_broker", "tests.backend.cache.contract_cache")

@@ -9,7 +9,7 @@ import pytest
 from bench.support import services
 from roost.backend.store.port import StoreLimits
 from roost.backend.store.postgres.postgres_store import PostgresStore
-from tests.backend.database import NewStore
+from tests.backend.store.database import NewStore
 
 
 @pytest.fixture

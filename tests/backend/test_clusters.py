@@ -17,8 +17,8 @@ from roost.backend.broker.rabbitmq.rabbitmq_broker import RabbitBroker
 from roost.backend.cache.redis_cache import RedisCache
 from roost.wire.errors import Unavailable
 from tests import clusters
-from tests.backend.contract_broker import Inbox, publish
-from tests.backend.contract_cache import LONG_S, key
+from tests.backend.broker.contract_broker import Inbox, publish
+from tests.backend.cache.contract_cache import LONG_S, key
 
 pytestmark = pytest.mark.engines
 

@@ -14,8 +14,8 @@ import sys
 from roost.gateway.api import Application, Message, Peer
 from roost.gateway.settings import Settings
 from roost.wire.codes import NORMAL
-from tests.gateway.bytes_of import close, frame, text
-from tests.gateway.lone import Lone
+from tests.gateway.io.lone import Lone
+from tests.gateway.websocket.bytes_of import close, frame, text
 
 REQUEST = (
     b"GET /?ticket=a HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"

@@ -17,8 +17,8 @@ from roost.gateway.io.reader import FrameReader
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.codes import APPLICATION_ERROR, NORMAL, REPLACED
 from roost.wire.tokens import Keyring, Ticket
-from tests.gateway.bytes_of import close, frame, text
 from tests.gateway.harness import Client, GatewayFixture, Recorder, until
+from tests.gateway.websocket.bytes_of import close, frame, text
 
 
 async def test_messages_go_both_ways(house: GatewayFixture) -> None:

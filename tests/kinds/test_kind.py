@@ -13,7 +13,7 @@ from roost.backend.kinds.registry import Kinds, load
 from roost.wire.clock import SYSTEM_CLOCK
 from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, DecodeError, Misuse
-from tests.kinds.caches import NoCache
+from tests.kinds.crawl.politeness.caches import NoCache
 
 SPEC = CrawlSpec("http://example.org/", depth=2, max_age_s=60)
 

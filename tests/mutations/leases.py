@@ -154,7 +154,7 @@ LEASES = (
         "P13",
         "a master trusts its lease to the last moment",
         (Change(RUN, "TRUST_MARGIN_S = 1.0", "TRUST_MARGIN_S = 0.0"),),
-        ("tests/backend/test_master_run.py",),
+        ("tests/backend/master/test_master_run.py",),
     ),
     Mutation(
         "P15 (SQLite)",

@@ -7,7 +7,7 @@ from tests.mutations.places import AWAY, EMBEDDED, ENGINE, LEDGER, PAGE, PORT, S
 
 OF_GRACE, OF_OUTAGES = "p26 and (outage or died)", "p15 and (outage or leaps or lock_server)"
 SEED = ("tests/simulation/test_seeds.py", "-k", "53")
-SHARED_SEARCH = ("tests/backend/test_postgres_outages.py", "-k", "p26")
+SHARED_SEARCH = ("tests/backend/store/test_postgres_outages.py", "-k", "p26")
 
 OUTAGES = (
     Mutation(
@@ -80,7 +80,7 @@ OUTAGES = (
                 "        finished: dict[tuple[int, RequestRow], JobFinished] = {}\n",
             ),
         ),
-        ("tests/backend/test_store.py", "-k", "sweep_that_fails"),
+        ("tests/backend/store/test_store.py", "-k", "sweep_that_fails"),
     ),
     Mutation(
         "P26 (PostgreSQL)",
@@ -104,6 +104,6 @@ OUTAGES = (
         "P26",
         "a gateway whose sweep was not answered waits for its next regular one",
         (Change(SWEEPING, "return min(AGAIN_S, every_s) *", "return every_s *"),),
-        ("tests/backend/test_sweeping.py",),
+        ("tests/backend/store/test_sweeping.py",),
     ),
 )

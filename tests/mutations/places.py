@@ -21,11 +21,11 @@ WORKER, WATCHDOG = "backend/worker/worker.py", "backend/worker/watchdog.py"
 
 def contract(engine: str, rule: str) -> Selection:
     """The store's promises about a rule, over an engine."""
-    return ("tests/backend/test_store.py", "-k", f"TestContract and {engine} and {rule}")
+    return ("tests/backend/store/test_store.py", "-k", f"TestContract and {engine} and {rule}")
 
 
-SHARED = "tests/backend/test_postgres.py"
-MASTER_TESTS = ("tests/backend/test_master.py",)
-WORKER_TESTS = ("tests/backend/test_worker.py",)
+SHARED = "tests/backend/store/test_postgres.py"
+MASTER_TESTS = ("tests/backend/master/test_master.py",)
+WORKER_TESTS = ("tests/backend/worker/test_worker.py",)
 WATCHDOG_TESTS = ("tests/system/test_watchdog.py", "-k", "ends_its_worker and spin")
 FENCES = "(p14 or p24)"

@@ -87,7 +87,7 @@ OFFERS = (
         "P6",
         "offers are stored however many wait",
         (Change("backend/lock/server.py", "is_full = waiting_count >= self._max_waiting", "is_full = False"),),
-        ("tests/backend/test_lock_server.py",),
+        ("tests/backend/lock/test_lock_server.py",),
     ),
     Mutation(
         "P19 (PostgreSQL)",
@@ -235,7 +235,7 @@ REQUESTS_AND_RESULTS = (
                 RUN, "if work.state is TaskState.OUT and not work.must_run_alone:", "if work.state is TaskState.OUT:"
             ),
         ),
-        ("tests/backend/test_master_run.py",),
+        ("tests/backend/master/test_master_run.py",),
     ),
     Mutation(
         "P21",
@@ -253,7 +253,7 @@ REQUESTS_AND_RESULTS = (
                 "for attempt in range(len(addresses[:1])):",
             ),
         ),
-        ("tests/backend/test_lock_server.py",),
+        ("tests/backend/lock/test_lock_server.py",),
     ),
     Mutation(
         "I2",

@@ -13,8 +13,8 @@ from roost.gateway.admission.access import Access
 from roost.gateway.settings import SECURITY, Settings
 from roost.wire.guards import APPLIED, AT_A_GATEWAY, SWITCHES, refuse_unapplied
 from roost.wire.variables import variable
-from tests.roost.command import finish
-from tests.roost.test_gateway_options import run, surroundings
+from tests.roost.cli.command import finish
+from tests.roost.cli.test_gateway_options import run, surroundings
 
 __all__ = ["surroundings"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.services import START_S, Service, need
-from tests.gateway.test_tls import make_certificate
+from tests.gateway.io.test_tls import make_certificate
 
 PORT = 8443
 CLIENTS = ("21", "22")

@@ -16,8 +16,8 @@ import pytest
 
 from bench.support import services
 from bench.support.components import Process, part
-from tests.gateway.bytes_of import text
-from tests.gateway.test_process import UPGRADE
+from tests.gateway.process.test_command import UPGRADE
+from tests.gateway.websocket.bytes_of import text
 from tests.system.haproxy import PORT, HaProxy, haproxy
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from roost.gateway.admission.access import Access
-from tests.gateway.test_bearer import KEY, token
-from tests.gateway.test_tls import make_certificate
+from tests.gateway.admission.test_jwt import KEY, token
+from tests.gateway.io.test_tls import make_certificate
 from tests.system.cluster import Cluster, until
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,9 @@ import pytest
 from bench.support import services
 from bench.support.components import Process, part, start_part
 from bench.support.waiting import until
-from tests.gateway.test_bearer import KEY, token
-from tests.gateway.test_tls import make_certificate
-from tests.roost.command import ROOST, finish
+from tests.gateway.admission.test_jwt import KEY, token
+from tests.gateway.io.test_tls import make_certificate
+from tests.roost.cli.command import ROOST, finish
 from tests.system.test_gateway_access import knock
 
 pytestmark = pytest.mark.slow

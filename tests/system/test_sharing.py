@@ -13,7 +13,7 @@ from roost.allinone import System
 from roost.backend.broker import topology
 from roost.backend.master.job_run import MOST_OUT
 from roost.wire.messages.lock import read_offer
-from tests.backend.contract_broker import Inbox
+from tests.backend.broker.contract_broker import Inbox
 from tests.system.cluster import Cluster
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,7 @@ from roost.discovery.server import Discovery
 from roost.wire.codec import pack
 from roost.wire.messages.work import Task, read_task_result
 from roost.wire.tokens import Keyring
-from tests.backend.contract_broker import Inbox
+from tests.backend.broker.contract_broker import Inbox
 from tests.system.cluster import LIMITS, Cluster
 from tests.system.stalls import HOLD, Stalls
 
