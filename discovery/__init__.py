@@ -1,4 +1,7 @@
-"""Discovery: the registry of live components and their free capacity, its HTTP server, and the client that reports."""
+"""Discovery: the registry of live components and their free capacity.
+
+It has an HTTP server for components and clients, and the client code by which a component sends heartbeats to it.
+"""
 
 if __name__ == "discovery":  # imported by the folder's own name, in a clone
     from roost.folders import hand_over

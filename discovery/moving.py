@@ -1,14 +1,14 @@
 """Moves clients between gateways: which requests start a move, how many clients move, and to which gateways.
 
 ``POST /v1/places``     msgpack `ReserveEndpoints` -> `Endpoints`: a gateway reserves capacity at others for its clients
-``POST /v1/drain``      JSON `DrainOrder`: an operator empties a gateway, or brings it back
+``POST /v1/drain``      JSON `DrainOrder`: an operator drains a gateway, or makes it accept clients again
 ``POST /v1/rebalance``  an operator makes all gateways equally full now
 
 One request reserves many endpoints, each with a ticket of its own. They are chosen in the same way as for new clients,
 and count as load at once, so that moved and new clients do not all go to the same gateway. Clients stay in their zone
 (a label of the gateway) if it has free capacity. Reserving needs the system's shared secret or the admin token, orders
-need the admin token. Directives reach gateways in the answers to their heartbeats. A gateway that drains then reports
-this itself to every replica.
+need the admin token. Directives reach gateways in the answers to their heartbeats. An order is sent to one replica; the
+gateway that follows it then reports to every replica that it drains.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """Registers a component with discovery: sends heartbeats to every replica and handles the answers.
 
-Replicas share nothing, so every heartbeat goes to each of them, and each answers by itself; a replica that just
-started knows a component again after one heartbeat. One round takes one snapshot (P31) and sends it to all replicas at
-once. The round does not wait longer than the interval for a replica's answer. A pending heartbeat is not cancelled:
-under load, connections queue at discovery, and reconnecting would lose the place in the queue. Redeemed tickets are
-repeated to a replica until it has acknowledged a heartbeat that carried them, or until they would have expired anyway.
+Replicas share nothing, so every heartbeat goes to each of them, and each answers by itself; a replica that just started
+knows a component again after one heartbeat. Each round takes one snapshot of the component's status and sends it to all
+replicas at once. The round does not wait longer than the interval for a replica's answer. A pending heartbeat is not
+cancelled: under load, connections queue at discovery, and reconnecting would lose the place in the queue. Redeemed
+tickets are repeated to a replica until it has acknowledged a heartbeat that carried them, or until they would have
+expired anyway.
 
 While no replica answers, the last answer remains valid: without discovery no new components are found, but nothing
 stops.
+
+`docs/protocol/guarantees.md` defines the rules that are cited by number, such as P31.
 
 Use::
 

@@ -1,4 +1,4 @@
-"""``python -m gateway --app module:Class``: runs the framework alone, as a process."""
+"""Runs the gateway with one application, without the job backend: ``python -m gateway --app module:Class``."""
 
 from __future__ import annotations
 

@@ -8,13 +8,14 @@
 
 Callbacks are synchronous and run on the event loop; long work belongs in a task or a thread of the application. For one
 connection they come in order: `on_open` once, `on_message` any number of times, `on_close` once. No callback is called
-from inside a method of a peer, so an application may send and close while it iterates over its own data. A callback
-that raises costs its connection (close code 4101) and one log line, nothing else.
+from inside a method of a peer, so an application may send and close while it iterates over its own data. When a
+callback raises, the gateway logs the error and closes that connection with code 4101; other connections are not
+affected.
 
-A peer is named by two integers: its file descriptor, and a generation that distinguishes it from earlier connections
-with the same descriptor. They can be kept in arrays indexed by `Peer.fd` (`Gateway.cells` creates such arrays), so that
-an idle client needs no Python object in the application either; `Gateway.peer` makes a handle from them again. Handles
-of one peer are equal and have the same hash. A stale handle does nothing.
+A peer is identified by two integers: its file descriptor, and a generation that distinguishes it from earlier
+connections with the same descriptor. They can be kept in arrays indexed by `Peer.fd` (`Gateway.cells` creates such
+arrays), so that an idle client needs no Python object in the application either; `Gateway.peer` makes a handle from
+them again. Handles of one peer are equal and have the same hash. A stale handle does nothing.
 """
 
 from __future__ import annotations

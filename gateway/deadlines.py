@@ -1,4 +1,10 @@
-"""Actions for connections whose deadline has come; `roost.gateway.connections.keepalive` makes the decisions."""
+"""Handles the connections whose deadline in the timing wheel has come.
+
+`roost.gateway.io.ticker` calls `Deadlines.turn` once for each tick of the wheel. For an open connection,
+`roost.gateway.connections.keepalive` decides whether it is pinged or closed as idle. This module also closes
+connections that do not answer a ping, that take too long for a handshake or for one message, or whose outbox is too
+old.
+"""
 
 from __future__ import annotations
 

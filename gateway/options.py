@@ -1,4 +1,4 @@
-"""Command line of ``python -m gateway``: every setting is an option and a ``ROOST_…`` variable."""
+"""Parses the command line of ``python -m gateway``: every setting is an option and a ``ROOST_…`` variable."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """All settings of a gateway, each with its unit and the reason for its default.
 
-One frozen dataclass per process. The command lines are derived from it and from `roost.gateway.admission.access`, which
-contains the credentials clients need: field `ping_after_s` is option ``--ping-after-s`` and variable
-``ROOST_PING_AFTER_S``. The help has two groups: security settings, and limits and times.
+Each gateway process has one `Settings`, which is a frozen dataclass. ``python -m gateway`` and the ``roost`` command
+make their options from its fields, and from the fields of `roost.gateway.admission.access.Access`, which says what
+credentials clients need: field `ping_after_s` is option ``--ping-after-s`` and variable ``ROOST_PING_AFTER_S``. The
+help has two groups: security settings, and limits and times.
 """
 
 from __future__ import annotations

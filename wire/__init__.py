@@ -1,4 +1,7 @@
-"""Messages between processes, and the lifecycle of a process. Imports none of the other packages."""
+"""What all other packages share: messages, tokens, errors, settings checks, and the lifecycle of a process.
+
+This package imports none of the other packages.
+"""
 
 if __name__ == "wire":  # imported by the folder's own name, in a clone
     from roost.folders import hand_over

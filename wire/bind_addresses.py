@@ -1,8 +1,9 @@
-"""The addresses that a host setting stands for, resolved before anything is bound.
+"""Resolves a host setting to the addresses on which a service will listen, before it binds a socket.
 
 A host setting is one host, or several separated by commas, as `roost.wire.listener.bind` takes it; an empty one means
-every address of the machine. Names are resolved here exactly as they are resolved for binding, so that ``localhost``,
-``127.1`` and names in ``/etc/hosts`` are judged by their addresses.
+every address of the machine. Names are resolved here exactly as `bind` resolves them. So the start-up checks
+(`roost.wire.guards`) judge ``localhost``, ``127.1`` and names in ``/etc/hosts`` by their real addresses. The module
+also makes the ``host:port`` text of a service's own URL.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network address of a client, also behind trusted proxies. Pure."""
+"""Finds the network address of a client, also behind trusted proxies, and the key by which it is counted. Pure."""
 
 from __future__ import annotations
 

@@ -1,18 +1,20 @@
 """Close codes and error codes as data.
 
-The range of a close code tells the client what to do, so that a client that does not know
-a code still acts correctly (RFC 6455 section 7.4 leaves 4000 to 4999 to applications):
+The range of a close code tells the client what to do, so that a client that does not know a code still acts correctly
+(RFC 6455 section 7.4 leaves 4000 to 4999 to applications):
 
-=============  ================================================
-1000, 1001     normal end; reconnect when there is work
-1002 to 1010   protocol violation: do not reconnect unchanged
-1011, 1013     fault at the gateway: reconnect after a pause
-1012           moved: connect where ``move`` or discovery says
-4000 to 4099   do not reconnect unchanged
-4100 to 4199   reconnect after a pause
-4200 to 4299   reconnect at once, and resume
-4300 to 4399   reconnect when there is work
-=============  ================================================
+==========================  ==================================================================
+1000, 1001                  normal end; reconnect when there is work
+1002 to 1004, 1007 to 1010  protocol violation: do not reconnect unchanged
+1005, 1006                  the connection ended without a close code: reconnect after a pause
+1011, 1013                  fault at the gateway: reconnect after a pause
+1012                        moved: connect where a `Move` message or discovery says
+1014, 1015                  fault of a proxy or of TLS: reconnect after a pause
+4000 to 4099                do not reconnect unchanged
+4100 to 4199                reconnect after a pause
+4200 to 4299                reconnect at once, and resume
+4300 to 4399                reconnect when there is work
+==========================  ==================================================================
 """
 
 from __future__ import annotations

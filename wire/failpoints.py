@@ -5,9 +5,10 @@ Failpoints are off, and cost one comparison each, unless ``ROOST_FAILPOINTS`` na
 point renames the file to ``NAME.stopped.PID`` and stops itself with SIGSTOP, with all its threads, before its next
 instruction; SIGCONT lets it go on. Many processes may share a folder: each file stops one of them.
 
-The name of a point says which step of a job it belongs to and how far that step is: ``begun`` before another component
-is asked to do the step, ``received`` and ``committed`` in the lock server before and after its transaction,
-``answered`` in the asking component when the answer has come.
+`Point` lists all points. The name of a point is ``step.progress``: a step of a job, and how far that step is. The most
+common kinds of progress are ``begun`` (before another component is asked to do the step), ``received`` and
+``committed`` (in the lock server, before and after its transaction) and ``answered`` (in the asking component, when the
+answer has come; only ``read.answered`` is in the lock server, before it sends what it has read).
 """
 
 from __future__ import annotations

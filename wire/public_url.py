@@ -1,4 +1,4 @@
-"""The check of the public URL under which a component is reached by others. Pure."""
+"""Checks ``--public-url``, the URL under which others reach a component. Pure."""
 
 from __future__ import annotations
 

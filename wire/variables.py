@@ -1,4 +1,4 @@
-"""Settings in environment variables: their names, and how a switch is written. Pure."""
+"""Environment variables for settings: their names, and how a boolean setting is written in one. Pure."""
 
 from __future__ import annotations
 

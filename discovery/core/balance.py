@@ -1,10 +1,11 @@
 """Decides which gateways have more clients than their share, and how many clients should move now. Pure.
 
-Shares are by capacity: with equal shares all gateways are equally full. A gateway's count is the load it reported,
-minus the clients it has just told to move, plus the tickets that were issued for it. So a move counts from the moment
-its endpoint is reserved, and is never requested twice. Balancing begins when a gateway is far from its share
-(`START_SHARE`) or an operator asks, and continues until all are close (`STOP_SHARE`). Between these two limits nothing
-happens, and clients only move from gateways above their share to gateways below it, so the load cannot oscillate.
+The share of a gateway is the number of clients it would have if all gateways were equally full; its surplus is the
+number of clients that it has beyond its share. The count of its clients is the load it reported, minus the clients it
+has just told to move, plus the tickets that were issued for it. So a move counts from the moment its endpoint is
+reserved, and is never requested twice. Balancing begins when a gateway is far from its share (`START_SHARE`) or an
+operator asks, and continues until all are close (`STOP_SHARE`). Between these two limits nothing happens, and clients
+only move from gateways above their share to gateways below it, so the load cannot oscillate.
 
 Balancing waits until the cluster is stable: no gateway has just started (new gateways get new clients first anyway),
 and none is draining. A rolling restart is therefore balanced once, at its end.

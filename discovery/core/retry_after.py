@@ -2,7 +2,8 @@
 
 The counts of admitted and refused clients decay over `WINDOW_S`, so they describe the last seconds. Refused clients are
 assumed to be still waiting; at the current rate the last of them is admitted after waiting / rate seconds. So each
-client is told about when its turn comes, and clients shift that time by a random half.
+client is told about when it will be admitted. The client library multiplies that time by a random factor from 0.5 to
+1.5.
 
 While gateways are full, the current rate is the right one: capacity becomes free as clients leave. While there is no
 gateway at all, the current rate is zero and says nothing. Gateways that come back have all their capacity free at once

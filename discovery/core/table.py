@@ -22,8 +22,10 @@ Each start of a component has an instance id, its incarnation. A new incarnation
 there, whose late heartbeats are then ignored, like heartbeats that are repeated or out of order.
 
 A replica that has run for less than the lifetime of a ticket does not know the tickets issued before its restart. Until
-then it takes each unknown redeemed ticket as a sign that another one is on its way to the same gateway (P31). That is
-an estimate: it influences choices, but never makes a gateway count as full.
+then it takes each unknown redeemed ticket as a sign that another client is on its way to the same gateway. That is an
+estimate: it influences choices, but never makes a gateway count as full.
+
+`docs/protocol/guarantees.md` defines the rules that are cited by number, such as P31.
 """
 
 from __future__ import annotations

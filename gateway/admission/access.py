@@ -1,4 +1,7 @@
-"""Credentials that clients need in the opening handshake: a ticket of discovery, a JSON Web Token, or none."""
+"""Settings for the credentials that clients need in the opening handshake.
+
+A gateway can require a ticket that discovery has signed, a JSON Web Token, both, or nothing.
+"""
 
 from __future__ import annotations
 

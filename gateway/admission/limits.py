@@ -1,6 +1,6 @@
 """Limits on who may connect: connections per client address, and origins of web pages. Pure.
 
-An idle connection costs 8 bytes here, and each address with connections about 20.
+Counting takes 8 bytes for each connection, and 20 to 80 bytes for each address that has connections.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The PROXY protocol, version 2: a header in which a load balancer sends the client's address before any other data."""
+"""Parses the header of the PROXY protocol, version 2.
+
+A load balancer sends the client's address in this header, before any other data of the connection.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A fixed number of bytes for each connection, in one block of memory indexed by file descriptor.
+"""An array with a fixed number of bytes for each connection, indexed by file descriptor.
 
-For applications that keep a small state per client: one Python object for each would cost more than the connection
-itself. `Gateway.cells` creates them.
+Applications that keep a small state for each client create such an array with `Gateway.cells`. One Python object for
+each client would take more memory than the connection itself.
 """
 
 from __future__ import annotations

@@ -1,13 +1,22 @@
-"""Decides what is due for a connection, from its cells alone. Pure, so that tests can check every case.
+"""Decides which keepalive action is due for a connection: a ping, an idle close, or none. Pure.
+
+The input is the current tick and the connection's entries in the connection table (`roost.gateway.connections.slots`).
+`ping`, `pong` and `idle` are settings in ticks (`KeepaliveConfig`).
 
 Liveness and activity are measured separately. Any byte from the peer shows that it is alive: after `ping` ticks without
-input it is pinged, and after `pong` more ticks without input it is closed. Only messages count as activity: a client
-without messages for `idle` ticks that the application does not hold is closed with a code of its own (4300).
+input it is pinged, and after `pong` more ticks without input it is closed (4201). Only messages, in either direction,
+count as activity: after `idle` ticks without a message the client is closed (4300), unless the application has called
+`Peer.hold` for it.
 
-Pings must not come in bursts, even when ten thousand clients connect in one second or all answer one broadcast. So
-each descriptor has a phase. The first ping is sent at the connection's phase within the first `ping` ticks. Later ones
-are sent after half of `ping` to all of it, at the descriptor's phase in half a period: a silent connection is pinged
-exactly once every `ping` ticks, at its own phase; a connection with regular input never.
+Pings must not come in bursts, even when ten thousand clients connect in one second or all answer one broadcast.
+Therefore pings are due at ticks that depend on the file descriptor:
+
+- The first ping is due at the next tick with ``tick % ping == fd % ping``.
+- After input, the next ping is due between half a period and one period (`ping` ticks) later, at the tick with
+  ``tick % half == fd % half``.
+
+So a client that only answers pings is pinged exactly once in each period, always at the same offset. A client that
+sends something at least every half period is not pinged again after its first ping.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Rate limits per descriptor. Pure."""
+"""Rate limits: how many events per second each connection may cause, such as messages and pings. Pure.
+
+The state is one number for each file descriptor, in one array. The limit on accepted connections, which is for the
+whole gateway, uses only the first entry of such an array.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Chat rooms: the path selects the room, ``?name=`` sets the guest's name.
 
-An idle guest owns no object but its handle in the room. When a guest leaves, the others are told.
+An idle guest costs its handle, its name and two dictionary entries. When a guest enters or leaves, the others in the
+room are told.
 """
 
 from __future__ import annotations

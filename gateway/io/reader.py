@@ -1,4 +1,10 @@
-"""The read side of all connections: bytes from clients become messages to the application."""
+"""The read side of all connections: turns bytes from clients into messages for the application.
+
+The poller calls `FrameReader.serve` with the connections that are ready. All of them are read once, in one batch
+(`roost.gateway.io.batch`). Input that is exactly one small message goes directly to the application. Other input is
+parsed by `roost.gateway.websocket.frames`, or by the handshake handler while a connection is in its opening handshake.
+The reader also answers pings and close frames, and applies the rate limits of messages and pings.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Reads and writes client sockets by file descriptor, without an object for each connection."""
+"""The interface by which the gateway reads and writes client sockets, and its implementation for plain TCP.
+
+Sockets are named by file descriptor, so that a connection needs no transport object. `roost.gateway.io.tls` implements
+the same interface for TLS.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Reserves endpoints at other gateways and tells peers to move to them."""
+"""Reserves endpoints at other gateways and tells peers to move to them.
+
+An endpoint is the URL of a gateway and a ticket, for which discovery reserves capacity there for one client.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ setting                                value      why
 ``net.ipv4.tcp_mem``                   (default)  idle sockets hold no buffers; about 5 KB of kernel each
 =====================================  =========  ==========================================================
 
-The other settings are checked at startup; each one that is too small for this process is logged in one line.
+At startup, one warning is logged for each of `net.core.somaxconn`, `fs.nr_open`, `fs.file-max` and
+`net.netfilter.nf_conntrack_max` that is too small for this process. `roost.gateway.settings.capacity` checks
+``ulimit -n``.
 """
 
 from __future__ import annotations

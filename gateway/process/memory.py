@@ -1,12 +1,13 @@
-"""Memory available for more connections, and returning free memory of the allocator to the system.
+"""Computes how much memory is available for more connections, and returns freed memory to the system.
 
-Available is what the kernel reports as usable without swapping (MemAvailable in proc_meminfo(5)), or less where a
-control group limits this process: its limit minus its usage, not counting cached files, which the kernel can reclaim
-(memory.max, memory.current and inactive_file of memory.stat, "Control Group v2" in the kernel's documentation; version
-1 likewise). Several gateways on one machine see the same memory; each reports less as it is used.
+Available memory is what the kernel reports as usable without swapping (MemAvailable in proc_meminfo(5)). Where a
+control group limits this process, it is at most the group's limit minus the group's usage. Cached files do not count as
+usage, because the kernel can reclaim them (memory.max, memory.current and inactive_file of memory.stat, "Control Group
+v2" in the kernel's documentation; version 1 likewise). A small share of the total is kept free. Several gateways on one
+machine see the same memory, and each of them reports less as it is used.
 
-After many connections have left, the memory of their small arrays and strings is free, but glibc keeps it while any
-newer allocation lies above it on the heap: 30 bytes for each connection of the largest number there was at one time.
+After many connections have closed, the memory of their small arrays and strings is free, but glibc keeps it while any
+newer allocation lies above it on the heap. That is 30 bytes for each connection that was open at the busiest moment.
 `malloc_trim(3)` returns whole free pages wherever they are.
 """
 

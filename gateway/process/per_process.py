@@ -1,4 +1,4 @@
-"""Several gateway processes: the checks before the fork, and the settings of each process."""
+"""Configuration of several gateway processes: checks before the fork, and the ports and URLs of each process."""
 
 from __future__ import annotations
 

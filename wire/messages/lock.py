@@ -1,10 +1,12 @@
 """Messages between a lock server and its callers, which are masters and gateways: msgpack over HTTP.
 
-`Decision` and `Answer` are sent as lists, so that all decisions of one sender share a request and a
-commit (P18). Lease renewals and result parts have requests of their own, so that neither waits for the other.
+`Decision` and `Answer` are sent as lists, so that all decisions of one sender share a request and a commit (P18). Lease
+renewals and result parts have requests of their own, so that neither waits for the other.
 
 Some messages keep their first names as tags (``Withdraw``, ``Knock``), because different versions of Roost may run in
-one system, and functions in the store compare these tags.
+one system, and functions in the database compare these tags.
+
+`docs/protocol/guarantees.md` defines the rules that are cited by number, such as P18.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Messages for moving clients between gateways: reserved endpoints, and discovery's directives. msgpack."""
+"""Messages for moving clients between gateways.
+
+Gateways reserve endpoints and receive discovery's directives in msgpack; operators send their orders in JSON.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Messages that the broker carries: events for gateways, tasks and their results (msgpack).
+"""Messages that the message broker carries: events for gateways, tasks and their results (msgpack).
 
-Queues: ``done.<gateway>`` carries `GatewayEvent`, ``tasks.<kind>`` carries `Task`, ``reply.<master>`` carries
-`TaskResult`, the fanout ``control`` carries `Control`.
+Queue ``done.<gateway>`` carries `GatewayEvent`, ``tasks.<kind>`` carries `Task`, and ``reply.<master>`` carries
+`TaskResult`. The fanout exchange ``control`` sends each `Control` message to all of its subscribers.
+`docs/protocol/guarantees.md` defines the rules that are cited by number.
 """
 
 from __future__ import annotations
