@@ -1,4 +1,4 @@
-"""URLs that name several hosts, as for a cluster: ``amqp://user:password@one:5672,two:5672/vhost``."""
+"""Parses URLs that name several hosts, as for a cluster: ``amqp://user:password@one:5672,two:5672/vhost``."""
 
 from __future__ import annotations
 

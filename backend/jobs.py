@@ -10,10 +10,16 @@ has its result is never stored with the request; `request_ending` derives it fro
     job       waiting --grant--> running --complete--> done | failed | cancelled | expired
                  ^                  | lease expired: granted again, another token
                  +-----release------+
+              waiting --> failed | cancelled | expired      without being granted again
 
     request   expected --offer--> waiting --acknowledge--> acked
-                  \\                 | leave (others still wait for the job) --> left
-                   +--leave-->  left --acknowledge--> acked
+              expected, waiting --leave--> left --acknowledge--> acked      the job continues if others wait for it
+              expected --refuse--> refused --acknowledge--> acked           over the client's limit
+
+    task      planned --release--> out --result--> folded
+              out --later--> held --release--> out                          the runner asked to run it later
+              out --overdue--> planned                                      no result in time: it is sent again
+              out --give up--> given up
 """
 
 from __future__ import annotations

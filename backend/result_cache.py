@@ -1,7 +1,8 @@
-"""Complete results in the cache, for later requests with the same specification (P9, P27).
+"""Stores complete results in the cache, for later requests with the same specification (P9, P27).
 
-A result is stored only when its job is done and complete, under the kind's cache key. It is used when it was made from
-the same specification and is not older than the request allows. The cache changes the cost, never an outcome (I5).
+A master stores a result when its job is done and complete, under the kind's cache key. A gateway answers a request
+with a stored result if that was made from the same specification and is not older than the request allows. The cache
+changes the cost of a request, never its outcome (I5).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A benchmark of this code and of another checkout in turns: ``python -m bench NAME --before DIR``.
+"""Compares a benchmark of this code with that of another checkout: ``python -m bench NAME --before DIR``.
 
-Each turn runs the whole benchmark once there and once here, each in a process of its own; DIR is a checkout that was
-set up (``make setup``). A figure counts as different only when the two medians differ by more than the spread of the
-other checkout's own turns, largest less smallest: on a shared machine less says nothing.
+DIR is a checkout that was set up (``make setup``). Each turn runs the whole benchmark once there and once here, each
+in a process of its own. A figure counts as different only when the two medians differ by more than the spread of the
+other checkout's own turns (largest minus smallest), because on a shared machine a smaller difference can be noise.
 """
 
 from __future__ import annotations

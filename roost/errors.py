@@ -1,10 +1,12 @@
 """The errors that a user of the client may have to catch.
 
+``BadInput``, ``Unavailable`` and ``RoostError`` are defined in `roost.wire.errors`, the others here.
+
 ::
 
     RoostError
-    ├── BadInput            (wire) the request is invalid: `code` and `message`; sending it again unchanged fails too
-    ├── Unavailable         (wire) a temporary outage: try again after `retry_after_s` seconds
+    ├── BadInput            the request is invalid: `code` and `message`; sending it again unchanged fails too
+    ├── Unavailable         a temporary outage: try again after `retry_after_s` seconds
     │   └── Refusal
     │       ├── Busy        over the limit of requests that one client may have at a time
     │       ├── Overloaded  the system accepts no new jobs at the moment

@@ -1,0 +1,1 @@
+"""Message queues between services: the port, the queues that Roost uses, and two engines (embedded and RabbitMQ)."""

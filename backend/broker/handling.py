@@ -1,4 +1,4 @@
-"""Runs message handlers: each delivery gets a task of its own, and a handler that raises gives its message back."""
+"""Runs message handlers: one asyncio task for each delivery; when a handler raises, its message is requeued."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 `docs/protocol/guarantees.md` defines the rules that are cited by number.
 
-Declare `JOBS_DEAD` before `job_offers` and `TASKS_DEAD` before `tasks`, whose dead letters they take.
+A dead-letter queue must be declared before the queue that sends it dead letters: `JOBS_DEAD` before `job_offers`, and
+`TASKS_DEAD` before `tasks`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The cache port. A cache may lose any entry at any time (I5)."""
+"""The cache port: the interface of all cache engines. A cache may lose any entry at any time (I5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The requests for which clients of this gateway wait. Pure. A client without a request has no entry here (I6).
+"""The table of requests whose results clients of this gateway wait for. Pure.
 
-This is only a local copy: it says on which connection to answer, and what was sent there. The store is authoritative.
+It is only a local copy: it says on which connection to answer, and what was sent there. The store is authoritative. A
+client without a request has no entry here, because an idle connection must cost as little as possible (I6).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The job protocol (`roost.wire.messages.client`) as a gateway application: identifies clients and checks messages.
 
-For an idle client it stores only cells: 16 bytes of client id, 8 of epoch, and one byte to count bad messages (I6).
+An idle connection must cost as little as possible (I6), so this module keeps no object per client. It stores 16 bytes
+of client id, 8 of epoch, and one byte to count bad messages, in the gateway's arrays (`Gateway.cells`).
 """
 
 from __future__ import annotations

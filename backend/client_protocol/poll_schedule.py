@@ -1,8 +1,9 @@
 """When a gateway polls for finished requests: at regular times, and soon again after a poll that was not answered.
 
-A poll also shows that the gateway is alive: when none is committed for the whole grace, the gateway is taken for dead,
-and its clients for disconnected (P26). So after an outage the gateway does not wait for its next regular time. Each
-pause has random jitter, so that the gateways of a cluster, which all notice the end of an outage, do not poll at once.
+A poll also shows that the gateway is alive. When the store has recorded no poll for the whole grace period, it takes
+the gateway for dead and its clients for disconnected (P26). So after an outage the gateway does not wait for its next
+regular time. Each pause has random jitter, so that the gateways of a cluster, which all notice the end of an outage, do
+not poll at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The requests of a gateway's clients, from a valid submit to the acknowledged result.
+"""Handles the requests of a gateway's clients, from a valid submit to the acknowledged result.
 
-Every method decides at once on the table of active requests (I7). Work that needs another process runs in a task, which
-checks the table again when it has its answer.
+Every method reads and changes the table of active requests in one step, without an `await` in between (I7). Work that
+needs another process runs in an asyncio task, which checks the table again when it has its answer.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ States of a job (`roost.backend.jobs`), and what may change them::
     running --grant--> running      another master's acquire, once the lease has expired
     running --release--> waiting    its master, under its token (a deploy costs nothing)
     running --> done, failed, expired, cancelled      its master, under its token
+    waiting, running --> failed                       an acquire, when the job has lost too many leases (P16)
     waiting, running --> cancelled, expired           the store's tick: no request waits, or the deadline has passed
 
 The state of a request (`roost.backend.jobs.REQUEST_TABLE`) changes by messages of its client and of its gateway; that
@@ -29,8 +30,9 @@ What fails, and what happens:
 * a lock server dies: the client asks the next one, same request, after 0.8 s (P18);
 * a master dies: its lease expires, and the next acquire of any master gets the job under a new token;
 * a master is suspended and resumes: its token is old, so each of its writes compares and changes nothing (P14);
-* the store was unavailable, or its clock jumped: for one lease after the gap in its ticking row no master loses a
-  lease, and every grace period starts again at the end of the gap, because no client could reconnect before (P15). So
+* the store was unavailable, or its clock jumped: the tick of a lock server writes the time into one row of the store
+  once a second, so that an outage leaves a gap there. For one lease after the gap no master loses a lease, and every
+  grace period starts again at the end of the gap, because no client could reconnect before (P15). So
   the death of a gateway is noticed one grace period after it or after the store's last return, whichever is later.
   While a store fails again and again, no request is given up; the jobs of dead clients end by themselves or at their
   deadlines;
@@ -49,5 +51,5 @@ the store reserves the next master that asks with a free slot: it grants this ma
 nothing, and then grants this job first. One master at a time is reserved, however many such jobs there are, so that
 the others continue. A reserved master that does not ask for 10 s counts as gone, and another is reserved; when the
 job's own master renews its lease after all, none is reserved. The wait of a reserved master is bounded by
-`max_seconds` of the jobs that it runs, and everything by the deadline of the job.
+the time limits (`max_seconds`) of the jobs that it runs, and everything by the deadline of the job.
 """

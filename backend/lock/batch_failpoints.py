@@ -1,4 +1,7 @@
-"""The failpoints of a batch of decisions. The batch is inspected only while failpoints are armed."""
+"""Failpoints before and after the transaction of a batch of decisions: tests can stop a lock server exactly there.
+
+`roost.wire.failpoints` describes failpoints. They are off in normal operation, and then the batch is not inspected.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The master: a process that acquires jobs, splits them into tasks, and stores their results."""

@@ -1,4 +1,7 @@
-"""Decoding of stored endings, and the ending that only the store itself gives."""
+"""Decodes how stored jobs ended, and makes the ending of a job that lost too many leases.
+
+Both stores use it. All other endings come from the master of the job, or are only a state (cancelled, expired).
+"""
 
 from __future__ import annotations
 

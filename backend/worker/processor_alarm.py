@@ -1,10 +1,10 @@
-"""The last resort against code that never releases the interpreter lock (GIL), such as an endless regular expression.
+"""Ends a worker process in which code never releases the interpreter lock (GIL), such as an endless regular expression.
 
-Then no Python code can run in any thread. So the kernel measures the time (setitimer(2)) and sends a signal when this
-process has used a given processor time since the alarm was last postponed. The signal is handled in C: `faulthandler`
-writes the stack of each thread to standard error, and then `_exit` of the C library, which was installed as a signal
-handler before, ends the process. The default action of the signal would not be enough: the kernel does not apply it to
-process 1, which a worker is in its container.
+In that state no Python code can run in any thread, so the watchdog thread cannot act. Therefore the kernel measures the
+time (setitimer(2)) and sends a signal when this process has used a given processor time since the alarm was last
+postponed. The signal is handled in C: `faulthandler` writes the stack of each thread to standard error, and then
+`_exit` of the C library, which was installed as a signal handler before, ends the process. The default action of the
+signal would not be enough: the kernel does not apply it to process 1, which a worker is in its container.
 
 Processor time is the right measure: code that holds the lock and computes uses it, and a process that is stopped or
 starved does not. Code that holds the lock and sleeps (a fault of an extension module) is not found. The process does

@@ -1,7 +1,8 @@
-"""``python -m bench accept``: processor time of the server for each accepted connection, ours and others'.
+"""``python -m bench accept``: the server's processor time for each accepted connection, of Roost and of other servers.
 
-A connection is all of it: connect, upgrade, and the closing handshake. Clients come 100 at a time. Each server is
-measured alone, in turns, and then all together, as in `bench.compare.echo`.
+The time covers a whole connection: connect, upgrade, and the closing handshake. Up to 100 clients connect at a time.
+First each server is measured alone, one after the other; then all are measured at the same time, as in
+`bench.compare.echo`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Drives Autobahn's fuzzing client against a gateway process, and judges its report. Started by tools/autobahn.
+"""Runs Autobahn's fuzzing client against a gateway process, and checks its report. Started by tools/autobahn.
 
-wstest exits with 0 whatever it finds, so the report is read, its cases are counted, and each must be OK, NON-STRICT or
-INFORMATIONAL both in what it did and in how it closed. The suite gives some cases one second of wall time, which a busy
-machine may need for something else: a few bad cases are run once more, alone, and the report says so.
+``wstest``, the program of the suite, exits with 0 whatever it finds. Therefore this module reads the report: every case
+must be there, and must be OK, NON-STRICT or INFORMATIONAL both in its behaviour and in how the connection was closed.
+The suite limits some cases to one second of wall time, which is too short when other processes keep the machine busy.
+So a few bad cases are run once more, alone, and the output says so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from bench.support.gateways import ECHO, gateway
 
 CASES = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1, "12": 90, "13": 126}
-"""How many cases each group has; a suite that ran fewer has not run."""
+"""Number of cases in each group. A run with fewer cases counts as failed."""
 
 GOOD = ("OK", "NON-STRICT", "INFORMATIONAL")
 COMPRESSION = ("12", "13")
@@ -26,17 +27,21 @@ LIMITS = ("--max-message-bytes", str(32 << 20), "--max-fragments", "200000", "--
 """Group 9 sends 16 MiB, in one message and in pieces of 64 bytes."""
 
 TRIED_AGAIN = 5
-"""Bad cases that are run once more; with more of them it is not the machine."""
+"""Up to this many bad cases are run once more. More of them cannot be explained by a busy machine."""
 
 PATIENCE_S = 3600
-"""All groups take 12 minutes on an idle machine."""
+"""Time limit for one run of the suite. All groups take 12 minutes on an idle machine."""
 
 Found = Mapping[str, Mapping[str, str]]
-"""Behaviours by case."""
+"""The suite's verdicts by case: ``behavior`` and ``behaviorClose``."""
 
 
 def run(home: Path, cases: list[str], name: str) -> Found:
-    """Let the suite's `cases` (as it writes them: ``6.*``, ``6.18.1``) talk to an echo gateway."""
+    """Run these cases against an echo gateway and return the verdicts.
+
+    `cases` are names or patterns of the suite, such as ``6.18.1`` or ``6.*``. Raises CalledProcessError or
+    TimeoutExpired when the suite does not end normally.
+    """
     report = home / "reports" / name
     shutil.rmtree(report, ignore_errors=True)  # an old report must not pass for a new one
     report.mkdir(parents=True)
@@ -59,7 +64,7 @@ def run(home: Path, cases: list[str], name: str) -> Found:
 
 
 def judge(found: Found, groups: list[str]) -> tuple[list[str], bool]:
-    """A table of what was found in each group, then the bad cases; and whether all is good."""
+    """Return the lines of the report (a table of the groups, then the bad cases), and whether every case passed."""
     lines = [f"{'group':>5} {'cases':>9}  behaviour; behaviour at the close"]
     is_good = True
     for group in groups:
@@ -74,7 +79,7 @@ def judge(found: Found, groups: list[str]) -> tuple[list[str], bool]:
 
 
 def bad_cases(found: Found) -> list[str]:
-    """Cases that did not pass, in order."""
+    """Return the names of the cases that did not pass, in the order of their numbers."""
     bad = [case for case, result in found.items() if not {result["behavior"], result["behaviorClose"]} <= set(GOOD)]
     return sorted(bad, key=lambda case: [int(part) for part in case.split(".")])
 
@@ -84,7 +89,7 @@ def _counted(verdicts: Iterable[str]) -> str:
 
 
 def main() -> int:
-    """Run the groups named on the command line; 0 when every case is there and good."""
+    """Run the groups named on the command line; return the exit status, which is 0 when every case ran and passed."""
     home, groups = Path(sys.argv[1]).resolve(), sys.argv[2:]
     unknown = [group for group in groups if group not in CASES]
     if unknown:

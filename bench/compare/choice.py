@@ -1,10 +1,11 @@
 """``python -m bench choice``: four strategies by which discovery could distribute a connect storm over gateways.
 
-A simulation (`bench.compare.simulation` describes the model) of round robin, the least loaded by the last heartbeats,
-the better of two at random, and ours, which is `roost.discovery.core.table` itself, one for each replica, at every
-size. All get the same clients, on clusters of different sizes, with different numbers of replicas and heartbeat
-intervals. The figures are the fullest gateway over the mean at the end, and the time until every client is connected.
-It writes a plot beside the JSON.
+It simulates (`bench.compare.simulation` describes the model) round robin, the least loaded gateway by the last
+heartbeats, the better of two random gateways, and the strategy of Roost. The last one is the production code,
+`roost.discovery.core.table`, with one table for each replica of discovery. All strategies get the same clients, on
+clusters of different sizes, with different numbers of replicas and heartbeat intervals. The figures are how much fuller
+the fullest gateway is than the mean at the end, and the time until every client is connected. A plot is written beside
+the JSON.
 """
 
 from __future__ import annotations

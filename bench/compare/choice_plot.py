@@ -1,4 +1,4 @@
-"""The plot of `bench.compare.choice`."""
+"""Plots the results of `bench.compare.choice`: balance and connect time of each strategy, by the number of gateways."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from bench.compare.strategies import CHOOSERS, OURS
 
 COLOURS = {"round robin": "#7f7f7f", "least loaded": "#d62728", "best of two": "#ff9f1c", OURS: "#1f5fbf"}
 SHIFTS = {"round robin": 0.94, "least loaded": 0.98, "best of two": 1.02, OURS: 1.06}
-"""Sideways, so that lines which fall together are seen."""
+"""Factors by which the points of a strategy are moved sideways, so that coinciding lines remain visible."""
 
 MARKERS = {"round robin": "s", "least loaded": "^", "best of two": "D", OURS: "o"}
 
 
 def plot(results: dict[Scene, dict[str, Outcome]], file: Path) -> None:
-    """Write a PNG: a column for each time between beats, peak and time below each other, a line for each rule."""
+    """Write the plot to `file` as PNG.
+
+    It has one column for each heartbeat interval, with the peak load above and the connect time below, and one line for
+    each strategy.
+    """
     beats = sorted({scene.beat_s for scene in results})
     figure, rows = plt.subplots(
         2, len(beats), figsize=(4.2 * len(beats), 7.2), sharex=True, sharey="row", squeeze=False

@@ -1,9 +1,14 @@
-"""``python -m bench.compare.crawl_process ROLE …``: a process of Roost that crawls, commanded on standard input.
+"""``python -m bench.compare.crawl_process ROLE …``: one process of a crawling Roost system, for `bench.compare.crawl`.
 
-``alone`` is the whole system and its client. ``rest BROKER CACHE`` is that without a worker, ``hall BROKER CACHE``
-without a master too; both print the URL of discovery. ``worker BROKER CACHE DISCOVERY`` and ``master BROKER CACHE
-DISCOVERY`` are the missing components. A line ``URL DEPTH MAX_AGE`` starts a crawl in the process with the client,
-which answers with a JSON object. Robots.txt is not requested.
+The roles are:
+
+* ``alone``: the whole system and a client;
+* ``rest BROKER CACHE``: the whole system and a client, without a worker; it prints the URL of discovery;
+* ``hall BROKER CACHE``: the same without a master too;
+* ``worker BROKER CACHE DISCOVERY`` and ``master BROKER CACHE DISCOVERY``: the missing components.
+
+BROKER, CACHE and DISCOVERY are URLs. Each line ``URL DEPTH MAX_AGE`` on standard input of the process with the client
+starts a crawl, and the process answers with a JSON object. Robots.txt is not requested.
 """
 
 from __future__ import annotations

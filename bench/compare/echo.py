@@ -1,10 +1,10 @@
-"""``python -m bench echo``: messages per second and processor time per message, ours and others' in the same run.
+"""``python -m bench echo``: messages per second and processor time per message, of Roost and of other servers.
 
-Each server runs alone for some seconds with the same light load (`bench.support.clients.echo_load`). The server has one
-processor and the load has the others. Where a server was not busy all the time, the load or the machine was the limit,
-and its rate says less than its processor time per message. Then all servers run together, each with a load of its own:
-they share one processor, its caches and whatever else goes on, and their processor times compare to a few per cent even
-on a machine that is not idle.
+First each server runs alone for some seconds with the same light load (`bench.support.clients.echo_load`). The server
+has one processor and the load has the others. Where a server was not busy all the time, the load or the machine was the
+limit, and its processor time per message says more than its rate. Then all servers run together, each with a load of
+its own. They share one processor, its caches and every disturbance by other programs, so their processor times can be
+compared to within a few per cent even on a machine that is not idle.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""``python -m bench hold``: what an idle connection costs in memory, ours and others'.
+"""``python -m bench hold``: the memory that an idle connection costs, in Roost and in other servers.
 
-All servers of a round hold their connections at the same time, each client at an address of its own. A server is
-started and warmed up (its code paths run once, so that what is made lazily counts as base), its clients connect, one
-server's after another's, and stay silent. After a pause of more than one ping period the memory of the server's
-process, less the base, is divided by the number of connections. Of ours, tasks and allocated blocks (every Python
-object has at least one, timers included) are counted before and after: a connection owns none, but for one over TLS,
-whose session has eight.
+All servers of a round hold their connections at the same time, and each client has an address of its own. Each server
+is started and warmed up: its code paths run once, so that objects which are made on first use are part of the base.
+Then the clients of one server after the other connect, and stay silent. After a pause of more than one ping period, the
+memory of the server's process minus the base is divided by the number of connections. For Roost's own servers, asyncio
+tasks and allocated blocks (every Python object has at least one, timers included) are counted before and after: a
+connection owns none, except that the TLS session of a connection over TLS has eight blocks.
 
-At the end all clients disconnect, and the memory above the base, a minute later, is divided by their number, too. Then
-as many other clients, from other addresses, connect and disconnect: memory that remains after the first group and does
+At the end all clients disconnect. A minute later, the memory above the base is again divided by their number. Then as
+many other clients, from other addresses, connect and disconnect: memory that remains after the first group and does
 not grow with the second is reused for later connections; memory that grows again has leaked.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m bench keepalive``: processor time for keeping a silent connection alive, beside a bare loop.
+"""``python -m bench keepalive``: processor time for keeping silent connections alive, beside a minimal loop.
 
 The gateway and a loop that only pings (`bench.compare.peers.bare_pings`) each hold the same number of connections, at
 the same time and on the same processor, and ping each once a period. Every round is one period of both.

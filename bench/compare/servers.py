@@ -1,4 +1,7 @@
-"""Starts the gateway and its peers, each in the same way: on one processor, with keepalive as its library has it."""
+"""Starts Roost's own servers and other echo servers for a comparison, each in the same way and on one processor.
+
+Every server keeps the keepalive settings that are the default of its library.
+"""
 
 from __future__ import annotations
 

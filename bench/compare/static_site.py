@@ -1,8 +1,9 @@
-"""A static web server that costs its crawlers as little as can be: ``python -m bench.compare.static_site FOLDER``.
+"""A static web server that uses as little processor time as possible: ``python -m bench.compare.static_site FOLDER``.
 
-All files are in memory with their headers, connections are kept alive, requests are answered in order. It prints its
-URL, and then obeys lines on standard input: ``asked`` is answered by a JSON list of all paths that were asked for since
-the last time, in order, whatever the answer was. It is its own log, and the judge of what crawlers say of themselves.
+It serves the site that crawlers are compared on. All files are in memory with their headers, connections are kept
+alive, and requests are answered in order. The server prints its URL. Then each line ``asked`` on standard input is
+answered by a JSON list of all paths that were requested since the last such line, in order, found or not. With that
+list `bench.compare.crawl` checks what the crawlers report about themselves.
 """
 
 from __future__ import annotations

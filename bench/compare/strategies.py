@@ -1,8 +1,9 @@
 """Strategies for choosing a gateway, for `bench.compare.simulation`: three usual ones, and the one that Roost uses.
 
-Of the usual ones each is what it is called: round robin in every replica; the gateway that looks least loaded by its
-last beat; the better of two at random by their last beats (Mitzenmacher, "The power of two choices in randomized load
-balancing", 2001). Ours is `roost.discovery.core.table` itself, one `Table` for each replica.
+The usual ones are round robin, counted in each replica; the gateway that looks least loaded by its last heartbeat; and
+the better of two random gateways by their last heartbeats (Mitzenmacher, "The power of two choices in randomized load
+balancing", 2001). The strategy of Roost is the production code, `roost.discovery.core.table`, with one `Table` for each
+replica.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``python -m bench wire``: bytes and time of this system's messages in JSON, in Protocol Buffers and as they are.
+"""``python -m bench wire``: size and processor time of messages in JSON, Protocol Buffers and Roost's own format.
 
 Encoding begins with plain values and ends with bytes; decoding ends when every field is a Python value. The formats
-take turns. One processor, nothing sent anywhere.
+take turns, on one processor, and nothing is sent over a network.
 """
 
 from __future__ import annotations

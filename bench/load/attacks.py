@@ -1,8 +1,8 @@
 """The kinds of attack: each is a generator whose steps do a little work and yield what happened.
 
-A step yields `BEGUN` for a new attack, its outcome in the words of `heard`, or `NOTHING`. Closing the generator closes
-its connections; it raises OSError when the gateway refuses it. Every kind has its own source address, so that a gateway
-can apply its limits per address.
+A step yields `BEGUN` for a new attack, the gateway's reaction when an attack is over (one of the texts that `heard`
+returns), or `NOTHING`. Closing the generator closes its connections; it raises OSError when the gateway refuses it.
+Every kind has its own source address, so that a gateway can apply its limits per address.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """``python -m bench.load.lock_load URL BATCH LANES SECONDS``: load on a lock server's store, without HTTP.
 
-Each batch has as many new requests as completions of jobs that the batch before was granted, so that every decision
-changes rows. A batch of one is one decision in its own transaction, as without batching; LANES of them run
-concurrently, each on its own connection. Runs the store's tick once a second, as a lock server does. Prints one JSON
-object.
+URL names the store. LANES senders run concurrently, each on its own connection, and each sends one batch of BATCH
+decisions after the other. With a BATCH of one, every decision has its own transaction, as without batching. Each batch
+has as many new requests as completions of jobs that the batch before was granted, so that every decision changes rows.
+The store's tick runs once a second, as in a lock server. Prints one JSON object.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 ``--host`` (or ROOST_SERVER) is the URL of discovery; several replicas are separated by commas. Users call discovery,
 connect with their ticket, stay idle, answer pings, and now and then submit a job and wait for its result. The load
-shape starts ``--users`` at ``--spawn-rate``, holds them, cuts connections if a storm is requested, and ends the test.
+shape starts ``--users`` users at ``--spawn-rate`` users per second, keeps them connected for ``--hold-s``, cuts
+connections if ``--storm`` is given, and ends the test.
 bench/README.md shows how to use several processes and machines. The users themselves are in `bench.load.swarm`.
 """
 

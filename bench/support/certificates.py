@@ -1,4 +1,4 @@
-"""A certificate for one run, signed by itself. Made by the ``openssl`` command, since Python can only use them."""
+"""Makes a self-signed certificate for one run, with the ``openssl`` command, because Python's `ssl` cannot make one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The console script: what must be set up before slow imports and before the first descriptor is opened."""
+"""The entry point of the ``roost`` command.
+
+It imports the commands, which takes long, only after two preparations: Ctrl-C ends the process without a traceback, and
+closed standard streams are opened, so that no later file gets their descriptors.
+"""
 
 from __future__ import annotations
 

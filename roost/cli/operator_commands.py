@@ -1,7 +1,7 @@
 """``roost status|drain|rebalance``: commands with which operators control a running system through discovery.
 
-With several replicas, the request goes to all of them. Orders need the admin token with which discovery was started;
-it is read from the environment only (ROOST_ADMIN_TOKEN).
+With several replicas, the request goes to all of them. ``drain`` and ``rebalance`` need the admin token with which
+discovery was started; it is read from the environment only (ROOST_ADMIN_TOKEN).
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""The output formats of a crawl's result.
+"""Writes a crawl's result in one of these formats.
 
 ``tree``    URLs under a heading for each level, indented by level, for people
 ``json``    one object with the whole result
 ``jsonl``   one object for each URL: ``url``, ``level`` and, where a page failed or was skipped, ``outcome`` and
-            ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed``,
-            ``canonical``, and with `check` ``named_by``, the pages that have a broken link;
+            ``reason``; with `detail` also ``parent``, ``status``, ``type``, ``bytes``, ``time_s``, ``landed`` (the
+            URL after redirects), ``canonical``, and with `check` ``named_by``, the pages that have a broken link;
             with `select` what was extracted, by its name
-``csv``     the same in columns
-``edges``   a line for each link: from, to (`graphs`)
-``dot``, ``graphml``  the same as a graph
-``sitemap`` a sitemap.xml of the pages that were fetched (`sitemap`)
-``html``    a report for people, in one file (`report`)
+``csv``     the same fields in columns
+``edges``   a line for each link: from, to (`roost.export.graphs`)
+``dot``, ``graphml``  the links as a graph (`roost.export.graphs`)
+``sitemap`` a sitemap.xml of the pages that were fetched (`roost.export.sitemap_xml`)
+``html``    a report for people, in one file (`roost.export.html_report`)
 """
 
 from __future__ import annotations

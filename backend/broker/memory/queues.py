@@ -1,7 +1,8 @@
 """All embedded queues together: moves dead letters between them, and keeps the next time at which something expires.
 
 Pure. Before any other method at time `now`, call `pass_time(now)`, so that no expired message is delivered. Methods
-return the handovers that follow. No message waits while a consumer of its queue has free capacity.
+return the deliveries that follow from the call, as a list of `Handover`: the caller must carry them out. No message
+waits while a consumer of its queue has free capacity.
 """
 
 from __future__ import annotations

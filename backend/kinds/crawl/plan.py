@@ -10,8 +10,8 @@ before a page is handed out, so that it is exact. A crawl with patterns chooses 
 A URL costs one `str`, one entry in a set and one in a list; everything else is per fetched page. A crawl with details,
 links or checks also stores `crawl_details`, and may list half as many characters.
 
-With sitemaps, level 0 has more than the start page: the site, which is asked for its sitemaps, and each of these. The
-URLs in them count as found on the start page, after its own links.
+In a crawl that reads sitemaps, level 0 also has tasks that are not pages: one that asks the site for the URLs of its
+sitemaps, and one for each sitemap. The URLs in sitemaps count as found on the start page, after its own links.
 """
 
 from __future__ import annotations

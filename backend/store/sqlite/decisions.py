@@ -1,4 +1,7 @@
-"""The decisions of the lock protocol in the SQLite store: synchronous, inside one transaction."""
+"""Makes the decisions of the lock protocol (`roost.wire.messages.lock`) in the SQLite store.
+
+The code is synchronous and runs inside one transaction. `roost.backend.store.sqlite.acquire` makes acquire decisions.
+"""
 
 from __future__ import annotations
 

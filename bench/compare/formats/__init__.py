@@ -1,1 +1,1 @@
-"""Ways to write what crosses a process border, for `bench.wire`: the same messages in each format."""
+"""Formats for messages between processes, compared by `bench.compare.wire`: each module encodes the same messages."""

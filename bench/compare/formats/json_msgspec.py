@@ -1,4 +1,7 @@
-"""JSON by msgspec, checked against the messages' types: as objects with field names, or as arrays without them."""
+"""Encodes the sample messages as JSON with msgspec, as objects with field names or as arrays without them.
+
+Decoding checks each message against its type.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ from roost.wire.messages.outcome import PART_BYTES
 
 
 class Shapes:
-    """The messages as structs, what they carry inside them rather than as bytes of its own."""
+    """The struct type of each message, and functions that encode samples with them.
+
+    A message of the job kind is a nested struct here, and not a bytes field.
+    """
 
     def __init__(self, array_like: bool) -> None:
         def struct(name: str, **fields: Any) -> Any:
@@ -70,7 +76,7 @@ class Shapes:
         self.part = struct("Part", job=int, token=int, seq=int, data=self.level)
 
     def tasks(self, rows: list[TaskRow]) -> list[bytes]:
-        """Return a message for each value."""
+        """Encode each task as a message of its own."""
         task, page, bounds = self.task, self.page, self.bounds
         return [
             to_json(
@@ -89,12 +95,12 @@ class Shapes:
         ]
 
     def of_result(self, row: ResultRow) -> bytes:
-        """One message."""
+        """Encode a task result as one message."""
         fetched = self.fetched(row.url, row.status, None, row.links, False)
         return to_json(self.result(row.job, row.token, row.task, fetched, None, None, row.died))
 
     def of_offer(self, row: OfferRow) -> bytes:
-        """One message."""
+        """Encode an offer as one message."""
         spec = self.spec(row.url, row.depth, row.scope, row.max_pages, row.max_age_s, row.max_seconds)
         return to_json(
             self.offer(
@@ -113,17 +119,17 @@ class Shapes:
         )
 
     def beats(self, rows: list[BeatRow]) -> bytes:
-        """One message."""
+        """Encode all lease renewals as one message."""
         beat, progress = self.beat, self.progress
         return to_json([beat(row.job, row.token, row.level, row.growth, progress(row.done, row.known)) for row in rows])
 
     def of_part(self, row: PartRow) -> bytes:
-        """One message."""
+        """Encode a part of a result as one message."""
         return to_json(self.part(row.job, row.token, row.seq, self.level(row.level, row.urls)))
 
 
 def forms(array_like: bool) -> Forms:
-    """Every sample."""
+    """Return the encoder and decoder of each sample; `array_like` selects arrays instead of objects."""
     shapes = Shapes(array_like)
     read_task, read_part = (msgspec.json.Decoder(kind).decode for kind in (shapes.task, shapes.part))
     return {

@@ -1,4 +1,7 @@
-"""JSON objects with full field names, by the standard library: the usual choice when size does not matter."""
+"""Encodes the sample messages as JSON objects with full field names, with the standard library's `json`.
+
+This is the usual choice when size does not matter.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from roost.wire.messages.outcome import PART_BYTES
 
 
 def forms() -> Forms:
-    """Every sample."""
+    """Return the encoder and decoder of each sample."""
     return {
         TASKS: Form(_tasks, lambda bodies: list(map(json.loads, bodies))),
         RESULT: Form(_result, json.loads),

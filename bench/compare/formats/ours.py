@@ -1,7 +1,8 @@
-"""The formats that Roost uses between processes: msgpack arrays by msgspec, with a kind's own message packed inside the
-envelope.
+"""Encodes the sample messages in Roost's own format: msgpack arrays, by msgspec.
 
-A part of a result is the JSON that the client receives; no component between the master and the client parses it.
+A message of the job kind (a page task, a page result, a spec) is packed first, and becomes one bytes field of the
+general message. A part of a result is the JSON that the client receives; no component between the master and the client
+parses it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _read_progress: Unpacker[list[int]] = Unpacker(list[int], "progress")
 
 
 def forms() -> Forms:
-    """Every sample."""
+    """Return the encoder and decoder of each sample."""
     return {
         TASKS: Form(_tasks, lambda bodies: list(map(_read_task, bodies))),
         RESULT: Form(_result, _read_result),

@@ -1,7 +1,8 @@
-"""Protocol Buffers by their own package (upb, in C): messages described here, so that nothing has to be generated.
+"""Encodes the sample messages with Protocol Buffers, with Google's package (upb, in C).
 
-Parsing makes no Python values yet: they are made one by one when a field is read. So decoding reads every field here,
-as a receiver of the message would.
+The messages are described in this module at run time, so that no code has to be generated. Parsing does not create
+Python values; each one is created when its field is read. Therefore decoding here reads every field, as a receiver of
+the message would.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ _MESSAGES = {
     "Beats": "repeated Beat beats",
     "Part": "uint64 job, uint64 token, uint32 seq, uint32 level, repeated string urls",
 }
-"""Fields in the order of their numbers."""
+"""The fields of each message: type and name, in the order of their field numbers."""
 
 
 def _described() -> dict[str, Any]:
-    """The class of each message."""
+    """Return the generated class of each message, by name."""
     proto = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="roost_bench.proto", package=_PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
@@ -68,13 +69,13 @@ def _described() -> dict[str, Any]:
 
 
 class Messages:
-    """Makes and reads messages of each kind."""
+    """Creates messages of each type from samples, and parses them."""
 
     def __init__(self) -> None:
         self._classes = _described()
 
     def tasks(self, rows: list[TaskRow]) -> list[Any]:
-        """Return a message for each value."""
+        """Return one message for each task."""
         task, page = self._classes["Task"], self._classes["Page"]
         return [
             task(
@@ -91,12 +92,12 @@ class Messages:
         ]
 
     def result(self, row: ResultRow) -> Any:
-        """One message."""
+        """Return the message of a task result."""
         data = self._classes["Fetched"](url=row.url, status=row.status, links=row.links)
         return self._classes["Result"](job=row.job, token=row.token, task=row.task, data=data, died=row.died)
 
     def offer(self, row: OfferRow) -> Any:
-        """One message."""
+        """Return the message of an offer."""
         spec = self._classes["Spec"](
             url=row.url,
             depth=row.depth,
@@ -120,7 +121,7 @@ class Messages:
         )
 
     def beats(self, rows: list[BeatRow]) -> Any:
-        """One message."""
+        """Return one message with all lease renewals."""
         beat = self._classes["Beat"]
         return self._classes["Beats"](
             beats=[
@@ -137,11 +138,11 @@ class Messages:
         )
 
     def part(self, row: PartRow) -> Any:
-        """One message."""
+        """Return the message of a part of a result."""
         return self._classes["Part"](job=row.job, token=row.token, seq=row.seq, level=row.level, urls=row.urls)
 
     def parser(self, name: str) -> Any:
-        """Bytes to a message of this kind."""
+        """Return the function that parses bytes as a message of this type."""
         return self._classes[name].FromString
 
 
@@ -195,7 +196,7 @@ def _read_part(part: Any) -> Any:
 
 
 def forms() -> Forms:
-    """Every sample."""
+    """Return the encoder and decoder of each sample."""
     made = Messages()
     task, result, offer, beats, part = map(made.parser, ("Task", "Result", "Offer", "Beats", "Part"))
     return {

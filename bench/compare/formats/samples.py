@@ -1,4 +1,7 @@
-"""Real messages of this system as plain Python values, before any format has seen them; the same at every run."""
+"""The sample messages that `bench.compare.wire` encodes in each format, as plain Python values.
+
+They have the fields and sizes of Roost's real messages. Their content is random, but the same in every run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _HOST = "www.example.org"
 
 
 class TaskRow(NamedTuple):
-    """One page to fetch, as a master hands it to a worker."""
+    """A task of a crawl: one page to fetch, which a master sends to a worker."""
 
     job: int
     token: int
@@ -44,7 +47,7 @@ class TaskRow(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """A fetched page and its links."""
+    """A task result: a fetched page and its links, which a worker sends to a master."""
 
     job: int
     token: int
@@ -56,7 +59,10 @@ class ResultRow(NamedTuple):
 
 
 class OfferRow(NamedTuple):
-    """An accepted request, on its way from a gateway to the store; from `url` to `max_seconds` the crawl asked for."""
+    """An offer: an accepted request, on its way from a gateway to the store.
+
+    The fields from `url` to `max_seconds` are the specification of the crawl.
+    """
 
     client: bytes
     request: str
@@ -75,7 +81,7 @@ class OfferRow(NamedTuple):
 
 
 class BeatRow(NamedTuple):
-    """A master still holds a job; pages done and known are its progress."""
+    """A lease renewal of a job, which a master sends to a lock server; `done` and `known` count pages."""
 
     job: int
     token: int
@@ -86,7 +92,7 @@ class BeatRow(NamedTuple):
 
 
 class PartRow(NamedTuple):
-    """A part of a result on its way to the store."""
+    """A part of a result, which a master sends to a lock server to be stored."""
 
     job: int
     token: int
@@ -96,10 +102,10 @@ class PartRow(NamedTuple):
 
 
 class Form(NamedTuple):
-    """One message in one format.
+    """The encoder and decoder of one sample in one format.
 
-    `encode` makes the format's own objects from the values, then bytes; `decode` makes bytes into objects whose
-    every field is a Python value.
+    `encode` creates the format's own objects from the values, and returns them as bytes: one message, or a list of
+    them. `decode` returns objects in which every field is a Python value.
     """
 
     encode: Callable[[Any], Any]
@@ -107,11 +113,11 @@ class Form(NamedTuple):
 
 
 Forms = dict[str, Form]
-"""By the name of the sample."""
+"""Encoders and decoders by the name of the sample."""
 
 
 def samples() -> dict[str, Any]:
-    """The values of each sample."""
+    """Return the values of each sample by its name. They are the same in every run."""
     draw = random.Random(4)
     urls = _urls(draw, 1000)
     master, gateway = draw.randbytes(8).hex(), draw.randbytes(8).hex()
@@ -162,7 +168,7 @@ def samples() -> dict[str, Any]:
 
 
 def _urls(draw: random.Random, count: int) -> list[str]:
-    """Distinct addresses of one site in the order in which pages name them: neighbours look alike."""
+    """Return distinct URLs of one site, ordered as on real pages: neighbours have long common beginnings."""
     words, found = _WORDS.split(), dict[str, None]()
     while len(found) < count:
         folder = "/".join(draw.sample(words, draw.randint(1, 2)))

@@ -1,8 +1,11 @@
-"""A crawl by Scrapy: ``python scrapy_crawl.py URL AT_ONCE HOW``.
+"""Crawls a site with Scrapy, for `bench.compare.crawl`: ``python scrapy_crawl.py URL AT_ONCE HOW``.
 
-It says ``ready`` when its engine runs, waits for a line on standard input, crawls, and prints a JSON object. Cookies,
-robots.txt, delays, retries and logs are off, and requests go out breadth first. HOW is ``documented``, with the
-`LinkExtractor` that its documentation has for following links, or ``tuned``, with CSS selectors and uvloop.
+AT_ONCE is the number of concurrent requests. HOW is ``documented``, with the `LinkExtractor` that Scrapy's
+documentation recommends for following links, or ``tuned``, with CSS selectors and uvloop. Cookies, robots.txt, delays,
+retries and logs are off, and requests are sent breadth first.
+
+The program prints ``ready`` when the engine of Scrapy runs, waits for a line on standard input, crawls, and prints a
+JSON object. Then it waits for another line before it ends.
 """
 
 from __future__ import annotations
@@ -59,26 +62,26 @@ class Crawl(scrapy.Spider):
 
     @classmethod
     def from_crawler(cls, crawler: Any, *args: Any, **options: Any) -> Crawl:
-        """Wait for the word before the first request."""
+        """Create the spider so that it waits for a line on standard input before its first request."""
         spider = super().from_crawler(crawler, *args, **options)
         crawler.signals.connect(spider.wait, signals.spider_opened)
         return spider
 
     def wait(self) -> None:
-        """The engine runs, and nothing was asked yet."""
+        """Print ``ready`` and wait for a line. The engine runs already, but no request was sent yet."""
         print("ready", flush=True)
         sys.stdin.readline()
         self.began = time.perf_counter()
 
     def parse(self, response: Response) -> Iterator[scrapy.Request]:
-        """List the page's links, and follow those that are new."""
+        """Return a request for each link on the page that was not seen before."""
         for url in self.links(response):
             if url not in self.seen:
                 self.seen.add(url)
                 yield scrapy.Request(url)
 
     def links(self, response: Response) -> Iterator[str]:
-        """All of them, without fragments."""
+        """Return the URLs of all links on the page, without fragments."""
         if IS_TUNED:
             for href in response.css("a::attr(href), area::attr(href)").getall():
                 yield response.urljoin(href).partition("#")[0]
@@ -87,7 +90,7 @@ class Crawl(scrapy.Spider):
                 yield link.url.partition("#")[0]
 
     def closed(self, reason: str) -> None:
-        """Say what was found, and wait: the processor time is read meanwhile."""
+        """Print the result, and wait for a line: meanwhile the benchmark reads the processor time of this process."""
         took_s = time.perf_counter() - self.began
         print(json.dumps({"took_s": took_s, "listed": len(self.seen), "reason": reason}), flush=True)
         sys.stdin.readline()

@@ -1,8 +1,9 @@
-"""One client's questions to discovery and its WebSocket to a gateway, on plain blocking sockets.
+"""The network side of one locust user: HTTP requests to discovery and a WebSocket to a gateway, on blocking sockets.
 
-Under locust, gevent makes each blocking call wait in its own greenlet, so an idle client is one greenlet asleep in
-`recv`: no timer but that of the call, no parser, no task. Each question to discovery uses a new connection, as in a
-real client. Only plain `http` and `ws`: with TLS, the load generator's cost would dominate the measurement.
+Under locust, gevent makes each blocking call wait in its own greenlet, so an idle client is one greenlet that waits in
+`recv`: it has no timer but that of the call, no parser and no task. Each request to discovery uses a new connection, as
+in a real client. Only plain `http` and `ws` are supported: with TLS, the load generator's cost would dominate the
+measurement.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class ClientConnection:
     __slots__ = ("_raw", "_rest", "url")
 
     def __init__(self, choice: Choice, source: str) -> None:
-        """Connect and shake hands. Raises NoWay."""
+        """Connect and do the opening handshake. Raises NoWay."""
         self.url = choice.url
         try:
             self._raw = _reach(choice.url, source, OPEN_S)
@@ -170,7 +171,7 @@ class ClientConnection:
         self._raw.close()
 
     def _write(self, data: bytes) -> None:
-        """Write; a failure shows when the connection is read next."""
+        """Write the bytes. A failure ends the connection, so that a later `receive` raises ConnectionError."""
         try:
             self._raw.sendall(data)
         except OSError:

@@ -30,7 +30,7 @@ SETTLE_S = WORKER_REPORT_INTERVAL + 0.5
 """How long to wait after the last phase for the final figures of all workers: locust does not wait when it stops."""
 
 STALE_S = 20.0
-"""A process that has not reported for this long is gone, with its users."""
+"""A process that has not reported for this long counts as dead, and its counters are left out."""
 
 
 class Control:

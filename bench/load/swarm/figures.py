@@ -1,4 +1,4 @@
-"""The cost of each process of a load test by phase, what its users observed, and the verdict."""
+"""Writes the report of a load test: the cost of each process by phase, what the users observed, and the goals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEADY_S = 3.0
 """How long the gateways may have more connections than there are users: a moving user has two for a moment."""
 
 RESTARTED = "restarted"
-"""A time, besides the phases, at which all is measured: the gateways serve again."""
+"""A moment at which everything is measured, in addition to the phases: the gateways serve again."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Look:
     open_connections: dict[str, int]
     """Connections of each gateway, where they were requested."""
     entered: int
-    """Connections that these gateways have ever opened, without those of users that were moved to them."""
+    """Connections that these gateways have accepted since their start, except from users that followed a `move`."""
 
 
 class Figures:

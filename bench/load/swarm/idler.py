@@ -1,8 +1,8 @@
-"""One user: asks discovery, connects, stays idle, submits a job now and then, and reconnects as close codes require.
+"""One simulated user: asks discovery for a gateway, connects, stays idle, and now and then submits a job.
 
-The Python client's own `roost.client.session.Session` decides what is sent over a connection, and its `Backoff` the
-pauses between attempts, so that a user under load behaves as a client does. Between two events a user sleeps in one
-`receive`, until the earliest time at which it has something to do.
+It reconnects as close codes require. The Python client's own `roost.client.session.Session` decides what is sent over a
+connection, and its `Backoff` the pauses between attempts, so that a user under load behaves as a client does. Between
+two events a user waits in one `receive`, until the earliest time at which it has something to do.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Idler:
         self._arriving: tuple[str, float] | None = ("connect", time.monotonic())
         """The request that is reported at the next welcome, and when it began."""
         self._counted_at = ""
-        """The gateway at which this user counts as connected; over a move, the old one until the new one is welcome."""
+        """The gateway at which this user counts as connected; during a move, the old one until the next `welcome`."""
         self._was_cut = False
         self._jobs: dict[str, tuple[float, Phase]] = {}
         self._job_count = 0
@@ -113,7 +113,7 @@ class Idler:
                 each.leave()
 
     def cut(self) -> None:
-        """Simulate a network failure of this user, which it notices."""
+        """Simulate a network failure of this user: its connection ends without a close frame."""
         if self._line is not None and self._counted_at:
             self._away()
             self._was_cut = True
@@ -166,7 +166,7 @@ class Idler:
         return not self._jobs and self._swarm.wants_jobs
 
     def _act(self, now: float) -> ClientConnection | None:
-        """Do what is due; return the connection to continue with, if it is another one."""
+        """Do what is due. Return the new connection when the user moved to another gateway, otherwise None."""
         if self._move_at <= now:
             return self._follow()
         if self._retry_at <= now:

@@ -1,6 +1,8 @@
-"""The options of `bench/load/locustfile.py`, beside locust's own: each also a ROOST_ variable, and in the web page.
+"""The options that `bench/load/locustfile.py` adds to locust's own.
 
-The last two are read when a process starts: sources are its own, and a page must not choose files.
+Each can also be set by a ROOST_ variable and, except for ``--sources`` and ``--outcome``, in locust's web page. Those
+two are read when a process starts: each process has source addresses of its own, and a web page must not choose which
+file is written.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from bench.load.swarm.idler import UNIQUE, Habits
 from bench.load.swarm.phases import Plan
 
 SPAWN_RATE = 500.0
-"""Users a second where locust's own option does not say."""
+"""Users started per second when locust's own option ``--spawn-rate`` is not given."""
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -30,19 +32,19 @@ def add_options(parser: LocustArgumentParser) -> None:
         parser.add_argument(f"--{name}", default=default, help=shown, env_var=variable, **more)
 
     add("hold-s", 300.0, "seconds for which all users are held once they are connected")
-    add("storm", "none", "connections to cut then: those of none, one or all gateways", choices=["none", "one", "all"])
-    add("outage", False, "then wait until all gateways were killed and every user is back", action="store_true")
-    add("patience-s", 300.0, "seconds until all users must be connected, after the ramp, a storm, an outage")
-    add("job-every-s", 0.0, "mean seconds between two jobs of a user; 0 is no jobs")
+    add("storm", "none", "then cut the connections of: none, one or all gateways", choices=["none", "one", "all"])
+    add("outage", False, "then wait until all gateways were killed and every user has reconnected", action="store_true")
+    add("patience-s", 300.0, "seconds within which all users must be connected after the ramp, a storm or an outage")
+    add("job-every-s", 0.0, "mean seconds between two jobs of a user; 0: no jobs")
     add("job-kind", Habits.kind, "kind of those jobs")
-    add("job-spec", Habits.spec, f"their spec, JSON; {UNIQUE} becomes a text that no other job has")
-    add("ping-every-s", 300.0, "mean seconds between two pings of a user's own; 0 is none")
-    add("sources", "", "local IPv4 addresses to connect from in turn, with commas", include_in_web_ui=False)
-    add("outcome", "", "file to write the outcome to, as JSON", include_in_web_ui=False)
+    add("job-spec", Habits.spec, f"spec of those jobs as JSON; {UNIQUE} is replaced by a text that no other job has")
+    add("ping-every-s", 300.0, "mean seconds between two pings that a user sends; 0: no pings")
+    add("sources", "", "local IPv4 addresses to connect from in turn, separated by commas", include_in_web_ui=False)
+    add("outcome", "", "file to which the outcome is written as JSON", include_in_web_ui=False)
 
 
 def plan(options: argparse.Namespace) -> Plan:
-    """Return the plan of the test."""
+    """Return the plan of the test that these options describe."""
     return Plan(
         users=options.num_users or 1,
         rate=options.spawn_rate or SPAWN_RATE,
@@ -59,7 +61,7 @@ def replicas(host: str | None) -> list[str]:
 
 
 def what_is_wrong(options: argparse.Namespace, discovery: list[str]) -> str:
-    """Return why a test with these options cannot work; empty when it can."""
+    """Return why a test with these options cannot work; an empty text when it can."""
     if not discovery:
         return "say where discovery is: --host http://HOST:PORT, of several replicas with commas between them"
     try:

@@ -4,10 +4,12 @@
 
     RAMP ──all connected──▶ HOLD ──hold_s──▶ STORM ──all back──▶ OUTAGE ──all back──▶ FINISH ──jobs answered──▶ OVER
       │                      │                 │                   │                    ▲
-      └──── patience over ───┴─────────────────┴───────────────────┴────────────────────┘
+      └──── time limit ──────┴─────────────────┴───────────────────┴────────────────────┘
 
-STORM and OUTAGE are there when they are wanted. In a storm the users' own connections are cut; an outage is made from
-outside (the tester kills every gateway when this phase begins), and is over when each user was welcomed anew.
+When a phase is not done within its time limit, the test continues with FINISH; when FINISH is not, the test is over.
+STORM and OUTAGE take place only when they are requested. In a storm the users cut their own connections. An outage is
+made from outside: the program that runs the test kills every gateway when this phase begins. It is over when a gateway
+has accepted each user again.
 """
 
 from __future__ import annotations
@@ -39,9 +41,9 @@ CALM = (Phase.RAMP, Phase.HOLD, Phase.STORM, Phase.FINISH)
 
 @dataclass(frozen=True)
 class Plan:
-    """`users` arrive at `rate` a second and stay for `hold_s`. `storm` is none, one (gateway) or all.
+    """`users` users connect, `rate` per second, and stay for `hold_s`. `storm` is none, one (gateway) or all.
 
-    `patience_s` is how long all may take to be connected: after the last was spawned, after a storm, after an outage.
+    `patience_s` is the time within which all must be connected: after the last was started, a storm, or an outage.
     """
 
     users: int
@@ -81,7 +83,7 @@ class Phases:
         return self.phase is Phase.OVER
 
     def observe(self, total: Counters, now: float) -> bool:
-        """Take the sum of all counters; return whether another phase begins."""
+        """Update the state from the sum of all counters; return whether another phase begins."""
         leg, self.total = self.legs[-1], total
         if leg.least_connected < 0 or total.connected_count < leg.least_connected:
             leg.least_connected = total.connected_count

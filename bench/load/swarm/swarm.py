@@ -1,4 +1,4 @@
-"""The shared state of the users of one process."""
+"""The state that all users in one process share: the phase of the test, their counters, and the list of users."""
 
 from __future__ import annotations
 

@@ -84,12 +84,12 @@ class IdleClient(User):
 
 
 class Tides(LoadTestShape):
-    """Ramp up, hold, storm, end: `bench.load.swarm.phases`."""
+    """The load shape of the test, which follows the phases of `bench.load.swarm.phases`."""
 
     use_common_options: ClassVar[bool] = True
 
     def tick(self) -> tuple[int, float] | None:
-        """Return users and rate, until the last phase is over."""
+        """Return the number of users and the spawn rate; None when the last phase is over, which ends the test."""
         assert self.runner is not None
         control = CONTROL
         assert control is not None
@@ -126,7 +126,7 @@ def _begin(environment: Environment, **_: Any) -> None:
 
 def _report_counters(send: Any) -> None:
     while True:
-        with suppress(RPCError):  # the master is away for a moment, or for good
+        with suppress(RPCError):  # the master is unreachable
             send(HERE.tally.as_message())
         gevent.sleep(REPORT_S)
 

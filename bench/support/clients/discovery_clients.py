@@ -5,17 +5,20 @@
 Ports are those of discovery's replicas on 127.0.0.1, FIRST is the number of the first client's address. It is commanded
 by lines on standard input:
 
-``come N``        N more clients come, all at this moment; answers ``coming``
-``stats``         answers the figures of `Figures` as JSON, of the clients that came last or came back since ``mark``
-``mark``          begins to count anew; answers ``marked``
-``waited SECONDS``  answers, of clients that came since ``mark``, the longest time in seconds from this moment
-                  (monotonic), or from their coming when that was later, to their connection; then the same without
-                  their pauses
+``come N``        starts N more clients at this moment; answers ``coming``
+``stats``         answers the figures of `Figures` as JSON: how many clients there are and how many of them are
+                  connected, and what happened since ``mark``
+``mark``          resets the counters; answers ``marked``
+``waited SECONDS``  answers two numbers about the clients that started since ``mark``: the longest time in seconds that
+                  one of them waited for its connection, and the longest without the client's own pauses. The time
+                  counts from SECONDS (monotonic), or from the start of the client when that was later
 
 Each client does what the Python client does, by the same rules and times (`roost.client.route`,
-`roost.client.backoff`): it asks a replica at random and the others where that does not answer, connects to the gateways
-named with their tickets, pauses with full jitter when none accepts it, or for Retry-After with up to 50 % jitter, and
-reconnects when its connection ends. It uses bare sockets and one epoll set, so that the load is light.
+`roost.client.backoff`): it asks a random replica, and the others when that one does not answer. It connects to the
+gateways in the answer, with their tickets. When none accepts it, it pauses with full jitter, or for Retry-After with up
+to 50 % jitter. It reconnects when its connection ends.
+
+All clients use bare sockets and one epoll set, so that the load is light.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
 processor time.
 
 Every connection keeps one message in flight: what comes back is counted in bytes, and the same prepared frame is sent
-again, without parsing. That is two system calls and half a microsecond of Python for a message, less than any
-server does for it; whether it was the load after all that had no time left is seen in BUSY_S.
+again, without parsing. For each message that is two system calls and half a microsecond of Python, which is less than
+any server needs. If BUSY_S is close to SECONDS, the load was the bottleneck and not the server.
 """
 
 from __future__ import annotations

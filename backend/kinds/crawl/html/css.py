@@ -1,13 +1,15 @@
-r"""CSS selectors, checked as Soup Sieve 2.10 reads them, in time linear in their length. Pure.
+r"""Checks CSS selectors by the syntax that Soup Sieve 2.10 accepts, in time linear in their length. Pure.
 
-A gateway checks each client's selectors on its event loop. Soup Sieve cannot do this: its patterns for identifiers
-try every way to divide hexadecimal escapes, so that ``[`` and nine times ``\aaaaaa`` keep it busy for hours. The
-reader here has no such choice. It moves forward through the text, each pattern is possessive or atomic, and the only
-text that is read twice is the argument of ``:contains``, once as values and once as selectors.
+A gateway checks each client's selectors on its event loop, so the check must be fast for any text. Soup Sieve's own
+parser is not: its patterns for identifiers try every way to divide hexadecimal escapes, so that ``[`` and nine times
+``\aaaaaa`` keep it busy for hours. The parser in this module never backtracks: it moves forward through the text, and
+each pattern is possessive or atomic. It reads only the argument of ``:contains`` twice: first as a list of strings and,
+if it is none, as selectors.
 
-What the reader accepts, Soup Sieve accepts too, in time that is linear or quadratic in the text: `normal_selector`
-ends each hexadecimal escape by a space, after which it can be read in one way only, and replaces each comment by a
-space. Selectors that nest deeper than `MAX_NESTING` are refused here alone.
+Soup Sieve also accepts what this parser accepts, in time that is linear or quadratic in the text, because
+`normal_selector` rewrites two constructs: it ends each hexadecimal escape with a space, so that only one reading is
+left, and it replaces each comment by a space. In one respect this parser is stricter: it refuses selectors that nest
+deeper than `MAX_NESTING`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 MAX_NESTING = 16
-"""Deepest nesting of parentheses. Real selectors use two or three; the time of a match grows with the power of this."""
+"""Deepest nesting of parentheses. Real selectors use two or three; the time to match is exponential in the depth."""
 
 _ESCAPE = r"\\(?:[0-9a-fA-F]{1,6}+ ?+|[^0-9a-fA-F]|\Z)"
 _LETTER = r"A-Za-z_\xa0-\U0010ffff"
@@ -44,9 +46,9 @@ _FLAG_NAMES = (
 FLAGS = frozenset(_FLAG_NAMES.split())
 """Pseudo-classes without parentheses."""
 LISTS = frozenset(("current", "has", "host", "host-context", "is", "matches", "not", "where"))
-"""Pseudo-classes of selectors."""
+"""Pseudo-classes whose argument is a list of selectors."""
 CONTAINS = frozenset(("contains", "-soup-contains", "-soup-contains-own"))
-"""Pseudo-classes of strings, or else of selectors."""
+"""Pseudo-classes whose argument is a list of strings or, if it is none, a list of selectors."""
 NTH_CHILD = frozenset(("nth-child", "nth-last-child"))
 NTH_TYPE = frozenset(("nth-of-type", "nth-last-of-type"))
 FUNCTIONS = LISTS | CONTAINS | NTH_CHILD | NTH_TYPE | {"lang", "dir"}
@@ -55,29 +57,30 @@ _FORGIVING = frozenset(("is", "where"))
 
 
 class _List(Struct):
-    """A list of selectors that is being read: the whole text, or the text between parentheses."""
+    """The state of parsing a list of selectors: the whole text, or the text between parentheses."""
 
     is_forgiving: bool = False
     """Selectors may be missing, as in ``:is(a, )``."""
     is_relative: bool = False
     """Selectors may begin with a combinator, as in ``:has(> a)``."""
     has_compound: bool = False
-    """Something stands after the last combinator."""
+    """The selector has at least one simple selector after its last combinator."""
     is_led: bool = False
-    """A combinator stands before the compound: for relative selectors one that is not a space."""
+    """A combinator precedes the compound selector that is being read; in relative selectors, a space does not count."""
     has_selector: bool = False
-    """A selector ended by a comma."""
+    """A comma has ended a selector that was not empty."""
 
 
 def normal_selector(text: str) -> str:
-    """Return the printable selector in a form that Soup Sieve compiles quickly. Raises ValueError saying what is
-    wrong.
+    """Return the selector in a form that Soup Sieve compiles quickly.
+
+    `text` must be printable. Raises ValueError with advice when it is not a valid selector.
     """
     return _Reader(text).read()
 
 
 class _Reader:
-    """Reads one text. `_at` only grows, except for the arguments of ``:contains``."""
+    """Parses one text. The position `_at` never decreases, except for the arguments of ``:contains``."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -86,7 +89,7 @@ class _Reader:
         self._lists = [_List()]
 
     def read(self) -> str:
-        """Return the normal form. Raises ValueError."""
+        """Parse the whole text and return its normal form. Raises ValueError with advice."""
         self._skip_blanks()
         while True:
             begin = self._at
@@ -208,7 +211,7 @@ class _Reader:
         if written is None:
             self._fail("the name of a pseudo-class is missing")
         name = _unescaped(written)
-        name = name.lower() if name.isascii() else ""  # like Soup Sieve, which knows no other capitals
+        name = name.lower() if name.isascii() else ""  # Soup Sieve also converts only ASCII letters to lower case
         has_argument = self._take("(")
         if name not in (FUNCTIONS if has_argument else FLAGS):
             known = FLAGS | FUNCTIONS
@@ -253,7 +256,7 @@ class _Reader:
             self._fail(f":{name} cannot have {self._shown()} in its parentheses")
 
     def _are_values(self) -> bool:
-        """Read values and the closing parenthesis, or nothing."""
+        """Read values and the closing parenthesis, and return True; or read nothing and return False."""
         at, kept = self._at, len(self._normal)
         if self._values() and self._take(")"):
             return True
@@ -262,7 +265,7 @@ class _Reader:
         return False
 
     def _values(self) -> bool:
-        """Read one or more values, and the blanks after them; False where one is missing."""
+        """Read one or more values, and the blanks after them. Return False when a value is missing."""
         while self._value():
             self._skip_blanks()
             if not self._take(","):
@@ -279,7 +282,7 @@ class _Reader:
     # --- pieces of text ----------------------------------------------------------------------------
 
     def _identifier(self) -> str | None:
-        """Read an identifier at this position; return it as written, or None."""
+        """Read an identifier at this position and return it as written; return None when there is none."""
         found = _IDENTIFIER.match(self._text, self._at)
         if found is None:
             return None
@@ -308,7 +311,7 @@ class _Reader:
         return self._text.startswith(wanted, self._at)
 
     def _skip_blanks(self) -> bool:
-        """Read spaces and comments; whether there was a space."""
+        """Read spaces and comments; return whether there was a space."""
         has_space = False
         while (character := self._text[self._at : self._at + 1]) in (" ", "/"):
             if character == " ":
