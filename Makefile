@@ -46,10 +46,10 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 quick: $(DEV) ## tests that need no root, no engines, no unpacked sites and little time
-	$(BIN)/pytest -q -n 2 --quick $(ARGS)
+	$(BIN)/pytest -q -n 4 --quick $(ARGS)
 
 test: setup-tests ## all tests; installs what they need
-	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 acceptance: setup-tests ## long runs with a verdict each: rush rolling leave hostile takeover users; ARGS="rush leave" for some
 	@bash tools/acceptance "$(BIN)/python" $(ARGS)

@@ -38,6 +38,7 @@ def symbols(file: Path) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @every_page
 def test_what_a_page_shows_of_the_code_is_what_the_code_gives(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ def tests() -> Defenders:
     return defenders()
 
 
+@pytest.mark.slow
 def test_every_guarantee_is_held_by_a_test_that_names_it(tests: Defenders) -> None:
     assert [rule for rule in RULES if rule not in tests] == []
 

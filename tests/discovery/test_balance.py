@@ -210,6 +210,7 @@ class Cluster:
 LOADS = st.lists(st.integers(0, 1500), min_size=2, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(loads=LOADS, replicas=st.integers(1, 3), seed=st.integers(0, 1 << 30))
 def test_whatever_the_loads_it_comes_to_rest_even_and_moves_nobody_twice(
@@ -222,6 +223,7 @@ def test_whatever_the_loads_it_comes_to_rest_even_and_moves_nobody_twice(
     assert cluster.moves <= needed + 2, "one move for each client that has to move"
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(loads=LOADS, seed=st.integers(0, 1 << 30), died_at=st.integers(15, 40))
 def test_when_the_replica_that_decides_dies_another_one_ends_it(loads: list[int], seed: int, died_at: int) -> None:

@@ -72,6 +72,7 @@ def test_a_crowd_between_two_beats_spreads_within_one_of_even(gateways: int, cro
         assert max(totals) - min(totals) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gateways", [3, 10, 100])
 def test_the_crowd_of_a_gateway_that_died_is_spread_over_all_others_as_they_have_room(gateways: int) -> None:
     """`dead` cannot be reached: whoever is sent there knocks at the first alternate. One of the others is smaller."""

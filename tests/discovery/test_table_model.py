@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from roost.discovery.core.component import LAG_WEIGHT, STRAINED_LAG_MS
 from roost.discovery.core.table import INTERVAL_S, MISSED_BEATS, TICKET_S, Table
 from tests.discovery.beats import make_beat
+
+pytestmark = pytest.mark.slow
 
 ADDRESSES = ["ws://a", "ws://b", "ws://c"]
 ZONES = st.sampled_from(["north", "south"])

@@ -69,6 +69,7 @@ def test_a_folder_in_which_points_were_taken_is_fine_for_who_starts_later(tmp_pa
     assert failpoints.are_armed()
 
 
+@pytest.mark.slow
 def test_a_part_does_not_start_with_failpoints_that_cannot_be(tmp_path: Path) -> None:
     variables = {**os.environ, failpoints.VARIABLE: str(tmp_path / "missing")}
     done = subprocess.run([COMMAND, "discovery", "--port", "0"], env=variables, capture_output=True, text=True)

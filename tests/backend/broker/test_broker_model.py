@@ -15,6 +15,8 @@ from roost.backend.broker.memory.queues import Queues
 from roost.backend.broker.port import QueueSpec
 from roost.wire.errors import Unavailable
 
+pytestmark = pytest.mark.slow
+
 DEAD = QueueSpec("dead")
 WORK = QueueSpec("work", max_length=4, ttl_s=10.0, delivery_limit=2, dead_letters="dead")
 PLAIN = QueueSpec("plain")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bench.support.steps_kind import Steps
 from roost.backend.broker.memory.memory_broker import MemoryBroker
 from roost.backend.cache.memory_cache import MemoryCache
@@ -23,6 +25,7 @@ async def greet(client: Client) -> None:
     assert json.loads(await client.hear())["type"] == "welcome"
 
 
+@pytest.mark.slow
 async def test_i6_a_client_without_a_request_owns_no_object_and_no_task() -> None:
     locks = LockClient(list, NO_SECRET)
     ingress = ClientProtocol(

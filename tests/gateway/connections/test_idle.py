@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from roost.gateway.api import Application, Message, Peer
 from roost.gateway.examples.echo import Echo
 from tests.gateway.connections.idle import CROWD_COUNT, cost_of_a_crowd
@@ -41,6 +43,7 @@ async def greet(client: Client) -> None:
     assert await client.hear() == "hello"
 
 
+@pytest.mark.slow
 async def test_i6_an_idle_connection_owns_no_object_and_no_task(house: GatewayFixture) -> None:
     cost = await cost_of_a_crowd(await house.serve(Talkative(), clock=TickClock()), greet)
     assert cost.blocks < CROWD_COUNT, cost
@@ -48,6 +51,7 @@ async def test_i6_an_idle_connection_owns_no_object_and_no_task(house: GatewayFi
     assert cost.tasks == 0
 
 
+@pytest.mark.slow
 async def test_an_application_that_keeps_an_object_for_each_connection_is_noticed(house: GatewayFixture) -> None:
     cost = await cost_of_a_crowd(await house.serve(Hoarder(), clock=TickClock()), greet)
     assert cost.blocks > CROWD_COUNT

@@ -154,6 +154,7 @@ def heads(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from((b"\r\n", b"\r\n", b"\n"))).join([first, *fields, b"", b""])
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(heads())
 def test_what_the_byte_path_takes_wsproto_takes_and_sees_the_same(head: bytes) -> None:

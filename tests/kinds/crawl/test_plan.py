@@ -121,6 +121,7 @@ SPECS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(SITES, SPECS, st.integers(0, 1000))
 @settings(max_examples=400, deadline=None)
 def test_any_order_with_repeats_gives_what_the_plainest_search_gives(site: Site, spec: CrawlSpec, seed: int) -> None:

@@ -40,6 +40,7 @@ async def fetched(
         return read_page_result(await patiently(workers, payload, deadline_s))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BEHAVIOURS)
 async def test_whatever_a_server_does_the_page_ends_in_its_reason(site: str, name: str) -> None:
     reason = BEHAVIOURS[name][1]
@@ -49,6 +50,7 @@ async def test_whatever_a_server_does_the_page_ends_in_its_reason(site: str, nam
     assert result.links == ([] if reason else [site + "next"])
 
 
+@pytest.mark.slow
 async def test_all_of_it_at_once_costs_little_memory_and_disturbs_nobody(site: str) -> None:
     runner = CrawlRunner(RunnerTools(NoCache(), SYSTEM_CLOCK, OPTIONS))
 

@@ -8,6 +8,10 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from typing import NamedTuple
 
+from typer.testing import CliRunner
+
+from roost.cli.commands import app
+
 ROOST = [sys.executable, "-c", "from roost.cli import main; main()", "crawl"]
 LOOPBACK = ("--allow-private", "127.0.0.0/8")
 PATIENCE_S = 60.0
@@ -35,3 +39,10 @@ async def finish(process: Process) -> Outcome:
 
 async def crawl(*arguments: str, env: dict[str, str] | None = None) -> Outcome:
     return await finish(await start(*arguments, env=env))
+
+
+def refused(*arguments: str) -> Outcome:
+    """The same command in this process: for what ends before anything starts, twenty times as fast."""
+    clean = {name: None for name in os.environ if name.startswith("ROOST_")}
+    result = CliRunner(env={**clean, "COLUMNS": "300"}).invoke(app, ["crawl", *arguments])
+    return Outcome(result.exit_code, result.stdout_bytes, result.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -15,6 +16,8 @@ from roost.client.session import ACK_REPEATS, Session
 from roost.wire.messages import client as protocol
 from roost.wire.messages.client import FromClient, FromGateway, Limits
 from roost.wire.messages.outcome import Outcome
+
+pytestmark = pytest.mark.slow
 
 LIMITS = Limits(10_000, 10, 3600)
 

@@ -182,6 +182,7 @@ def of_a_tree(html: str) -> list[str]:
     return [node.attrs.get("href") or "" for node in nodes]
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(WORDS), max_size=25).map("".join))
 @settings(max_examples=600, deadline=None)
 def test_any_soup_of_tags_has_the_links_that_two_tree_builders_find(html: str) -> None:
@@ -190,6 +191,7 @@ def test_any_soup_of_tags_has_the_links_that_two_tree_builders_find(html: str) -
     assert found == {str(tag["href"]) for tag in BeautifulSoup(html, "html5lib").find_all(["a", "area"], href=True)}
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="<>/!-\"'= ahref\n&#;x3scriptv\0", max_size=60))
 @settings(max_examples=600, deadline=None)
 def test_any_text_has_the_links_that_a_tree_builder_finds(text: str) -> None:
@@ -199,6 +201,7 @@ def test_any_text_has_the_links_that_a_tree_builder_finds(text: str) -> None:
     assert set(hrefs(html)) == set(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["/usr/share/doc/postgresql-doc-15/html", "/usr/share/doc/sqlite3"])
 def test_on_a_real_site_every_page_has_the_links_of_its_tree(folder: str) -> None:
     pages = sorted(Path(folder).rglob("*.html"))
@@ -208,6 +211,7 @@ def test_on_a_real_site_every_page_has_the_links_of_its_tree(folder: str) -> Non
         assert list(dict.fromkeys(hrefs(html))) == list(dict.fromkeys(of_a_tree(html))), page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "html",
     [
@@ -343,6 +347,7 @@ def by_every_tag(body: bytes) -> Links:
     return structs.replace(html_links(html, PAGE), canonical=canonical_link(html, PAGE))
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(PLAIN_WORDS), max_size=12).map("".join))
 @settings(max_examples=1500, deadline=None)
 def test_the_short_way_finds_what_reading_every_tag_finds(html: str) -> None:
@@ -350,6 +355,7 @@ def test_the_short_way_finds_what_reading_every_tag_finds(html: str) -> None:
     assert page_links(body, "text/html; charset=utf-8", PAGE) == by_every_tag(body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["/usr/share/doc/postgresql-doc-15/html", "/usr/share/doc/sqlite3"])
 def test_on_a_real_site_the_short_way_is_the_usual_one_and_finds_the_same(folder: str) -> None:
     pages = [page.read_bytes() for page in sorted(Path(folder).rglob("*.html"))]

@@ -140,6 +140,7 @@ async def test_each_page_comes_with_what_was_selected_once_for_all_who_select_th
         assert (other.pages or {})[site.url].selected == {"link": ["/a", "/pic", "/gone"]}
 
 
+@pytest.mark.slow
 async def test_a_selector_that_nobody_checked_costs_its_crawl_the_extraction_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -153,6 +154,7 @@ async def test_a_selector_that_nobody_checked_costs_its_crawl_the_extraction_alo
             assert result.levels[1] == [site.url + "a"]
 
 
+@pytest.mark.slow
 async def test_a_page_that_takes_too_long_to_read_says_so_and_has_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "SELECT_S", 2.0)
     slow = "<a href=/next>n</a>" + "<div class=x>" * 200_000

@@ -13,6 +13,8 @@ import pytest
 from roost.backend.kinds.crawl import sandbox
 from roost.backend.kinds.crawl.sandbox import MEMORY_BYTES, WAITING, ResourceLimitExceeded, SandboxPool
 
+pytestmark = pytest.mark.slow
+
 
 def who() -> int:
     return os.getpid()
