@@ -45,6 +45,8 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+quick test acceptance: export PYTHONDONTWRITEBYTECODE := # else each process that a test starts compiles all of it anew
+
 quick: $(DEV) ## tests that need no root, no engines, no unpacked sites and little time
 	$(BIN)/pytest -q -n 4 --quick $(ARGS)
 
