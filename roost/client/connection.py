@@ -15,7 +15,7 @@ from typing import Any
 
 from roost.client.backoff import STEADY_S, Backoff
 from roost.client.effects import Effect, Ended, Moved, News, Postponed, Restart, Send, Welcomed
-from roost.client.route import Link, NoWay, Route
+from roost.client.route import Link, NoGateway, Route
 from roost.client.session import Session
 from roost.errors import Closed, Unreachable
 from roost.wire.clock import Clock
@@ -112,7 +112,7 @@ class Connection:
         while True:
             try:
                 return await self._route.open()
-            except NoWay as problem:
+            except NoGateway as problem:
                 self.problem = problem.reason
                 wait_s = self._backoff.fail(self._jitter(), problem.retry_after_s)
                 log.info("no connection", extra={"action": "no_way", "reason": problem.reason, "wait_s": wait_s})
@@ -192,8 +192,8 @@ class Connection:
         await asyncio.wait({waiting, pump}, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(waiting)
         try:
-            link = await self._route.knock(Choice(move.url, move.ticket))
-        except NoWay as problem:
+            link = await self._route.connect(Choice(move.url, move.ticket))
+        except NoGateway as problem:
             log.info("move failed", extra={"action": "move_failed", "reason": problem.reason})
             return None
         pump.cancel()

@@ -66,7 +66,7 @@ class _Refusal(msgspec.Struct):
     message: str
 
 
-class NoWay(RoostError):
+class NoGateway(RoostError):
     """No gateway accepted a connection. `retry_after_s` is what discovery or a gateway sent, if they did."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -155,17 +155,17 @@ class Route:
         return ", ".join(str(url) for url in self._urls)
 
     async def open(self) -> Link:
-        """Open a link to a gateway with free capacity. Raises NoWay."""
-        problem = NoWay("no gateway was named")
+        """Open a link to a gateway with free capacity. Raises NoGateway."""
+        problem = NoGateway("no gateway was named")
         for choice in await self._choices():
             try:
-                return await self.knock(choice)
-            except NoWay as refused:
+                return await self.connect(choice)
+            except NoGateway as refused:
                 problem = refused
         raise problem
 
-    async def knock(self, choice: Choice) -> Link:
-        """Open a link to this gateway. Raises NoWay."""
+    async def connect(self, choice: Choice) -> Link:
+        """Open a link to this gateway. Raises NoGateway."""
         url = URL(choice.url)
         where = str(url.with_query(None))
         with_ticket = url.update_query(ticket=choice.ticket) if choice.ticket else url
@@ -180,23 +180,23 @@ class Route:
                 )
         except aiohttp.WSServerHandshakeError as problem:
             told_s = _retry_after(problem.headers)
-            raise NoWay(f"the gateway at {where} refused: {problem.status}", told_s) from problem
+            raise NoGateway(f"the gateway at {where} refused: {problem.status}", told_s) from problem
         except (*_OUTAGES, ValueError) as problem:
-            raise NoWay(f"cannot reach the gateway at {where}: {reason(problem)}") from problem
+            raise NoGateway(f"cannot reach the gateway at {where}: {reason(problem)}") from problem
         if socket.protocol != SUBPROTOCOL:
             await socket.close()
-            raise NoWay(f"{where} does not speak {SUBPROTOCOL}")
+            raise NoGateway(f"{where} does not speak {SUBPROTOCOL}")
         return Link(socket)
 
     async def _choices(self) -> list[Choice]:
-        """The gateways to try, best first, from the first replica that answers. Raises NoWay."""
-        problem = NoWay("no discovery server was named")
+        """The gateways to try, best first, from the first replica that answers. Raises NoGateway."""
+        problem = NoGateway("no discovery server was named")
         for turn, url in enumerate(list(self._urls)):
             if url.scheme in ("ws", "wss"):
                 return [Choice(str(url), "")]
             try:
                 choices = await self._ask(url)
-            except NoWay as refused:
+            except NoGateway as refused:
                 problem = refused
                 continue
             self._urls = self._urls[turn:] + self._urls[:turn]
@@ -209,14 +209,14 @@ class Route:
             async with self._http.get((url / "v1" / "gateway").with_query(url.query), timeout=timeout) as response:
                 body = await response.read()
                 if response.status in (429, 503):
-                    raise NoWay(_refusal(body), _retry_after(response.headers))
+                    raise NoGateway(_refusal(body), _retry_after(response.headers))
                 if response.status != 200:
-                    raise NoWay(f"{url} answered {response.status}: is this Roost's discovery?")
+                    raise NoGateway(f"{url} answered {response.status}: is this Roost's discovery?")
                 assignment = read_assignment(body)
         except DecodeError as problem:
-            raise NoWay(f"{url} does not answer like Roost's discovery") from problem
+            raise NoGateway(f"{url} does not answer like Roost's discovery") from problem
         except (*_OUTAGES, ValueError) as problem:
-            raise NoWay(f"cannot reach discovery at {url}: {reason(problem)}") from problem
+            raise NoGateway(f"cannot reach discovery at {url}: {reason(problem)}") from problem
         return [Choice(assignment.url, assignment.ticket), *assignment.alternates]
 
 

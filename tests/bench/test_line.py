@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from bench.load.swarm.client_connection import ClientConnection, NoWay, ask, open_line, where
+from bench.load.swarm.client_connection import ClientConnection, NoGateway, ask, open_line, where
 from bench.support.clients.client_bytes import PING_KIND, TEXT_KIND, split
 from roost.gateway.websocket.frames import encode, ping_bytes
 from roost.wire.messages.registry import Choice
@@ -75,7 +75,7 @@ def test_discovery_is_asked_and_names_a_gateway_and_alternates() -> None:
     ],
 )
 def test_a_discovery_that_does_not_help_is_said_to(answer: bytes, reason: str, retry_after_s: float | None) -> None:
-    with server(answer) as place, pytest.raises(NoWay) as refused:
+    with server(answer) as place, pytest.raises(NoGateway) as refused:
         ask(f"http://{place}", "")
     assert (refused.value.reason, refused.value.retry_after_s) == (reason, retry_after_s)
 
@@ -97,7 +97,7 @@ def test_the_next_replica_is_asked_when_one_does_not_answer_and_the_alternate_wh
 
 def test_a_gateway_that_is_full_says_when_to_come_back() -> None:
     full = http("503 Service Unavailable", b"", "Retry-After: 5\r\n")
-    with server(full) as place, pytest.raises(NoWay) as refused:
+    with server(full) as place, pytest.raises(NoGateway) as refused:
         ClientConnection(Choice(f"ws://{place}", ""), "")
     assert (refused.value.reason, refused.value.retry_after_s) == ("connect: 503", 5.0)
 

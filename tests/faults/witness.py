@@ -53,8 +53,8 @@ class TappedRoute(Route):
         self.count = 0
         self.last: Tap | None = None
 
-    async def knock(self, choice: Choice) -> Link:
-        link = await super().knock(choice)
+    async def connect(self, choice: Choice) -> Link:
+        link = await super().connect(choice)
         self.count += 1
         number = self.count
         self.last = Tap(link, lambda message: self._hear(number, message))

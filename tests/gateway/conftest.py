@@ -8,6 +8,6 @@ from tests.gateway.harness import GatewayFixture
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[GatewayFixture]:
+async def gateways() -> AsyncIterator[GatewayFixture]:
     async with GatewayFixture() as built:
         yield built

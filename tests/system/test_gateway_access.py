@@ -26,7 +26,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         yield cluster
 
 
-async def knock(url: str, **how: Any) -> int | str:
+async def handshake(url: str, **how: Any) -> int | str:
     """The status that refuses this client, or the type of the gateway's first message to it."""
     async with aiohttp.ClientSession() as http:
         try:
@@ -41,9 +41,9 @@ async def test_with_a_jwt_key_nobody_gets_in_without_a_token_signed_with_it(clus
     _, server = await cluster.start_gateway(Access(jwt_key=KEY, jwt_audience="roost"))
 
     async def shown(text: str) -> int | str:
-        return await knock(server.url, headers={"Authorization": f"Bearer {text}"})
+        return await handshake(server.url, headers={"Authorization": f"Bearer {text}"})
 
-    assert await knock(server.url) == 401
+    assert await handshake(server.url) == 401
     assert await shown(token(key="another secret of more than 32 bytes, too", aud="roost")) == 401
     assert await shown(token(aud="elsewhere")) == 401
     assert await shown(token(aud="roost")) == "welcome"
@@ -51,21 +51,21 @@ async def test_with_a_jwt_key_nobody_gets_in_without_a_token_signed_with_it(clus
 
 async def test_with_require_ticket_only_clients_that_discovery_sent_get_in(cluster: Cluster) -> None:
     _, server = await cluster.start_gateway(Access(require_ticket=True))
-    assert await knock(server.url) == 403
+    assert await handshake(server.url) == 403
 
     async def choice() -> dict[str, str]:
         async with aiohttp.ClientSession() as http, http.get(cluster.url + "/v1/gateway") as answer:
             return dict(await answer.json())
 
     found = await choice()
-    assert await knock(found["url"], params={"ticket": found["ticket"]}) == "welcome"
+    assert await handshake(found["url"], params={"ticket": found["ticket"]}) == "welcome"
 
 
 async def test_with_allow_origins_pages_of_other_origins_are_refused(cluster: Cluster) -> None:
     _, server = await cluster.start_gateway(allow_origins="https://good.example")
-    assert await knock(server.url, origin="https://evil.example") == 403
-    assert await knock(server.url, origin="https://good.example") == "welcome"
-    assert await knock(server.url) == "welcome"
+    assert await handshake(server.url, origin="https://evil.example") == 403
+    assert await handshake(server.url, origin="https://good.example") == "welcome"
+    assert await handshake(server.url) == "welcome"
 
 
 async def test_over_tls_discovery_names_a_wss_address_at_which_clients_are_welcome(
@@ -77,7 +77,7 @@ async def test_over_tls_discovery_names_a_wss_address_at_which_clients_are_welco
         url = (await answer.json())["url"]
     assert url == f"wss://127.0.0.1:{server.port}"
     trust = ssl.create_default_context(cafile=certificate)
-    assert await knock(url, ssl=trust, compress=15) == "welcome"
+    assert await handshake(url, ssl=trust, compress=15) == "welcome"
     with pytest.raises(aiohttp.ClientError):
-        await knock(f"ws://127.0.0.1:{server.port}")
+        await handshake(f"ws://127.0.0.1:{server.port}")
     await until(lambda: server.connections == 0)

@@ -19,7 +19,7 @@ from bench.support.waiting import until
 from tests.gateway.admission.test_jwt import KEY, token
 from tests.gateway.io.test_tls import make_certificate
 from tests.roost.cli.command import ROOST, finish
-from tests.system.test_gateway_access import knock
+from tests.system.test_gateway_access import handshake
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ async def test_roost_up_with_allowed_origins_lets_no_other_page_connect_nor_read
             ("https://good.example", "welcome", "https://good.example"),
             ("https://evil.example", 403, None),
         ):
-            assert await knock(f"ws://127.0.0.1:{gateway_port}", origin=origin) == outcome
+            assert await handshake(f"ws://127.0.0.1:{gateway_port}", origin=origin) == outcome
             url, headers = f"http://127.0.0.1:{port}/v1/components", {"Origin": origin}
             async with aiohttp.ClientSession() as http, http.get(url, headers=headers) as answer:
                 assert answer.headers.get("Access-Control-Allow-Origin") == readable_by
@@ -84,8 +84,8 @@ async def test_roost_gateway_asks_for_the_tokens_of_its_environment() -> None:
         gateway = await gateway_part("--gateway-port", "0", discovery_url=url, ROOST_JWT_KEY=KEY)
         try:
             place = re.findall(r"ws://\S+", gateway.said)[0]
-            assert await knock(place) == 401
-            assert await knock(place, headers={"Authorization": f"Bearer {token()}"}) == "welcome"
+            assert await handshake(place) == 401
+            assert await handshake(place, headers={"Authorization": f"Bearer {token()}"}) == "welcome"
             assert KEY not in "".join(gateway.complaints)
         finally:
             await gateway.kill()
@@ -114,7 +114,7 @@ async def test_roost_gateway_as_several_processes_is_several_gateways_and_one_si
             for _ in range(6):  # some for each
                 async with aiohttp.ClientSession() as http, http.get(url + "/v1/gateway") as answer:
                     choice = await answer.json()
-                assert await knock(choice["url"], params={"ticket": choice["ticket"]}) == "welcome"
+                assert await handshake(choice["url"], params={"ticket": choice["ticket"]}) == "welcome"
             assert await gateway.terminate() == 0
             assert "Traceback" not in "".join(gateway.complaints)
         finally:

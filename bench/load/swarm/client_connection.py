@@ -43,7 +43,7 @@ MAX_HEAD_BYTES = 16 * 1024
 _GOODBYE = masked(CLOSE_KIND, GOING_AWAY.number.to_bytes(2, "big"))
 
 
-class NoWay(Exception):
+class NoGateway(Exception):
     """No connection could be made. `retry_after_s` is the Retry-After of discovery or a gateway, if there was one."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -68,7 +68,7 @@ class Answer:
 
 
 def ask(discovery: str, source: str) -> list[Choice]:
-    """Return the gateways that this replica offers a client, best first. Raises NoWay."""
+    """Return the gateways that this replica offers a client, best first. Raises NoGateway."""
     try:
         raw = _reach(discovery, source, ASK_S)
         with raw:
@@ -78,13 +78,13 @@ def ask(discovery: str, source: str) -> list[Choice]:
             while data := raw.recv(READ_BYTES):
                 body += data
     except (OSError, ValueError) as problem:
-        raise NoWay(f"ask: {_reason(problem)}") from problem
+        raise NoGateway(f"ask: {_reason(problem)}") from problem
     if answer.status != 200:
-        raise NoWay(f"ask: {answer.status}", answer.retry_after_s)
+        raise NoGateway(f"ask: {answer.status}", answer.retry_after_s)
     try:
         assignment = read_assignment(body)
     except DecodeError as problem:
-        raise NoWay("ask: not Roost's discovery") from problem
+        raise NoGateway("ask: not Roost's discovery") from problem
     return [Choice(assignment.url, assignment.ticket), *assignment.alternates]
 
 
@@ -94,7 +94,7 @@ class ClientConnection:
     __slots__ = ("_raw", "_rest", "url")
 
     def __init__(self, choice: Choice, source: str) -> None:
-        """Connect and do the opening handshake. Raises NoWay."""
+        """Connect and do the opening handshake. Raises NoGateway."""
         self.url = choice.url
         try:
             self._raw = _reach(choice.url, source, OPEN_S)
@@ -104,7 +104,7 @@ class ClientConnection:
                 self._raw.close()
                 raise
         except (OSError, ValueError) as problem:
-            raise NoWay(f"connect: {_reason(problem)}") from problem
+            raise NoGateway(f"connect: {_reason(problem)}") from problem
 
     def _shake(self, choice: Choice) -> bytes:
         self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -116,7 +116,7 @@ class ClientConnection:
         self._raw.sendall(_request(choice.url, "/" + ticket, fields))
         answer = _read_answer(self._raw)
         if answer.status != 101:
-            raise NoWay(f"connect: {answer.status}", answer.retry_after_s)
+            raise NoGateway(f"connect: {answer.status}", answer.retry_after_s)
         return answer.rest
 
     def receive(self, patience_s: float) -> list[tuple[int, bytes]]:
@@ -180,19 +180,19 @@ class ClientConnection:
 
 def open_line(discovery: Sequence[str], source: str) -> tuple[ClientConnection, int]:
     """Return a connection to the gateway that discovery names, or to an alternate, and the replica's index. Raises
-    NoWay.
+    NoGateway.
     """
-    problem = NoWay("ask: nobody")
+    problem = NoGateway("ask: nobody")
     for turn, url in enumerate(discovery):
         try:
             choices = ask(url, source)
-        except NoWay as refused:
+        except NoGateway as refused:
             problem = refused
             continue
         for choice in choices:
             try:
                 return ClientConnection(choice, source), turn
-            except NoWay as refused:
+            except NoGateway as refused:
                 problem = refused
         raise problem
     raise problem

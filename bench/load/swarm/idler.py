@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from random import Random
 
-from bench.load.swarm.client_connection import BROKEN, ClientConnection, NoWay, open_line
+from bench.load.swarm.client_connection import BROKEN, ClientConnection, NoGateway, open_line
 from bench.load.swarm.phases import Phase
 from bench.load.swarm.swarm import Swarm
 from bench.support.clients.client_bytes import CLOSE_KIND, PING_KIND, PONG_KIND, TEXT_KIND
@@ -128,7 +128,7 @@ class Idler:
                 line, turn = open_line(self._discovery, self._source)
                 self._discovery.rotate(-turn)
                 return line
-            except NoWay as problem:
+            except NoGateway as problem:
                 self._swarm.tally.refused[problem.reason] += 1
                 time.sleep(self._backoff.fail(self._chance.random(), problem.retry_after_s))
 
@@ -252,7 +252,7 @@ class Idler:
         move, self._move, self._move_at = self._move, None, inf
         try:
             line = ClientConnection(Choice(move.url, move.ticket), self._source)
-        except NoWay as problem:
+        except NoGateway as problem:
             self._fire("move", 0.0, problem)
             return None
         self._arriving = "move", time.monotonic()

@@ -37,8 +37,8 @@ async def test_i6_a_client_without_a_request_owns_no_object_and_no_task() -> Non
         Keyring.random(),
         TickClock(),
     )
-    async with GatewayFixture() as house:
-        cost = await cost_of_a_crowd(await house.serve(ingress, clock=TickClock()), greet)
+    async with GatewayFixture() as gateways:
+        cost = await cost_of_a_crowd(await gateways.serve(ingress, clock=TickClock()), greet)
     assert cost.blocks < CROWD_COUNT, cost
     assert cost.objects < CROWD_COUNT, cost
     assert cost.tasks == 0

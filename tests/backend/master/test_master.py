@@ -110,7 +110,7 @@ class MasterFixture:
     async def answer(self, task: Task, data: bytes = b"done", queue: str = "") -> None:
         await self.outside.publish(queue or task.reply_to, pack(TaskResult(task.job, task.token, task.task, data)))
 
-    async def knock(self) -> JobFinished:
+    async def job_finished(self) -> JobFinished:
         delivery = await self.mail.next()
         delivery.acknowledge()
         mail = read_gateway_event(delivery.body)
@@ -119,147 +119,151 @@ class MasterFixture:
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[MasterFixture]:
-    office = MasterFixture(tmp_path)
-    await office.start()
-    yield office
-    await office.stop()
+async def masters(tmp_path: Path) -> AsyncIterator[MasterFixture]:
+    masters = MasterFixture(tmp_path)
+    await masters.start()
+    yield masters
+    await masters.stop()
 
 
-async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_goes_on(office: MasterFixture) -> None:
-    await office.submit(office.offer(levels=2))
-    first = await office.task()
-    await office.lock.stop()
-    await office.clock.advance(TRUST_S)
-    await office.answer(first)
-    await office.clock.settle()
-    assert office.master._runners[first.job].run.plan.progress().level == 1, "the result is folded all the same"
-    assert office.tasks.bodies() == [pack(first)]
-    await office.open_lock()
-    second = asyncio.create_task(office.task())
+async def test_p13_without_trust_nothing_is_published_and_with_it_again_the_job_goes_on(masters: MasterFixture) -> None:
+    await masters.submit(masters.offer(levels=2))
+    first = await masters.task()
+    await masters.lock.stop()
+    await masters.clock.advance(TRUST_S)
+    await masters.answer(first)
+    await masters.clock.settle()
+    assert masters.master._runners[first.job].run.plan.progress().level == 1, "the result is folded all the same"
+    assert masters.tasks.bodies() == [pack(first)]
+    await masters.open_lock()
+    second = asyncio.create_task(masters.task())
     while not second.done():
-        await office.clock.advance(RENEWAL_S)
+        await masters.clock.advance(RENEWAL_S)
         await asyncio.wait((second,), timeout=0.1)
-    await office.answer(second.result())
-    assert (await office.knock()).ending.outcome is Outcome.DONE
+    await masters.answer(second.result())
+    assert (await masters.job_finished()).ending.outcome is Outcome.DONE
 
 
 async def test_p13_trust_runs_from_before_the_send_however_long_the_answers_take(
-    office: MasterFixture, monkeypatch: pytest.MonkeyPatch
+    masters: MasterFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a grant, and of a beat: another may have the job a lease after the store wrote it, not after we read it."""
     on_the_way_s = 3.0
-    decide, beat = office.locks.decide, office.locks.beat
+    decide, beat = masters.locks.decide, masters.locks.beat
 
     async def decide_slowly(decisions: list[Decision]) -> list[Answer]:
         answers = await decide(decisions)
-        office.clock.stand_still(on_the_way_s)
+        masters.clock.stand_still(on_the_way_s)
         return answers
 
     async def beat_slowly(beats: list[LeaseRenewal]) -> list[LeaseAnswer]:
         answers = await beat(beats)
-        office.clock.stand_still(on_the_way_s)
+        masters.clock.stand_still(on_the_way_s)
         return answers
 
-    monkeypatch.setattr(office.locks, "decide", decide_slowly)
-    monkeypatch.setattr(office.locks, "beat", beat_slowly)
-    asked_at = office.clock.monotonic()
-    await office.submit(office.offer())
-    driver = office.master._runners[(await office.task()).job]
+    monkeypatch.setattr(masters.locks, "decide", decide_slowly)
+    monkeypatch.setattr(masters.locks, "beat", beat_slowly)
+    asked_at = masters.clock.monotonic()
+    await masters.submit(masters.offer())
+    driver = masters.master._runners[(await masters.task()).job]
     assert driver.run.is_trusted(asked_at + TRUST_S - 0.1)
     assert not driver.run.is_trusted(asked_at + TRUST_S)
-    beaten_at = office.clock.monotonic()
-    await office.master._renew_leases([driver])
+    beaten_at = masters.clock.monotonic()
+    await masters.master._renew_leases([driver])
     assert driver.run.is_trusted(beaten_at + TRUST_S - 0.1)
     assert not driver.run.is_trusted(beaten_at + TRUST_S)
 
 
-async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_broker(office: MasterFixture) -> None:
-    await office.lock.stop()
-    await office.submit(office.offer())
-    await until(lambda: office.master._acquirer._missed_count > 0)
-    await office.master.stop()
-    await office.own.stop()
+async def test_p7_an_offer_that_no_lock_server_has_answered_for_stays_with_the_broker(masters: MasterFixture) -> None:
+    await masters.lock.stop()
+    await masters.submit(masters.offer())
+    await until(lambda: masters.master._acquirer._missed_count > 0)
+    await masters.master.stop()
+    await masters.own.stop()
     offers = Inbox()
-    await office.outside.consume("jobs.assigned", offers, 1)
+    await masters.outside.consume("jobs.assigned", offers, 1)
     delivery = await offers.next()
-    assert read_offer(delivery.body) == office.offer()
+    assert read_offer(delivery.body) == masters.offer()
 
 
-async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(office: MasterFixture) -> None:
-    office.bugs += [KeyError("a bug")]
-    await office.submit(office.offer())
-    await until(lambda: not office.bugs)
-    await office.clock.advance(1.0)
-    task = await office.task()
-    office.bugs += [KeyError("a bug")]
-    await office.clock.advance(RENEWAL_S)
-    await until(lambda: not office.bugs)
-    await office.clock.advance(RENEWAL_S)
-    run = office.master._runners[task.job].run
-    await until(lambda: run.is_trusted(office.clock.monotonic() + TRUST_S - RENEWAL_S))
-    await office.answer(task)
-    assert (await office.knock()).ending.outcome is Outcome.DONE
+async def test_an_error_of_any_kind_ends_neither_intake_nor_beats(masters: MasterFixture) -> None:
+    masters.bugs += [KeyError("a bug")]
+    await masters.submit(masters.offer())
+    await until(lambda: not masters.bugs)
+    await masters.clock.advance(1.0)
+    task = await masters.task()
+    masters.bugs += [KeyError("a bug")]
+    await masters.clock.advance(RENEWAL_S)
+    await until(lambda: not masters.bugs)
+    await masters.clock.advance(RENEWAL_S)
+    run = masters.master._runners[task.job].run
+    await until(lambda: run.is_trusted(masters.clock.monotonic() + TRUST_S - RENEWAL_S))
+    await masters.answer(task)
+    assert (await masters.job_finished()).ending.outcome is Outcome.DONE
 
 
-async def test_rubbish_in_its_queues_and_answers_that_come_twice_harm_nothing(office: MasterFixture) -> None:
+async def test_rubbish_in_its_queues_and_answers_that_come_twice_harm_nothing(masters: MasterFixture) -> None:
     for queue in ("jobs.assigned", "jobs.dead", "tasks.dead", "reply.m1"):
-        await office.outside.publish(queue, b"\xc1 rubbish")
-    await office.outside.broadcast(topology.CONTROL, b"\xc1 rubbish")
-    await office.submit(office.offer(width=2))
-    tasks = [await office.task(), await office.task()]
+        await masters.outside.publish(queue, b"\xc1 rubbish")
+    await masters.outside.broadcast(topology.CONTROL, b"\xc1 rubbish")
+    await masters.submit(masters.offer(width=2))
+    tasks = [await masters.task(), await masters.task()]
     for task in (*tasks, *tasks):
-        await office.answer(task)
-    knock = await office.knock()
-    assert (knock.ending.outcome, knock.ending.parts, knock.requests) == (Outcome.DONE, 1, [(ANN, "r1")])
-    assert knock.only_part is not None
+        await masters.answer(task)
+    told = await masters.job_finished()
+    assert (told.ending.outcome, told.ending.parts, told.requests) == (
+        Outcome.DONE,
+        1,
+        [(ANN, "r1")],
+    )
+    assert told.only_part is not None
 
 
 @pytest.mark.parametrize(("kind", "spec"), [("bake", {}), ("steps", {"behave": "bad plan"})])
 async def test_i1_a_job_that_cannot_be_planned_has_an_outcome(
-    office: MasterFixture, kind: str, spec: dict[str, str]
+    masters: MasterFixture, kind: str, spec: dict[str, str]
 ) -> None:
-    await office.submit(office.offer(kind=kind, **spec))
-    assert (await office.knock()).ending.outcome is Outcome.FAILED
+    await masters.submit(masters.offer(kind=kind, **spec))
+    assert (await masters.job_finished()).ending.outcome is Outcome.FAILED
 
 
-async def test_a_result_that_its_plan_cannot_bear_fails_that_job_once(office: MasterFixture) -> None:
-    await office.submit(office.offer("r1", behave="bad fold"))
-    await office.answer(await office.task())
-    assert (await office.knock()).ending.outcome is Outcome.FAILED
-    assert await office.outside.depth("reply.m1") == 0
+async def test_a_result_that_its_plan_cannot_bear_fails_that_job_once(masters: MasterFixture) -> None:
+    await masters.submit(masters.offer("r1", behave="bad fold"))
+    await masters.answer(await masters.task())
+    assert (await masters.job_finished()).ending.outcome is Outcome.FAILED
+    assert await masters.outside.depth("reply.m1") == 0
 
 
-async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_given_up(office: MasterFixture) -> None:
-    await office.submit(office.offer())
-    task = await office.task()
+async def test_p21_a_task_that_no_worker_survived_is_tried_alone_once_and_then_given_up(masters: MasterFixture) -> None:
+    await masters.submit(masters.offer())
+    task = await masters.task()
     for _ in range(2):  # dead letters come at least once
-        await office.outside.publish("tasks.dead", pack(task))
-    again = await office.task()
+        await masters.outside.publish("tasks.dead", pack(task))
+    again = await masters.task()
     assert (task.alone, again) == (False, replace(task, alone=True))
-    await office.outside.publish("tasks.dead", pack(again))
-    knock = await office.knock()
-    assert knock.ending.outcome is Outcome.DONE
-    assert knock.only_part is not None
-    assert b"no worker survived it" in knock.only_part
+    await masters.outside.publish("tasks.dead", pack(again))
+    told = await masters.job_finished()
+    assert told.ending.outcome is Outcome.DONE
+    assert told.only_part is not None
+    assert b"no worker survived it" in told.only_part
 
 
-async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(office: MasterFixture) -> None:
-    begun = office.clock.wall()
+async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(masters: MasterFixture) -> None:
+    begun = masters.clock.wall()
     known: list[float] = []
-    really = office.steps.plan
+    really = masters.steps.plan
 
     def plan(spec: StepsSpec, since: float) -> StepsPlan:
         known.append(since)
         return really(spec, since)
 
-    office.steps.plan = plan  # type: ignore[method-assign]
-    await office.submit(office.offer(levels=2))
-    task = await office.task()
-    await office.clock.advance(2.0)
-    await office.locks.decide([Release(task.job, task.token)])
+    masters.steps.plan = plan  # type: ignore[method-assign]
+    await masters.submit(masters.offer(levels=2))
+    task = await masters.task()
+    await masters.clock.advance(2.0)
+    await masters.locks.decide([Release(task.job, task.token)])
     asking = 0
-    decide = office.locks.decide
+    decide = masters.locks.decide
 
     async def counted(decisions: list[Decision]) -> list[Answer]:
         nonlocal asking
@@ -269,114 +273,114 @@ async def test_p23_a_plan_knows_since_when_its_job_runs_also_at_another_master(o
         finally:
             asking -= 1
 
-    office.locks.decide = counted  # type: ignore[method-assign]
+    masters.locks.decide = counted  # type: ignore[method-assign]
     while len(known) < 2:
         if not asking:  # else a slow answer would take seconds of this clock, and make `since` as inexact
-            await office.clock.advance(0.1)
+            await masters.clock.advance(0.1)
         await asyncio.sleep(0.01)
     assert known == pytest.approx([begun, begun], abs=0.5)
 
 
 async def test_a_plan_that_had_no_time_to_find_a_task_is_asked_again_at_once(
-    office: MasterFixture, monkeypatch: pytest.MonkeyPatch
+    masters: MasterFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "LOOK_S", 3600.0)
     really, calls = StepsPlan.next_tasks, count()
     monkeypatch.setattr(StepsPlan, "next_tasks", lambda plan, room: really(plan, room) if next(calls) > 20 else [])
-    await office.submit(office.offer())
-    await office.answer(await office.task())
-    assert (await office.knock()).ending.outcome is Outcome.DONE
+    await masters.submit(masters.offer())
+    await masters.answer(await masters.task())
+    assert (await masters.job_finished()).ending.outcome is Outcome.DONE
 
 
-async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(office: MasterFixture) -> None:
-    office.lock._max_waiting = 0
-    await office.clock.advance(1.0)
-    await until(lambda: office.lock._is_full)
-    await office.submit(office.offer())
+async def test_p6_offers_that_the_store_has_no_room_for_wait_at_the_broker(masters: MasterFixture) -> None:
+    masters.lock._max_waiting = 0
+    await masters.clock.advance(1.0)
+    await until(lambda: masters.lock._is_full)
+    await masters.submit(masters.offer())
     for _ in range(5):
-        await office.clock.advance(1.0)
+        await masters.clock.advance(1.0)
         await asyncio.sleep(0.01)
-    assert office.master.running() == 0
-    office.lock._max_waiting = 100
-    task = asyncio.create_task(office.task())
+    assert masters.master.running() == 0
+    masters.lock._max_waiting = 100
+    task = asyncio.create_task(masters.task())
     while not task.done():
-        await office.clock.advance(1.0)
+        await masters.clock.advance(1.0)
         await asyncio.wait((task,), timeout=0.05)
-    await office.answer(task.result())
-    assert (await office.knock()).ending.outcome is Outcome.DONE
+    await masters.answer(task.result())
+    assert (await masters.job_finished()).ending.outcome is Outcome.DONE
 
 
-async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(office: MasterFixture) -> None:
+async def test_p17_a_job_that_hangs_loses_its_lease_and_another_master_gets_it(masters: MasterFixture) -> None:
     hangs = asyncio.Event()
-    really = office.own.publish
+    really = masters.own.publish
 
     async def publish(queue: str, body: bytes) -> None:
         if queue.startswith("tasks."):
             await hangs.wait()
         await really(queue, body)
 
-    office.own.publish = publish  # type: ignore[method-assign]
-    await office.submit(office.offer())
-    await until(lambda: office.master.running() == 1)
-    (job,) = office.master._runners
-    begun = office.clock.monotonic()
-    while office.master.running():
-        await office.clock.advance(RENEWAL_S)
+    masters.own.publish = publish  # type: ignore[method-assign]
+    await masters.submit(masters.offer())
+    await until(lambda: masters.master.running() == 1)
+    (job,) = masters.master._runners
+    begun = masters.clock.monotonic()
+    while masters.master.running():
+        await masters.clock.advance(RENEWAL_S)
         await asyncio.sleep(0.01)
-    assert office.clock.monotonic() - begun >= STUCK_S
-    await office.master.drain()  # so that it does not ask for the job again
+    assert masters.clock.monotonic() - begun >= STUCK_S
+    await masters.master.drain()  # so that it does not ask for the job again
     grants: list[Grant] = []
     while not grants:
-        await office.clock.advance(1.0)
-        (other,) = await office.locks.decide([Acquire("m2", secrets.token_bytes(16), 1, [])])
+        await masters.clock.advance(1.0)
+        (other,) = await masters.locks.decide([Acquire("m2", secrets.token_bytes(16), 1, [])])
         assert isinstance(other, Acquired)
         grants = other.grants
     assert [grant.job for grant in grants] == [job]
 
 
-async def test_p17_a_master_that_stood_still_has_not_hung(office: MasterFixture) -> None:
-    await office.submit(office.offer())
-    task = await office.task()
-    office.clock.stand_still(2 * STUCK_S)
-    office.master._drop_stuck()
-    assert office.master.running() == 1
-    await office.answer(task)
-    assert (await office.knock()).ending.outcome is Outcome.DONE
+async def test_p17_a_master_that_stood_still_has_not_hung(masters: MasterFixture) -> None:
+    await masters.submit(masters.offer())
+    task = await masters.task()
+    masters.clock.stand_still(2 * STUCK_S)
+    masters.master._drop_stuck()
+    assert masters.master.running() == 1
+    await masters.answer(task)
+    assert (await masters.job_finished()).ending.outcome is Outcome.DONE
 
 
-async def test_p16_a_job_granted_during_the_drain_is_given_back(office: MasterFixture) -> None:
-    ask = Acquire("m1", b"n" * 16, 1, [office.offer()])
-    (granted,) = await office.locks.decide([ask])
+async def test_p16_a_job_granted_during_the_drain_is_given_back(masters: MasterFixture) -> None:
+    ask = Acquire("m1", b"n" * 16, 1, [masters.offer()])
+    (granted,) = await masters.locks.decide([ask])
     assert isinstance(granted, Acquired)
     (grant,) = granted.grants
-    await office.master.drain()
-    office.master._on_grant(grant, office.clock.monotonic())
-    assert office.master.running() == 0
-    await until(lambda: not office.master._tasks)
-    (other,) = await office.locks.decide([Acquire("m2", b"o" * 16, 1, [])])
+    await masters.master.drain()
+    masters.master._on_grant(grant, masters.clock.monotonic())
+    assert masters.master.running() == 0
+    await until(lambda: not masters.master._tasks)
+    (other,) = await masters.locks.decide([Acquire("m2", b"o" * 16, 1, [])])
     assert isinstance(other, Acquired)
     assert [each.job for each in other.grants] == [grant.job]
 
 
-async def test_p16_a_master_takes_nothing_beside_a_job_that_others_have_died_under(office: MasterFixture) -> None:
-    free = office.master.free_slots()
-    grant = Grant(7, 1, "steps", office.offer().spec, LEASE_S, ALONE_FROM - 1, 60.0, [])
-    office.master._on_grant(grant, office.clock.monotonic())
-    assert office.master.free_slots() == free - 1
-    office.master._on_grant(replace(grant, token=2, attempt=ALONE_FROM), office.clock.monotonic())
-    assert office.master.free_slots() == 0
+async def test_p16_a_master_takes_nothing_beside_a_job_that_others_have_died_under(masters: MasterFixture) -> None:
+    free = masters.master.free_slots()
+    grant = Grant(7, 1, "steps", masters.offer().spec, LEASE_S, ALONE_FROM - 1, 60.0, [])
+    masters.master._on_grant(grant, masters.clock.monotonic())
+    assert masters.master.free_slots() == free - 1
+    masters.master._on_grant(replace(grant, token=2, attempt=ALONE_FROM), masters.clock.monotonic())
+    assert masters.master.free_slots() == 0
 
 
-async def test_drain_waits_for_what_is_being_stored_and_gives_back_the_rest(office: MasterFixture) -> None:
-    await office.submit(office.offer("r1", levels=2))
-    task = await office.task()
-    await office.master.drain()
-    assert office.master.running() == 0
-    (answer,) = await office.locks.beat([LeaseRenewal(task.job, task.token)])
+async def test_drain_waits_for_what_is_being_stored_and_gives_back_the_rest(masters: MasterFixture) -> None:
+    await masters.submit(masters.offer("r1", levels=2))
+    task = await masters.task()
+    await masters.master.drain()
+    assert masters.master.running() == 0
+    (answer,) = await masters.locks.beat([LeaseRenewal(task.job, task.token)])
     assert answer.verdict is Verdict.LOST
-    await office.answer(task)
-    await office.clock.settle()
-    assert office.master.ended_count == 0
+    await masters.answer(task)
+    await masters.clock.settle()
+    assert masters.master.ended_count == 0
 
 
 async def test_a_master_without_slots_is_refused() -> None:

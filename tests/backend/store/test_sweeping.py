@@ -23,7 +23,7 @@ from roost.backend.store.port import SWEPT_WITHIN_S
 from roost.wire.errors import Unavailable
 from tests.clock import ManualClock
 
-LUCK = st.floats(0.0, 1.0)
+JITTER = st.floats(0.0, 1.0)
 
 
 class Locks:
@@ -54,17 +54,17 @@ async def sweeping(clock: ManualClock) -> AsyncIterator[Locks]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@given(every_s=st.floats(0.1, 60.0), luck=LUCK)
-def test_p26_regular_sweeps_are_at_most_a_period_apart_and_spread(every_s: float, luck: float) -> None:
-    assert every_s * (1 - SPREAD) <= pause_s(every_s, True, luck) * (1 + 1e-9)
-    assert pause_s(every_s, True, luck) <= every_s
+@given(every_s=st.floats(0.1, 60.0), jitter=JITTER)
+def test_p26_regular_sweeps_are_at_most_a_period_apart_and_spread(every_s: float, jitter: float) -> None:
+    assert every_s * (1 - SPREAD) <= pause_s(every_s, True, jitter) * (1 + 1e-9)
+    assert pause_s(every_s, True, jitter) <= every_s
 
 
-@given(every_s=st.floats(0.1, 60.0), luck=LUCK)
-def test_p26_an_unanswered_sweep_is_repeated_soon_but_not_at_once(every_s: float, luck: float) -> None:
+@given(every_s=st.floats(0.1, 60.0), jitter=JITTER)
+def test_p26_an_unanswered_sweep_is_repeated_soon_but_not_at_once(every_s: float, jitter: float) -> None:
     longest = min(AGAIN_S, every_s)
-    assert longest * (1 - SPREAD_AGAIN) <= pause_s(every_s, False, luck) * (1 + 1e-9)
-    assert pause_s(every_s, False, luck) <= longest
+    assert longest * (1 - SPREAD_AGAIN) <= pause_s(every_s, False, jitter) * (1 + 1e-9)
+    assert pause_s(every_s, False, jitter) <= longest
 
 
 def test_p26_a_gateway_keeps_its_promise_with_time_for_an_answer_of_a_few_seconds() -> None:

@@ -135,26 +135,26 @@ def test_a_proxy_header_is_waited_for_or_refused(cut: int, junk: bytes) -> None:
 
 
 async def test_an_address_with_too_many_connections_gets_429_and_room_again_when_one_leaves(
-    house: GatewayFixture,
+    gateways: GatewayFixture,
 ) -> None:
-    server = await house.serve(max_per_address=2, count_loopback=True, retry_after_s=3)
-    clients = [await house.open(server) for _ in range(2)]
-    third = await house.connect(server)
+    server = await gateways.serve(max_per_address=2, count_loopback=True, retry_after_s=3)
+    clients = [await gateways.open(server) for _ in range(2)]
+    third = await gateways.connect(server)
     await third.write(third.upgrade_bytes())
     status, headers = await refusal_of(third)
     assert (status, headers["Retry-After"]) == (429, "3")
-    await house.open(server, source="127.0.0.9")
+    await gateways.open(server, source="127.0.0.9")
     clients[0].reset()
     await until(lambda: server.counters.open_now == 2)
-    await house.open(server)
+    await gateways.open(server)
 
 
-async def test_a_crowd_of_one_address_takes_no_places_from_others(house: GatewayFixture) -> None:
-    server = await house.serve(max_per_address=2, count_loopback=True, max_connections=200)
-    crowd = [await house.connect(server, source="127.0.0.66") for _ in range(300)]
+async def test_a_crowd_of_one_address_takes_no_places_from_others(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(max_per_address=2, count_loopback=True, max_connections=200)
+    crowd = [await gateways.connect(server, source="127.0.0.66") for _ in range(300)]
     await until(lambda: server.counters.accepted == 300)
     assert server.connections <= 2 + 64
-    honest = await house.open(server)
+    honest = await gateways.open(server)
     await honest.say("hello")
     assert await honest.hear() == "hello"
     for client in crowd:
@@ -163,59 +163,59 @@ async def test_a_crowd_of_one_address_takes_no_places_from_others(house: Gateway
     assert server.counters.refused["address"] >= 300 - 2 - 64
 
 
-async def test_the_address_of_a_proxied_client_is_the_one_the_proxy_names(house: GatewayFixture) -> None:
+async def test_the_address_of_a_proxied_client_is_the_one_the_proxy_names(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, trusted_proxies="127.0.0.0/8", max_per_address=1)
+    server = await gateways.serve(app, trusted_proxies="127.0.0.0/8", max_per_address=1)
     for address, status in (("203.0.113.1", 101), ("203.0.113.2", 101), ("203.0.113.1", 429)):
-        client = await house.connect(server)
+        client = await gateways.connect(server)
         request = client.upgrade_bytes().replace(b"\r\n\r\n", f"\r\nX-Forwarded-For: {address}\r\n\r\n".encode())
         await client.write(request)
         assert (await client.read()).startswith(f"HTTP/1.1 {status} ".encode())
     assert [request.address for request in app.requests] == ["203.0.113.1", "203.0.113.2"]
 
 
-async def test_a_proxy_header_comes_before_the_request_in_any_pieces(house: GatewayFixture) -> None:
+async def test_a_proxy_header_comes_before_the_request_in_any_pieces(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, proxy_protocol=True)
-    client = await house.connect(server)
+    server = await gateways.serve(app, proxy_protocol=True)
+    client = await gateways.connect(server)
     for byte in proxied(bytes((203, 0, 113, 9))) + client.upgrade_bytes() + text("hi"):
         await client.write(bytes((byte,)))
     await client.event()
     assert await client.hear() == "hi"
     assert app.requests[0].address == "203.0.113.9"
-    bare = await house.connect(server)
+    bare = await gateways.connect(server)
     await bare.write(bare.upgrade_bytes())
     with pytest.raises((ConnectionError, AssertionError)):
         assert await bare.read() != b""
 
 
-async def test_a_page_of_a_foreign_origin_is_refused(house: GatewayFixture) -> None:
-    server = await house.serve(allow_origins="https://good.example")
-    client = await house.connect(server)
+async def test_a_page_of_a_foreign_origin_is_refused(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(allow_origins="https://good.example")
+    client = await gateways.connect(server)
     await client.write(client.upgrade_bytes().replace(b"\r\n\r\n", b"\r\nOrigin: https://evil.example\r\n\r\n"))
     assert (await refusal_of(client))[0] == 403
-    await house.open(server)
+    await gateways.open(server)
 
 
 @pytest.mark.parametrize(
     ("settings", "piece"), [({"max_messages_per_s": 5}, text("x")), ({"max_pings_per_s": 5}, frame(9, b"x"))]
 )
 async def test_who_sends_too_fast_is_closed_and_nobody_else(
-    house: GatewayFixture, settings: dict[str, float], piece: bytes
+    gateways: GatewayFixture, settings: dict[str, float], piece: bytes
 ) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=TickClock(), **settings)
-    fast, slow = await house.open(server), await house.open(server)
+    server = await gateways.serve(app, clock=TickClock(), **settings)
+    fast, slow = await gateways.open(server), await gateways.open(server)
     await fast.write(piece * 30)
     assert (await fast.closed())[0] == 1008
     await slow.say("hello")
     assert await slow.hear() == "hello"
 
 
-async def test_accepting_keeps_to_its_rate(house: GatewayFixture) -> None:
+async def test_accepting_keeps_to_its_rate(gateways: GatewayFixture) -> None:
     clock = TickClock()
-    server = await house.serve(clock=clock, max_accepts_per_s=10)
-    clients = [await house.connect(server) for _ in range(15)]
+    server = await gateways.serve(clock=clock, max_accepts_per_s=10)
+    clients = [await gateways.connect(server) for _ in range(15)]
     await until(lambda: server.counters.accepted == 11)
     await clients[0].upgrade()
     assert server.counters.accepted == 11

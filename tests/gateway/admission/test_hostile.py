@@ -30,8 +30,8 @@ async def talk_on(clients: list[Client], stop: asyncio.Event) -> int:
 class Beside:
     """Runs honest clients while the body of the ``async with`` attacks."""
 
-    def __init__(self, house: GatewayFixture, server: Server) -> None:
-        self._house, self._server = house, server
+    def __init__(self, gateways: GatewayFixture, server: Server) -> None:
+        self._house, self._server = gateways, server
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> None:
@@ -43,34 +43,34 @@ class Beside:
         assert await self._talk > 0
 
 
-async def test_endless_fragments_of_nothing_are_cut_off(house: GatewayFixture) -> None:
-    server = await house.serve(max_fragments=100)
-    async with Beside(house, server):
-        client = await house.open(server)
+async def test_endless_fragments_of_nothing_are_cut_off(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(max_fragments=100)
+    async with Beside(gateways, server):
+        client = await gateways.open(server)
         await client.write(frame(1, b"", fin=False) + frame(0, b"", fin=False) * 200)
         assert (await client.closed())[0] == POLICY.number
 
 
-async def test_a_ping_flood_is_cut_off(house: GatewayFixture) -> None:
-    server = await house.serve()
-    async with Beside(house, server):
-        client = await house.open(server)
+async def test_a_ping_flood_is_cut_off(gateways: GatewayFixture) -> None:
+    server = await gateways.serve()
+    async with Beside(gateways, server):
+        client = await gateways.open(server)
         await client.write(frame(9, b"x" * 125) * 5000)
         assert (await client.closed())[0] == POLICY.number
 
 
-async def test_a_header_of_a_tebibyte_is_refused_before_its_payload(house: GatewayFixture) -> None:
-    server = await house.serve()
-    async with Beside(house, server):
-        client = await house.open(server)
+async def test_a_header_of_a_tebibyte_is_refused_before_its_payload(gateways: GatewayFixture) -> None:
+    server = await gateways.serve()
+    async with Beside(gateways, server):
+        client = await gateways.open(server)
         await client.write(bytes((0x82, 0xFF)) + (1 << 40).to_bytes(8, "big") + MASK)
         assert (await client.closed())[0] == 1009
 
 
-async def test_a_message_that_never_ends_is_cut_off_in_time(house: GatewayFixture) -> None:
+async def test_a_message_that_never_ends_is_cut_off_in_time(gateways: GatewayFixture) -> None:
     app, clock = Recorder(), TickClock()
-    server = await house.serve(app, clock=clock, max_message_s=30)
-    client = await house.open(server)
+    server = await gateways.serve(app, clock=clock, max_message_s=30)
+    client = await gateways.open(server)
     whole = frame(2, bytes(1000))
     for at in range(0, 250, 10):
         await client.write(whole[at : at + 10])
@@ -81,10 +81,10 @@ async def test_a_message_that_never_ends_is_cut_off_in_time(house: GatewayFixtur
     assert not server.writer.parsers or server.counters.open_now == 0
 
 
-async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cut_off(house: GatewayFixture) -> None:
+async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cut_off(gateways: GatewayFixture) -> None:
     clock = TickClock()
-    server = await house.serve(clock=clock, max_message_s=30, ping_after_s=0)
-    client = await house.open(server)
+    server = await gateways.serve(clock=clock, max_message_s=30, ping_after_s=0)
+    client = await gateways.open(server)
     message = frame(2, bytes(50))
     await client.write(message[:20])
     for _ in range(60):
@@ -93,11 +93,11 @@ async def test_a_stream_of_messages_whose_reads_never_end_at_a_message_is_not_cu
         await pass_time(server, clock, 1)
 
 
-async def test_a_client_that_never_reads_costs_only_its_outbox(house: GatewayFixture) -> None:
+async def test_a_client_that_never_reads_costs_only_its_outbox(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, max_outbox_bytes=200_000)
-    async with Beside(house, server):
-        client = await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(app, max_outbox_bytes=200_000)
+    async with Beside(gateways, server):
+        client = await gateways.open(server, receive_buffer=4096)
         deaf = app.peers[-1]
         try:
             async with asyncio.timeout(1):
@@ -112,12 +112,12 @@ async def test_a_client_that_never_reads_costs_only_its_outbox(house: GatewayFix
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_rubbish_harms_nobody(house: GatewayFixture, seed: int) -> None:
+async def test_rubbish_harms_nobody(gateways: GatewayFixture, seed: int) -> None:
     dice = random.Random(seed)
-    server = await house.serve(Recorder())
-    async with Beside(house, server):
+    server = await gateways.serve(Recorder())
+    async with Beside(gateways, server):
         for _ in range(40):
-            client = await house.connect(server)
+            client = await gateways.connect(server)
             if dice.random() < 0.7:
                 await client.upgrade()
             try:
@@ -130,11 +130,11 @@ async def test_rubbish_harms_nobody(house: GatewayFixture, seed: int) -> None:
     assert server.counters.application_errors == 0
 
 
-async def test_connects_and_resets_in_quick_succession_leave_nothing(house: GatewayFixture) -> None:
-    server = await house.serve()
-    async with Beside(house, server):
+async def test_connects_and_resets_in_quick_succession_leave_nothing(gateways: GatewayFixture) -> None:
+    server = await gateways.serve()
+    async with Beside(gateways, server):
         for _ in range(10):
-            clients = [await house.connect(server) for _ in range(50)]
+            clients = [await gateways.connect(server) for _ in range(50)]
             for client in clients[::2]:
                 await client.write(client.upgrade_bytes())
             for client in clients:

@@ -71,18 +71,18 @@ def test_an_algorithm_that_is_not_there_is_said(algorithms: list[str]) -> None:
 
 
 async def test_a_page_offers_its_token_as_a_subprotocol_and_the_application_learns_who_it_is(
-    house: GatewayFixture,
+    gateways: GatewayFixture,
 ) -> None:
     app = Recorder()
     subjects: list[str] = []
     app.on["open"] = lambda peer: subjects.append(peer.request.subject)
-    server = await house.serve(app, bearer=JwtVerifier(KEY, ["HS256"], "", SYSTEM_CLOCK))
-    client = await house.open(server, subprotocols=["roost.v1", "bearer." + token()])
+    server = await gateways.serve(app, bearer=JwtVerifier(KEY, ["HS256"], "", SYSTEM_CLOCK))
+    client = await gateways.open(server, subprotocols=["roost.v1", "bearer." + token()])
     assert client.accepted is not None
     assert client.accepted.subprotocol == "roost.v1"
     assert subjects == ["ada"]
     assert [request.subject for request in app.requests] == ["ada"]
-    nobody = await house.connect(server)
+    nobody = await gateways.connect(server)
     await nobody.write(nobody.upgrade_bytes())
     status, headers = await refusal_of(nobody)
     assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")

@@ -32,32 +32,32 @@ async def answer_next_ping(server: Server, clock: TickClock, client: Client) -> 
 
 
 async def test_a_silent_client_is_pinged_every_25_seconds_and_stays_when_it_answers(
-    house: GatewayFixture, clock: TickClock
+    gateways: GatewayFixture, clock: TickClock
 ) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock)
-    client = await house.open(server)
+    server = await gateways.serve(app, clock=clock)
+    client = await gateways.open(server)
     pauses = [await answer_next_ping(server, clock, client) for _ in range(4)]
     assert 0 < pauses[0] <= 25.01
     assert pauses[1:] == pytest.approx([25] * 3, abs=0.01)
     assert app.closes() == []
 
 
-async def test_a_client_that_does_not_answer_a_ping_is_closed(house: GatewayFixture, clock: TickClock) -> None:
+async def test_a_client_that_does_not_answer_a_ping_is_closed(gateways: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock)
-    client = await house.open(server)
+    server = await gateways.serve(app, clock=clock)
+    client = await gateways.open(server)
     await pass_time(server, clock, 36)
     assert (await client.closed())[0] == NO_PONG.number
     await until(lambda: app.closes() == [NO_PONG.number])
 
 
 async def test_a_client_without_messages_is_sent_home_unless_it_is_held(
-    house: GatewayFixture, clock: TickClock
+    gateways: GatewayFixture, clock: TickClock
 ) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock, idle_close_s=60, ping_after_s=0)
-    idle, held = await house.open(server), await house.open(server)
+    server = await gateways.serve(app, clock=clock, idle_close_s=60, ping_after_s=0)
+    idle, held = await gateways.open(server), await gateways.open(server)
     app.peers[1].hold()
     await pass_time(server, clock, 59.5)
     assert app.closes() == []
@@ -72,10 +72,10 @@ async def test_a_client_without_messages_is_sent_home_unless_it_is_held(
     assert (await held.closed())[0] == IDLE.number
 
 
-async def test_pongs_do_not_make_a_client_busy_but_messages_do(house: GatewayFixture, clock: TickClock) -> None:
+async def test_pongs_do_not_make_a_client_busy_but_messages_do(gateways: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock, idle_close_s=60)
-    client = await house.open(server)
+    server = await gateways.serve(app, clock=clock, idle_close_s=60)
+    client = await gateways.open(server)
     while clock.now_s < 1040:
         await answer_next_ping(server, clock, client)
     await client.say("hi")
@@ -89,9 +89,9 @@ async def test_pongs_do_not_make_a_client_busy_but_messages_do(house: GatewayFix
     await until(lambda: app.closes() == [IDLE.number])
 
 
-async def test_an_unfinished_handshake_ends_in_time(house: GatewayFixture, clock: TickClock) -> None:
-    server = await house.serve(clock=clock)
-    silent, slow = await house.connect(server), await house.connect(server)
+async def test_an_unfinished_handshake_ends_in_time(gateways: GatewayFixture, clock: TickClock) -> None:
+    server = await gateways.serve(clock=clock)
+    silent, slow = await gateways.connect(server), await gateways.connect(server)
     await slow.write(b"GET / HTTP/1.1\r\n")
     await until(lambda: server.counters.bytes_in > 0)
     await until(lambda: server.connections == 2)
@@ -104,10 +104,10 @@ async def test_an_unfinished_handshake_ends_in_time(house: GatewayFixture, clock
     await until(lambda: server.connections == 0)
 
 
-async def test_a_peer_that_never_answers_our_close_is_cut_off(house: GatewayFixture, clock: TickClock) -> None:
+async def test_a_peer_that_never_answers_our_close_is_cut_off(gateways: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock)
-    await house.open(server)
+    server = await gateways.serve(app, clock=clock)
+    await gateways.open(server)
     app.peers[0].close()
     await until(lambda: app.closes() == [1000])
     await pass_time(server, clock, 4.8)
@@ -116,9 +116,9 @@ async def test_a_peer_that_never_answers_our_close_is_cut_off(house: GatewayFixt
     await until(lambda: server.connections == 0)
 
 
-async def test_a_peer_that_never_closes_its_side_is_cut_off(house: GatewayFixture, clock: TickClock) -> None:
-    server = await house.serve(clock=clock)
-    client = await house.open(server)
+async def test_a_peer_that_never_closes_its_side_is_cut_off(gateways: GatewayFixture, clock: TickClock) -> None:
+    server = await gateways.serve(clock=clock)
+    client = await gateways.open(server)
     await client.write(b"\x83\x80abcd")
     assert (await client.read_all()).startswith(b"\x88")
     await client.write(b"more and more")
@@ -128,11 +128,11 @@ async def test_a_peer_that_never_closes_its_side_is_cut_off(house: GatewayFixtur
 
 
 async def test_time_in_which_the_process_stood_still_is_not_held_against_peers(
-    house: GatewayFixture, clock: TickClock
+    gateways: GatewayFixture, clock: TickClock
 ) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock)
-    await house.open(server)
+    server = await gateways.serve(app, clock=clock)
+    await gateways.open(server)
     clock.now_s += 3600
     server.ticker.tick()
     assert app.closes() == []
@@ -144,10 +144,10 @@ def flood(app: Recorder, count: int, size: int = 10_000) -> int:
     return sum(app.peers[0].send(b"x" * size) for _ in range(count))
 
 
-async def test_a_slow_reader_gets_all_when_it_reads_again(house: GatewayFixture) -> None:
+async def test_a_slow_reader_gets_all_when_it_reads_again(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, max_outbox_bytes=10**7)
-    client = await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(app, max_outbox_bytes=10**7)
+    client = await gateways.open(server, receive_buffer=4096)
     total = 0
     while not app.peers[0].unsent_bytes:
         total += flood(app, 10)
@@ -161,10 +161,10 @@ async def test_a_slow_reader_gets_all_when_it_reads_again(house: GatewayFixture)
     assert await client.hear() == "and on"
 
 
-async def test_a_peer_that_never_reads_is_closed_as_slow_and_told_so_when_it_reads(house: GatewayFixture) -> None:
+async def test_a_peer_that_never_reads_is_closed_as_slow_and_told_so_when_it_reads(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, max_outbox_bytes=100_000)
-    client = await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(app, max_outbox_bytes=100_000)
+    client = await gateways.open(server, receive_buffer=4096)
     while flood(app, 1):
         pass
     assert app.peers[0].is_open is False
@@ -173,10 +173,10 @@ async def test_a_peer_that_never_reads_is_closed_as_slow_and_told_so_when_it_rea
     assert (await client.closed())[0] == SLOW.number
 
 
-async def test_bytes_that_wait_too_long_close_a_peer_as_slow(house: GatewayFixture, clock: TickClock) -> None:
+async def test_bytes_that_wait_too_long_close_a_peer_as_slow(gateways: GatewayFixture, clock: TickClock) -> None:
     app = Recorder()
-    server = await house.serve(app, clock=clock, max_outbox_bytes=10**7, max_outbox_age_s=60)
-    await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(app, clock=clock, max_outbox_bytes=10**7, max_outbox_age_s=60)
+    await gateways.open(server, receive_buffer=4096)
     while not app.peers[0].unsent_bytes:
         flood(app, 1)
     await pass_time(server, clock, 59)
@@ -187,14 +187,14 @@ async def test_bytes_that_wait_too_long_close_a_peer_as_slow(house: GatewayFixtu
     await until(lambda: server.connections == 0)
 
 
-async def test_who_does_not_read_is_not_listened_to_until_it_reads(house: GatewayFixture) -> None:
+async def test_who_does_not_read_is_not_listened_to_until_it_reads(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, max_outbox_bytes=10**7)
-    client = await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(app, max_outbox_bytes=10**7)
+    client = await gateways.open(server, receive_buffer=4096)
     while app.peers[0].unsent_bytes <= 100_000:
         flood(app, 1)
     await client.write(text("a request"))
-    other = await house.open(server)
+    other = await gateways.open(server)
     await other.say("others are heard")
     assert await other.hear() == "others are heard"
     assert (app.peers[0], "a request") not in [entry[1:] for entry in app.log]
@@ -202,10 +202,10 @@ async def test_who_does_not_read_is_not_listened_to_until_it_reads(house: Gatewa
         pass
 
 
-async def test_the_outbox_of_a_peer_that_left_is_dropped(house: GatewayFixture) -> None:
+async def test_the_outbox_of_a_peer_that_left_is_dropped(gateways: GatewayFixture) -> None:
     app = Recorder()
-    server = await house.serve(app, max_outbox_bytes=10**7)
-    client = await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(app, max_outbox_bytes=10**7)
+    client = await gateways.open(server, receive_buffer=4096)
     while not app.peers[0].unsent_bytes:
         flood(app, 1)
     client.reset()
@@ -214,11 +214,11 @@ async def test_the_outbox_of_a_peer_that_left_is_dropped(house: GatewayFixture) 
 
 
 async def test_memory_of_a_crowd_that_has_left_is_given_back_and_who_is_there_notices_nothing(
-    house: GatewayFixture, clock: TickClock
+    gateways: GatewayFixture, clock: TickClock
 ) -> None:
-    server = await house.serve(clock=clock)
+    server = await gateways.serve(clock=clock)
     writer, cells = server.writer, server.cells(8)
-    client = await house.open(server)
+    client = await gateways.open(server)
     crowd = range(5_000, 9_000)  # descriptors that no socket of this test uses
     for fd in crowd:
         writer.slots.allocate(fd, writer.wheel.now)

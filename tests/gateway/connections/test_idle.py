@@ -44,16 +44,16 @@ async def greet(client: Client) -> None:
 
 
 @pytest.mark.slow
-async def test_i6_an_idle_connection_owns_no_object_and_no_task(house: GatewayFixture) -> None:
-    cost = await cost_of_a_crowd(await house.serve(Talkative(), clock=TickClock()), greet)
+async def test_i6_an_idle_connection_owns_no_object_and_no_task(gateways: GatewayFixture) -> None:
+    cost = await cost_of_a_crowd(await gateways.serve(Talkative(), clock=TickClock()), greet)
     assert cost.blocks < CROWD_COUNT, cost
     assert cost.objects < CROWD_COUNT, cost
     assert cost.tasks == 0
 
 
 @pytest.mark.slow
-async def test_an_application_that_keeps_an_object_for_each_connection_is_noticed(house: GatewayFixture) -> None:
-    cost = await cost_of_a_crowd(await house.serve(Hoarder(), clock=TickClock()), greet)
+async def test_an_application_that_keeps_an_object_for_each_connection_is_noticed(gateways: GatewayFixture) -> None:
+    cost = await cost_of_a_crowd(await gateways.serve(Hoarder(), clock=TickClock()), greet)
     assert cost.blocks > CROWD_COUNT
     assert cost.objects > CROWD_COUNT
     assert cost.tasks == CROWD_COUNT

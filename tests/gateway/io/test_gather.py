@@ -29,9 +29,9 @@ class Answering(Recorder):
         self.answer(self, peer, message)
 
 
-async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house: GatewayFixture) -> None:
-    server = await house.serve()
-    client = await house.open(server)
+async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(gateways: GatewayFixture) -> None:
+    server = await gateways.serve()
+    client = await gateways.open(server)
     before = server.counters.bytes_out
     written: list[bytes] = []
     really = server.writer._write_frames
@@ -48,16 +48,16 @@ async def test_messages_in_one_read_are_answered_in_order_and_in_one_write(house
     assert server.counters.bytes_out - before == len(written[0])
 
 
-async def test_a_greeting_shares_the_write_of_the_handshakes_answer(house: GatewayFixture) -> None:
+async def test_a_greeting_shares_the_write_of_the_handshakes_answer(gateways: GatewayFixture) -> None:
     app = Recorder()
     app.on["open"] = lambda peer: peer.send("welcome")
-    server = await house.serve(app)
-    client = await house.connect(server)
+    server = await gateways.serve(app)
+    client = await gateways.connect(server)
     await client.write(client.upgrade_bytes())
     assert (await client.read()).endswith(b"\r\n\r\n" + encode("welcome"))
 
 
-async def test_small_and_large_messages_frames_and_the_close_keep_their_order(house: GatewayFixture) -> None:
+async def test_small_and_large_messages_frames_and_the_close_keep_their_order(gateways: GatewayFixture) -> None:
     large = "x" * 300_000
 
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
@@ -70,16 +70,16 @@ async def test_small_and_large_messages_frames_and_the_close_keep_their_order(ho
         peer.close(NORMAL)
         assert not peer.send("too late")
 
-    server = await house.serve(Answering(answer))
-    client = await house.open(server)
+    server = await gateways.serve(Answering(answer))
+    client = await gateways.open(server)
     await client.say("go")
     assert [await client.hear() for _ in range(5)] == ["small", large, "after", "frame", "last"]
     assert (await client.closed())[0] == NORMAL.number
 
 
-async def test_a_pong_does_not_overtake_the_answer_before_it(house: GatewayFixture) -> None:
-    server = await house.serve()
-    client = await house.open(server)
+async def test_a_pong_does_not_overtake_the_answer_before_it(gateways: GatewayFixture) -> None:
+    server = await gateways.serve()
+    client = await gateways.open(server)
     await client.write(text("first") + frame(9, b"ping") + text("second"))
     expected = encode("first") + b"\x8a\x04ping" + encode("second")
     data = b""
@@ -88,26 +88,26 @@ async def test_a_pong_does_not_overtake_the_answer_before_it(house: GatewayFixtu
     assert data == expected
 
 
-async def test_what_was_sent_before_the_application_failed_arrives(house: GatewayFixture) -> None:
+async def test_what_was_sent_before_the_application_failed_arrives(gateways: GatewayFixture) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         peer.send("almost")
         raise ValueError("a bug of the application")
 
-    server = await house.serve(Answering(answer))
-    client = await house.open(server)
+    server = await gateways.serve(Answering(answer))
+    client = await gateways.open(server)
     await client.say("go")
     assert await client.hear() == "almost"
     assert (await client.closed())[0] == APPLICATION_ERROR.number
 
 
-async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(house: GatewayFixture) -> None:
+async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(gateways: GatewayFixture) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         for other in app.peers:
             other.send(message)
 
     app = Answering(answer)
-    server = await house.serve(app)
-    speaker, leaver = await house.open(server), await house.open(server)
+    server = await gateways.serve(app)
+    speaker, leaver = await gateways.open(server), await gateways.open(server)
     speaker.raw.send(text("goodbye"))  # both are ready before the gateway polls
     leaver.raw.shutdown(socket.SHUT_WR)
     assert await leaver.read_all() == encode("goodbye")
@@ -115,12 +115,12 @@ async def test_a_message_to_a_peer_that_ends_in_the_same_turn_is_still_written(h
     await until(lambda: len(app.closes()) == 1)
 
 
-async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house: GatewayFixture) -> None:
+async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(gateways: GatewayFixture) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         assert peer.send(str(message) + " " + "x" * 10_000)
 
-    server = await house.serve(Answering(answer))
-    client = await house.open(server, receive_buffer=4096)
+    server = await gateways.serve(Answering(answer))
+    client = await gateways.open(server, receive_buffer=4096)
     while not server.writer.outboxes:
         said = server.counters.messages_in
         await client.say(str(said))
@@ -130,7 +130,7 @@ async def test_a_peer_that_does_not_read_gets_what_fits_and_the_rest_later(house
     assert [int(str(message).split()[0]) for message in heard] == list(range(count))
 
 
-async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: GatewayFixture) -> None:
+async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(gateways: GatewayFixture) -> None:
     unsent: list[int] = []
 
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
@@ -138,15 +138,15 @@ async def test_what_waits_for_the_end_of_the_turn_counts_as_unsent(house: Gatewa
         unsent.append(peer.unsent_bytes)
 
     app = Answering(answer)
-    server = await house.serve(app)
-    client = await house.open(server)
+    server = await gateways.serve(app)
+    client = await gateways.open(server)
     await client.say("go")
     assert await client.hear() == "four"
     await until(lambda: app.peers[0].unsent_bytes == 0)
     assert unsent == [len(encode("four"))]
 
 
-async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(house: GatewayFixture) -> None:
+async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(gateways: GatewayFixture) -> None:
     """A Peer object is reused for the next message, of another peer, only if nobody has kept it."""
     kept: dict[Message, Peer] = {}
 
@@ -154,8 +154,8 @@ async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(ho
         if message != "not kept":
             kept[message] = peer
 
-    server = await house.serve(Answering(keep_every_other))
-    clients = [await house.open(server) for _ in range(6)]
+    server = await gateways.serve(Answering(keep_every_other))
+    clients = [await gateways.open(server) for _ in range(6)]
     turn = [(peer_fd, READ) for peer_fd in sorted(peer.fd for peer in server.peers())]
     for number, client in enumerate(clients):
         client.raw.send(text("not kept" if number % 2 else f"from {number}"))
@@ -169,15 +169,15 @@ async def test_a_handle_that_an_application_keeps_names_its_own_peer_for_ever(ho
 @pytest.mark.parametrize("problem", [ValueError, asyncio.CancelledError])
 @pytest.mark.parametrize("is_abort_broken", [False, True])
 async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read_of_them(
-    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_abort_broken: bool
+    gateways: GatewayFixture, monkeypatch: pytest.MonkeyPatch, problem: type[BaseException], is_abort_broken: bool
 ) -> None:
     def answer(app: Recorder, peer: Peer, message: Message) -> None:
         if message == "fails":
             raise problem
         peer.send(message)
 
-    server = await house.serve(Answering(answer))
-    clients = [await house.open(server) for _ in range(4)]
+    server = await gateways.serve(Answering(answer))
+    clients = [await gateways.open(server) for _ in range(4)]
     turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
     if is_abort_broken:
         start_close = server.writer.start_close
@@ -195,10 +195,10 @@ async def test_whatever_one_of_a_turn_leads_to_the_others_are_told_what_was_read
 
 
 async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
-    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch
+    gateways: GatewayFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = await house.serve()
-    clients = [await house.open(server) for _ in range(3)]
+    server = await gateways.serve()
+    clients = [await gateways.open(server) for _ in range(3)]
     turn = [(fd, READ) for fd in sorted(peer.fd for peer in server.peers())]
     with monkeypatch.context() as broken:
         broken.setattr(server._reader, "_read_messages", lambda *_: 1 // 0)
@@ -211,7 +211,7 @@ async def test_when_nobody_knows_what_was_read_all_of_the_turn_are_dropped(
 @pytest.mark.parametrize("way", ["send", "send_frame", "broadcast"])
 @pytest.mark.parametrize("limit", [{"max_outbox_bytes": 100_000}, {"max_outbox_age_s": 1.0}])
 async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_come_back(
-    house: GatewayFixture, way: str, limit: dict[str, Any]
+    gateways: GatewayFixture, way: str, limit: dict[str, Any]
 ) -> None:
     """A frame of which the kernel took a part must be completed: a close frame inside it would be lost."""
     clock = TickClock()
@@ -226,8 +226,8 @@ async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_co
             slow.send(large) if way == "send" else slow.send_frame(frame)
         peer.send("next")
 
-    server = await house.serve(Answering(answer), clock=clock, **limit)
-    slow, speaker = await house.open(server, receive_buffer=4096), await house.open(server)
+    server = await gateways.serve(Answering(answer), clock=clock, **limit)
+    slow, speaker = await gateways.open(server, receive_buffer=4096), await gateways.open(server)
     while not server.writer.outboxes or ("max_outbox_bytes" in limit and not server.counters.slow_closes):
         await speaker.say("go")
         assert await speaker.hear() == "next"
@@ -239,10 +239,10 @@ async def test_a_frame_that_was_cut_is_finished_before_a_slow_peer_is_told_to_co
     assert event.code == SLOW.number
 
 
-async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: GatewayFixture) -> None:
+async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(gateways: GatewayFixture) -> None:
     """Over TLS, bytes may stay inside the transport; for a closed connection that must not create an outbox."""
-    server = await house.serve()
-    client = await house.open(server)
+    server = await gateways.serve()
+    client = await gateways.open(server)
     fd = next(server.peers()).fd
     server.writer.cork()
     server.writer.write_corked(fd, encode("last words"))
@@ -255,10 +255,10 @@ async def test_what_waits_for_a_peer_that_is_gone_leaves_nothing_behind(house: G
 
 
 async def test_a_broadcast_that_fails_takes_no_other_with_it(
-    house: GatewayFixture, caplog: pytest.LogCaptureFixture
+    gateways: GatewayFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = await house.serve()
-    client = await house.open(server)
+    server = await gateways.serve()
+    client = await gateways.open(server)
     peer = next(server.peers())
     server.broadcast(server.encode("one"), [peer, None, peer])  # type: ignore[list-item]
     server.broadcast(server.encode("two"), [peer])

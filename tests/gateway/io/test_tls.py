@@ -41,9 +41,11 @@ def trusting(certificate: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificate)
 
 
-async def test_messages_of_all_sizes_go_both_ways_over_tls(house: GatewayFixture, certificate: tuple[str, str]) -> None:
+async def test_messages_of_all_sizes_go_both_ways_over_tls(
+    gateways: GatewayFixture, certificate: tuple[str, str]
+) -> None:
     app = Recorder()
-    server = await house.serve(app, tls_cert=certificate[0], tls_key=certificate[1], max_message_bytes=10**6)
+    server = await gateways.serve(app, tls_cert=certificate[0], tls_key=certificate[1], max_message_bytes=10**6)
     assert server.url.startswith("wss://")
     async with aiohttp.ClientSession() as http, http.ws_connect(server.url, ssl=trusting(certificate[0])) as client:
         for size in (0, 1, 125, 126, 16_384, 16_385, 70_000, 900_000):
@@ -53,9 +55,9 @@ async def test_messages_of_all_sizes_go_both_ways_over_tls(house: GatewayFixture
     await until(lambda: server.connections == 0)
 
 
-async def test_a_slow_reader_over_tls_gets_every_byte(house: GatewayFixture, certificate: tuple[str, str]) -> None:
+async def test_a_slow_reader_over_tls_gets_every_byte(gateways: GatewayFixture, certificate: tuple[str, str]) -> None:
     app = Recorder()
-    server = await house.serve(app, tls_cert=certificate[0], tls_key=certificate[1], max_outbox_bytes=10**8)
+    server = await gateways.serve(app, tls_cert=certificate[0], tls_key=certificate[1], max_outbox_bytes=10**8)
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.setblocking(False)
@@ -80,9 +82,11 @@ async def test_a_slow_reader_over_tls_gets_every_byte(house: GatewayFixture, cer
     await until(lambda: server.connections == 0)
 
 
-async def test_what_is_no_tls_is_refused_and_harms_nobody(house: GatewayFixture, certificate: tuple[str, str]) -> None:
-    server = await house.serve(tls_cert=certificate[0], tls_key=certificate[1])
-    client = await house.connect(server)
+async def test_what_is_no_tls_is_refused_and_harms_nobody(
+    gateways: GatewayFixture, certificate: tuple[str, str]
+) -> None:
+    server = await gateways.serve(tls_cert=certificate[0], tls_key=certificate[1])
+    client = await gateways.connect(server)
     await client.write(client.upgrade_bytes())
     assert b"HTTP" not in await client.read_all()
     await until(lambda: server.connections == 0)
@@ -91,17 +95,17 @@ async def test_what_is_no_tls_is_refused_and_harms_nobody(house: GatewayFixture,
         assert await good.receive_str() == "hi"
 
 
-async def test_an_unfinished_tls_handshake_ends_in_time(house: GatewayFixture, certificate: tuple[str, str]) -> None:
+async def test_an_unfinished_tls_handshake_ends_in_time(gateways: GatewayFixture, certificate: tuple[str, str]) -> None:
     clock = TickClock()
-    server = await house.serve(clock=clock, tls_cert=certificate[0], tls_key=certificate[1])
-    client = await house.connect(server)
+    server = await gateways.serve(clock=clock, tls_cert=certificate[0], tls_key=certificate[1])
+    client = await gateways.connect(server)
     await client.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
     await until(lambda: server.connections == 1)
     await pass_time(server, clock, 5.2)
     await until(lambda: server.connections == 0)
 
 
-async def test_old_versions_of_tls_are_refused(house: GatewayFixture, certificate: tuple[str, str]) -> None:
+async def test_old_versions_of_tls_are_refused(gateways: GatewayFixture, certificate: tuple[str, str]) -> None:
     assert Tls(*certificate)._context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 

@@ -16,18 +16,18 @@ from tests.gateway.test_server import refusal_of
 FAST = 1e6
 
 
-async def crowd(house: GatewayFixture, server: Server, count: int) -> list[Client]:
-    return [await house.open(server) for _ in range(count)]
+async def crowd(gateways: GatewayFixture, server: Server, count: int) -> list[Client]:
+    return [await gateways.open(server) for _ in range(count)]
 
 
 async def told(clients: list[Client]) -> set[str]:
     return {str(await client.hear()) for client in clients}
 
 
-async def test_so_many_are_told_to_go_and_nobody_is_closed(house: GatewayFixture) -> None:
+async def test_so_many_are_told_to_go_and_nobody_is_closed(gateways: GatewayFixture) -> None:
     app, places = Guide(), Elsewhere(100, is_leaving=False)
-    server = await house.serve(app, reserve_endpoints=places)
-    clients = await crowd(house, server, 5)
+    server = await gateways.serve(app, reserve_endpoints=places)
+    clients = await crowd(gateways, server, 5)
     server.follow(GatewayDirectives(give_away=3, per_s=FAST))
     await until(lambda: server.counters.moves == 3)
     assert places.asked == [3]
@@ -39,9 +39,9 @@ async def test_so_many_are_told_to_go_and_nobody_is_closed(house: GatewayFixture
     assert len(clients) == 5
 
 
-async def test_who_has_gone_is_no_longer_about_to(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100, is_leaving=False))
-    (client,) = await crowd(house, server, 1)
+async def test_who_has_gone_is_no_longer_about_to(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(Guide(), reserve_endpoints=Elsewhere(100, is_leaving=False))
+    (client,) = await crowd(gateways, server, 1)
     server.follow(GatewayDirectives(give_away=1, per_s=FAST))
     assert await told([client]) == {"ws://g2:1 t0"}
     await client.send(CloseConnection(code=1000))
@@ -49,9 +49,9 @@ async def test_who_has_gone_is_no_longer_about_to(house: GatewayFixture) -> None
     await until(lambda: server.vitals().moving == 0)
 
 
-async def test_while_more_is_asked_without_a_pause_nobody_is_told_twice(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100, is_leaving=False))
-    await crowd(house, server, 5)
+async def test_while_more_is_asked_without_a_pause_nobody_is_told_twice(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(Guide(), reserve_endpoints=Elsewhere(100, is_leaving=False))
+    await crowd(gateways, server, 5)
     for goal in (3, 5, 5):
         server.follow(GatewayDirectives(give_away=3, per_s=FAST))
         await until(lambda goal=goal: server.counters.moves == goal)  # type: ignore[misc]
@@ -61,19 +61,19 @@ async def test_while_more_is_asked_without_a_pause_nobody_is_told_twice(house: G
     await until(lambda: server.counters.moves == 8)
 
 
-async def test_no_more_go_than_there_are_places_and_none_at_all_without(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(2, is_leaving=False))
-    await crowd(house, server, 5)
+async def test_no_more_go_than_there_are_places_and_none_at_all_without(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(Guide(), reserve_endpoints=Elsewhere(2, is_leaving=False))
+    await crowd(gateways, server, 5)
     server.follow(GatewayDirectives(give_away=4, per_s=FAST))
     await until(lambda: server.counters.moves == 2)
     await rebalancing_ended(server)
     assert server.counters.moves == 2
 
 
-async def test_the_pace_is_kept(house: GatewayFixture) -> None:
+async def test_the_pace_is_kept(gateways: GatewayFixture) -> None:
     places = Elsewhere(100, is_leaving=False)
-    server = await house.serve(Guide(), reserve_endpoints=places)
-    await crowd(house, server, 5)
+    server = await gateways.serve(Guide(), reserve_endpoints=places)
+    await crowd(gateways, server, 5)
     server.follow(GatewayDirectives(give_away=5, per_s=0.001))
     await until(lambda: server.counters.moves == 1)
     server.follow(GatewayDirectives(give_away=5, per_s=FAST))  # waits until the first order is done
@@ -81,10 +81,10 @@ async def test_the_pace_is_kept(house: GatewayFixture) -> None:
     assert (server.counters.moves, places.asked) == (1, [5])
 
 
-async def test_who_is_busy_stays(house: GatewayFixture) -> None:
+async def test_who_is_busy_stays(gateways: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100, is_leaving=False))
-    _, other = await crowd(house, server, 2)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100, is_leaving=False))
+    _, other = await crowd(gateways, server, 2)
     await until(lambda: len(app.peers) == 2)
     app.busy.add(app.peers[0])
     server.follow(GatewayDirectives(give_away=2, per_s=FAST))
@@ -93,36 +93,38 @@ async def test_who_is_busy_stays(house: GatewayFixture) -> None:
     assert server.counters.moves == 1
 
 
-async def test_an_application_that_cannot_tell_its_peers_gives_none_away(house: GatewayFixture) -> None:
+async def test_an_application_that_cannot_tell_its_peers_gives_none_away(gateways: GatewayFixture) -> None:
     places = Elsewhere(100, is_leaving=False)
-    server = await house.serve(Recorder(), reserve_endpoints=places)
-    await crowd(house, server, 2)
+    server = await gateways.serve(Recorder(), reserve_endpoints=places)
+    await crowd(gateways, server, 2)
     server.follow(GatewayDirectives(give_away=2, per_s=FAST))
     await asyncio.sleep(0)
     assert places.asked == []
 
 
-async def test_told_to_leave_it_sends_all_away_and_lets_nobody_in_until_it_may_come_back(house: GatewayFixture) -> None:
+async def test_told_to_leave_it_sends_all_away_and_lets_nobody_in_until_it_may_come_back(
+    gateways: GatewayFixture,
+) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100))
-    clients = await crowd(house, server, 3)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100))
+    clients = await crowd(gateways, server, 3)
     for _ in range(2):  # several replicas send the order
         server.follow(GatewayDirectives(leave=True, window_s=1.0))
     assert len(await told(clients)) == 3
     assert [(await client.closed())[0] for client in clients] == [1012] * 3
-    late = await house.connect(server)
+    late = await gateways.connect(server)
     await late.write(late.upgrade_bytes())
     assert (await refusal_of(late))[0] == 503
     server.follow(GatewayDirectives(leave=False))
-    await crowd(house, server, 1)
+    await crowd(gateways, server, 1)
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{server.port}/health") as answer:
         assert answer.status == 200
 
 
-async def test_called_back_in_the_middle_it_keeps_who_is_still_there(house: GatewayFixture) -> None:
+async def test_called_back_in_the_middle_it_keeps_who_is_still_there(gateways: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100))
-    (client,) = await crowd(house, server, 1)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100))
+    (client,) = await crowd(gateways, server, 1)
     server.follow(GatewayDirectives(leave=True, window_s=1000.0))
     assert len(await told([client])) == 1
     server.follow(GatewayDirectives(leave=False))
@@ -132,9 +134,9 @@ async def test_called_back_in_the_middle_it_keeps_who_is_still_there(house: Gate
     assert await client.hear() == "still here"
 
 
-async def test_a_signal_in_the_middle_of_an_order_ends_it_within_the_signals_window(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100), drain_s=0.5)
-    (client,) = await crowd(house, server, 1)
+async def test_a_signal_in_the_middle_of_an_order_ends_it_within_the_signals_window(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(Guide(), reserve_endpoints=Elsewhere(100), drain_s=0.5)
+    (client,) = await crowd(gateways, server, 1)
     server.follow(GatewayDirectives(leave=True, window_s=1000.0))
     await told([client])
     await asyncio.wait_for(asyncio.gather(server.drain(), client.closed()), 10)

@@ -43,10 +43,10 @@ class Elsewhere:
         return [wire.Endpoint("ws://g2:1", f"t{number}") for number in range(first, self.given)]
 
 
-async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(house: GatewayFixture) -> None:
+async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(gateways: GatewayFixture) -> None:
     app, places = Guide(), Elsewhere(100)
-    server = await house.serve(app, reserve_endpoints=places, drain_s=2)
-    stays, leaves = await house.open(server), await house.open(server)
+    server = await gateways.serve(app, reserve_endpoints=places, drain_s=2)
+    stays, leaves = await gateways.open(server), await gateways.open(server)
     draining = asyncio.ensure_future(server.drain())
     assert {await stays.hear(), await leaves.hear()} == {"ws://g2:1 t0", "ws://g2:1 t1"}
     assert app.closes() == []
@@ -59,10 +59,10 @@ async def test_each_client_is_told_a_place_of_its_own_and_may_leave_by_itself(ho
     assert len(places.asked) == 1, "one request reserves many places"
 
 
-async def test_who_finds_no_place_is_closed_when_its_turn_comes(house: GatewayFixture) -> None:
+async def test_who_finds_no_place_is_closed_when_its_turn_comes(gateways: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(1), drain_s=60)
-    clients = [await house.open(server) for _ in range(3)]
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(1), drain_s=60)
+    clients = [await gateways.open(server) for _ in range(3)]
     draining = asyncio.ensure_future(server.drain())
     await until(lambda: app.closes() == [1012, 1012])
     assert server.counters.moves == 1
@@ -71,19 +71,19 @@ async def test_who_finds_no_place_is_closed_when_its_turn_comes(house: GatewayFi
 
 
 async def test_an_application_that_cannot_tell_them_has_its_peers_closed_and_asks_for_no_place(
-    house: GatewayFixture,
+    gateways: GatewayFixture,
 ) -> None:
     places = Elsewhere(100)
-    server = await house.serve(Recorder(), reserve_endpoints=places, drain_s=60)
-    client = await house.open(server)
+    server = await gateways.serve(Recorder(), reserve_endpoints=places, drain_s=60)
+    client = await gateways.open(server)
     await asyncio.wait_for(asyncio.gather(server.drain(), client.closed()), 10)
     assert places.asked == []
 
 
-async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_later(house: GatewayFixture) -> None:
+async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_later(gateways: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60)
-    client = await house.open(server)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60)
+    client = await gateways.open(server)
     await until(lambda: len(app.peers) == 1)
     app.busy.add(app.peers[0])
     draining = asyncio.ensure_future(server.drain())
@@ -96,11 +96,11 @@ async def test_a_peer_that_the_application_calls_busy_is_asked_again_and_moves_l
 
 @pytest.mark.parametrize("direction", ["in", "out"])
 async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(
-    house: GatewayFixture, direction: str
+    gateways: GatewayFixture, direction: str
 ) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60, max_outbox_bytes=1 << 24)
-    client, other = await house.open(server, receive_buffer=4096), await house.open(server)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60, max_outbox_bytes=1 << 24)
+    client, other = await gateways.open(server, receive_buffer=4096), await gateways.open(server)
     if direction == "in":
         await client.write(frame(1, b"be", fin=False))
         await until(lambda: bool(server.writer.parsers))
@@ -121,10 +121,10 @@ async def test_a_peer_in_the_middle_of_a_message_is_not_moved_before_its_end(
     await draining
 
 
-async def test_who_stays_busy_is_closed_before_the_window_ends(house: GatewayFixture) -> None:
+async def test_who_stays_busy_is_closed_before_the_window_ends(gateways: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=1)
-    client = await house.open(server)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100), drain_s=1)
+    client = await gateways.open(server)
     await until(lambda: len(app.peers) == 1)
     app.busy.add(app.peers[0])
     draining = asyncio.ensure_future(server.drain())
@@ -133,10 +133,10 @@ async def test_who_stays_busy_is_closed_before_the_window_ends(house: GatewayFix
     assert server.connections == 0
 
 
-async def test_an_application_that_raises_when_told_costs_that_connection_only(house: GatewayFixture) -> None:
+async def test_an_application_that_raises_when_told_costs_that_connection_only(gateways: GatewayFixture) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=2)
-    first, second = await house.open(server), await house.open(server)
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100), drain_s=2)
+    first, second = await gateways.open(server), await gateways.open(server)
 
     def fail(peer: Peer) -> None:
         if peer == app.peers[0]:
@@ -150,19 +150,19 @@ async def test_an_application_that_raises_when_told_costs_that_connection_only(h
     await draining
 
 
-async def test_no_window_at_all_still_says_goodbye(house: GatewayFixture) -> None:
-    server = await house.serve(Guide(), reserve_endpoints=Elsewhere(100), drain_s=0)
-    client = await house.open(server)
+async def test_no_window_at_all_still_says_goodbye(gateways: GatewayFixture) -> None:
+    server = await gateways.serve(Guide(), reserve_endpoints=Elsewhere(100), drain_s=0)
+    client = await gateways.open(server)
     await server.drain()
     assert (await client.closed())[0] == 1012
 
 
 async def test_a_process_that_was_kept_from_running_until_the_window_was_over_still_says_goodbye(
-    house: GatewayFixture,
+    gateways: GatewayFixture,
 ) -> None:
     app = Guide()
-    server = await house.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60)
-    clients = [await house.open(server) for _ in range(3)]
+    server = await gateways.serve(app, reserve_endpoints=Elsewhere(100), drain_s=60)
+    clients = [await gateways.open(server) for _ in range(3)]
     server.clock = Starved()
     draining = asyncio.ensure_future(server.drain())
     assert [await client.hear() for client in clients] == ["ws://g2:1 t0", "ws://g2:1 t1", "ws://g2:1 t2"]

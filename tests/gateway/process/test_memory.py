@@ -50,10 +50,10 @@ def test_where_the_system_does_not_say_memory_is_no_limit(tmp_path: Path) -> Non
 
 
 async def test_a_gateway_reports_no_more_room_than_it_has_memory_for(
-    house: GatewayFixture, monkeypatch: pytest.MonkeyPatch
+    gateways: GatewayFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = await house.serve(max_connections=100)
-    await house.open(server)
+    server = await gateways.serve(max_connections=100)
+    await gateways.open(server)
     assert server.vitals().capacity == 100
     monkeypatch.setattr("roost.gateway.server.spare_bytes", lambda: 10 * CONNECTION_BYTES + 1)
     assert (server.vitals().capacity, server.capacity) == (11, 100)

@@ -12,11 +12,13 @@ from tests.gateway.harness import GatewayFixture, until
 from tests.gateway.process.test_command import running
 
 
-async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(house: GatewayFixture) -> None:
+async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(
+    gateways: GatewayFixture,
+) -> None:
     keyring = Keyring.random()
     discovery = Discovery("127.0.0.1", 0, keyring)
     await discovery.start()
-    server = await house.serve(keyring=keyring, require_ticket=True)
+    server = await gateways.serve(keyring=keyring, require_ticket=True)
     registrar = Registrar(
         [discovery.url],
         ComponentKind.GATEWAY,

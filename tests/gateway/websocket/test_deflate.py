@@ -131,9 +131,9 @@ def test_a_wsproto_client_reads_what_is_compressed() -> None:
 
 
 @pytest.mark.parametrize("window", ["", "; server_max_window_bits=9"])
-async def test_clients_with_and_without_compression_talk_to_one_gateway(house: GatewayFixture, window: str) -> None:
-    server = await house.serve(compression=True, compress_from_bytes=100)
-    client, plain_client = await house.connect(server), await house.open(server)
+async def test_clients_with_and_without_compression_talk_to_one_gateway(gateways: GatewayFixture, window: str) -> None:
+    server = await gateways.serve(compression=True, compress_from_bytes=100)
+    client, plain_client = await gateways.connect(server), await gateways.open(server)
     extension = PerMessageDeflate(client_no_context_takeover=True)
     if window:
         extension.server_max_window_bits = 9

@@ -9,7 +9,7 @@ import hashlib
 import aiohttp
 import pytest
 
-from roost.client.route import BROKEN, NoWay, Route
+from roost.client.route import BROKEN, NoGateway, Route
 from roost.discovery.core.client_tickets import ClientTicketLimits
 from roost.discovery.server import Discovery
 from roost.wire.codec import pack
@@ -79,8 +79,8 @@ async def test_a_websocket_of_another_protocol_is_no_way_in(gateway: ScriptedGat
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
     async with aiohttp.ClientSession() as http:
-        with pytest.raises(NoWay, match="does not speak"):
-            await Route(http, [url]).knock(Choice(url, "secret-ticket"))
+        with pytest.raises(NoGateway, match="does not speak"):
+            await Route(http, [url]).connect(Choice(url, "secret-ticket"))
     await runner.cleanup()
 
 
@@ -88,8 +88,8 @@ async def test_a_websocket_of_another_protocol_is_no_way_in(gateway: ScriptedGat
 async def test_a_refusal_names_gateway_and_status_but_not_the_ticket(gateway: ScriptedGateway, status: int) -> None:
     gateway.refuse_with = status
     async with aiohttp.ClientSession() as http:
-        with pytest.raises(NoWay, match=f"refused: {status}") as caught:
-            await Route(http, [gateway.url]).knock(Choice(gateway.url, "secret-ticket"))
+        with pytest.raises(NoGateway, match=f"refused: {status}") as caught:
+            await Route(http, [gateway.url]).connect(Choice(gateway.url, "secret-ticket"))
     assert "secret-ticket" not in str(caught.value)
 
 
@@ -101,7 +101,7 @@ async def test_a_client_whose_address_has_too_many_tickets_comes_back_when_disco
         beat = pack(Beat(ComponentKind.GATEWAY, "g1", 1, "ws://127.0.0.1:9", 10, 0))
         assert (await http.post(f"{discovery.url}/v1/beat", data=beat)).status == 200
         assert (await http.get(f"{discovery.url}/v1/gateway")).status == 200
-        with pytest.raises(NoWay, match="too many unused tickets") as refusal:
+        with pytest.raises(NoGateway, match="too many unused tickets") as refusal:
             await Route(http, [discovery.url]).open()
         assert refusal.value.retry_after_s == 1
     await discovery.stop()

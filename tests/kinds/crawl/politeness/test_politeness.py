@@ -349,9 +349,9 @@ def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
-def test_backoff_grows_to_a_bound(failures: int, luck: float) -> None:
-    assert 0.5 <= backoff_s(failures, luck) <= MOST_WAIT_S
-    assert backoff_s(failures + 1, luck) >= backoff_s(failures, luck)
+def test_backoff_grows_to_a_bound(failures: int, jitter: float) -> None:
+    assert 0.5 <= backoff_s(failures, jitter) <= MOST_WAIT_S
+    assert backoff_s(failures + 1, jitter) >= backoff_s(failures, jitter)
 
 
 def test_tries_are_counted_for_a_bounded_number_of_pages() -> None:
