@@ -195,7 +195,7 @@ async def test_a_beat_that_waits_at_a_crowded_door_keeps_its_place_and_others_ar
     registrar = make_registrar([await slow.start(), await quick.start()], lambda: ComponentStatus(1, 0))
     await registrar.start()
     try:
-        assert registrar.is_known()
+        await until(registrar.is_known)
         slow.locks = ["http://lock"]
         await until(lambda: registrar.locks() == ["http://lock"])
         assert len(slow.beats) <= 2
