@@ -48,7 +48,7 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 quick test acceptance: export PYTHONDONTWRITEBYTECODE := # else each process that a test starts compiles all of it anew
 
 quick: $(DEV) ## tests that need no root, no engines, no unpacked sites and little time
-	$(BIN)/pytest -q -n 4 --quick $(ARGS)
+	$(BIN)/pytest -q -n 3 --quick $(ARGS)
 
 test: setup-tests ## all tests; installs what they need
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)

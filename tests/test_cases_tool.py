@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOL = Path(__file__).parent.parent / "tools" / "cases"
 
 
@@ -13,6 +15,7 @@ def cases(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(TOOL), *arguments], capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.slow
 def test_each_script_has_a_line_with_its_end_and_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "shared.py").write_text("VALUE = 7\n")

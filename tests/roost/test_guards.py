@@ -125,6 +125,7 @@ def test_no_part_listens_beyond_loopback_without_the_secret(arguments: list[str]
     assert (done.exit_code, "set it to the same long random text" in done.output) == (2, True), done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["discovery", "gateway"])
 @pytest.mark.parametrize(
     ("arguments", "environment", "complaint"),

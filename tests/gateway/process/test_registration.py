@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 
 from roost.discovery.registrar import Registrar
 from roost.discovery.server import Discovery
@@ -10,6 +11,8 @@ from roost.wire.messages.registry import ComponentKind
 from roost.wire.tokens import Keyring
 from tests.gateway.harness import GatewayFixture, until
 from tests.gateway.process.test_command import running
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_client_finds_the_gateway_through_discovery_and_enters_with_its_ticket(

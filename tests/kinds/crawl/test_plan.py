@@ -301,6 +301,7 @@ def test_every_reason_has_its_advice() -> None:
     assert not [reason for reason in Failed if start_failure(HOME, reason).code == ErrorCode.GAVE_UP]
 
 
+@pytest.mark.slow
 def test_parts_and_pieces_are_bounded_and_complete() -> None:
     links = [f"{HOME}{n:07}" for n in range(300_000)]
     plan = CrawlPlan(CrawlSpec(HOME, depth=2, max_pages=1))

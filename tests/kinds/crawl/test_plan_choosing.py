@@ -21,6 +21,7 @@ GLOBS = st.lists(st.sampled_from(["*1*", "*2", "/*", "http://h/3", "http://away/
 )
 
 
+@pytest.mark.slow
 @given(SITES, SPECS, GLOBS, GLOBS, st.integers(0, 1000))
 @settings(deadline=None)
 def test_small_steps_give_the_same_answer_as_one(
@@ -47,6 +48,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return costs
 
 
+@pytest.mark.slow
 def test_no_call_of_a_plan_tries_patterns_for_long_and_all_are_tried_in_the_end(tried: list[int]) -> None:
     links = [f"{HOME}{n}" for n in range(5000)]
     exclude = tuple(f"*{'a*' * 200}{n}zz" for n in range(99))

@@ -23,6 +23,7 @@ def meant(case: dict[str, Any]) -> str | None:
     return join(case["base"] or NO_BASE, case["input"])
 
 
+@pytest.mark.sites
 def test_every_web_url_of_the_standards_data_is_read_as_it_says() -> None:
     valid = [case for case in cases() if str(case.get("href")).startswith(("http://", "https://"))]
     assert len(valid) > 200
@@ -31,6 +32,7 @@ def test_every_web_url_of_the_standards_data_is_read_as_it_says() -> None:
         assert meant(case) == re.sub(r"^(https?://)[^/@]*@", r"\1", page), case
 
 
+@pytest.mark.sites
 def test_every_malformed_url_of_the_standards_data_is_none() -> None:
     malformed = [case for case in cases() if case.get("failure")]
     assert len(malformed) > 230

@@ -131,6 +131,7 @@ async def test_the_last_gateway_is_drained_only_by_force(site: Site) -> None:
     assert (await site.roost("drain", "g2")).exit_code == 1  # g1 has been told to leave
 
 
+@pytest.mark.slow
 async def test_watching_into_a_file_writes_a_table_each_second(site: Site) -> None:
     await site.beat(make_beat("g1"))
     command = [sys.executable, "-m", "roost", "status", "--server", site.url, "--watch"]

@@ -185,6 +185,7 @@ def read_hostile() -> None:
             soupsieve.compile(found)
 
 
+@pytest.mark.slow
 def test_hostile_selectors_are_answered_in_bounded_time_and_compile_so_when_they_are_accepted() -> None:
     in_seconds(10, read_hostile)
 

@@ -79,6 +79,7 @@ def payload(url: str) -> bytes:
     return pack(PageTask(url, Bounds.around(url, Scope.HOST)))
 
 
+@pytest.mark.slow
 async def test_a_crawl_delay_holds_across_three_workers_and_four_jobs() -> None:
     pages = tree(3, 2) | {ROBOTS: robots(f"User-agent: *\nCrawl-delay: {DELAY_S}")}
     async with serve(pages) as site, runners(3, cache=MemoryCache()) as workers:
@@ -90,6 +91,7 @@ async def test_a_crawl_delay_holds_across_three_workers_and_four_jobs() -> None:
         assert min(later - at for at, later in pairwise(times)) >= DELAY_S * 0.7
 
 
+@pytest.mark.slow
 async def test_without_a_cache_each_worker_keeps_the_delay_also_after_robots_txt() -> None:
     pages = tree(2, 1) | {ROBOTS: robots("User-agent: *\nRequest-rate: 2/1")}
     async with serve(pages) as site, runners() as workers:
@@ -99,6 +101,7 @@ async def test_without_a_cache_each_worker_keeps_the_delay_also_after_robots_txt
         assert min(later - at for at, later in pairwise(times)) >= 0.5 * 0.7
 
 
+@pytest.mark.slow
 async def test_p32_while_the_cache_is_away_a_crawl_delay_is_kept_by_the_one_worker_that_a_host_belongs_to() -> None:
     pages = tree(2, 1) | {ROBOTS: robots("User-agent: *\nCrawl-delay: 0.4")}
     async with serve(pages) as site, runners(3, known=True) as workers:
@@ -174,6 +177,7 @@ async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], C
         await connection.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, True], ids=["alone", "known"])
 async def test_three_workers_share_the_eight(shared: Callable[[], Cache], known: bool) -> None:
     meter = Meter(0.1)
@@ -183,6 +187,7 @@ async def test_three_workers_share_the_eight(shared: Callable[[], Cache], known:
         assert 3 <= meter.most <= 8
 
 
+@pytest.mark.slow
 async def test_workers_that_come_in_the_middle_leave_the_eight_as_they_are(shared: Callable[[], Cache]) -> None:
     meter = Meter(0.05, is_closed=True)
     pages: dict[str, Answer] = {str(i): meter.answer for i in range(90)}
@@ -250,6 +255,7 @@ async def test_trouble_that_passes_costs_only_time(status: int) -> None:
         assert site.asked() == ["", ""]
 
 
+@pytest.mark.slow
 async def test_trouble_that_lasts_ends_after_a_few_tries_and_each_job_has_its_own() -> None:
     async with serve({"": error(500)}) as site, runners() as workers:
         for _ in range(2):
@@ -277,6 +283,7 @@ async def test_retry_after_holds_back_the_whole_host_in_all_workers() -> None:
         assert (await visit(workers, site.url)).reason is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["86400", "9" * 5000, formatdate(SYSTEM_CLOCK.wall() + 9999, usegmt=True)],

@@ -212,6 +212,7 @@ def test_a_start_page_that_is_forbidden_is_explained() -> None:
     assert "robots.txt" in start_failure(SITE, "robots").message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BEHAVIOURS)
 async def test_whatever_robots_txt_is_its_pages_end_in_a_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BEHAVIOURS, ROBOTS, BEHAVIOURS[name])
@@ -226,6 +227,7 @@ async def test_whatever_robots_txt_is_its_pages_end_in_a_reason(name: str, monke
         assert result.links == [url + "next"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
