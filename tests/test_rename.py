@@ -55,6 +55,27 @@ def rename(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     [
         (KIND, NEW_KIND),
         ("import gateway.api\nx = gateway.api.Peer\n", "import roost.gateway.api\nx = roost.gateway.api.Peer\n"),
+        (
+            "import backend.kinds.api\nx = backend.kinds.api.Keys(run=b'')\n",
+            "import roost.backend.kinds.api\nx = roost.backend.kinds.api.ResultSharing(run_key=b'')\n",
+        ),
+        (
+            "import gateway.examples.echo\nclass E(gateway.examples.echo.Echo): ...\n",
+            "import roost.gateway.examples.echo\nclass E(roost.gateway.examples.echo.Echo): ...\n",
+        ),
+        (
+            "from backend.kinds import api\nx = api.Keys(run=b''), api.PlannedTask\n",
+            "from roost.backend.kinds import api\nx = api.ResultSharing(run_key=b''), api.PlannedTask\n",
+        ),
+        (
+            "import backend.kinds.api as kinds\nraise kinds.Later(1.0)\n",
+            "import roost.backend.kinds.api as kinds\nraise kinds.RetryLater(1.0)\n",
+        ),
+        (
+            "import os\n\f\nfrom wire.errors import BadInput\n",
+            "import os\n\f\nfrom roost.wire.errors import BadInput\n",
+        ),
+        ("X = 'a\u2028b'\nimport wire.errors as e\n", "X = 'a\u2028b'\nimport roost.wire.errors as e\n"),
         ("from gateway import links as l\n", "from roost.gateway.io import writer as l\n"),
         ("from gateway import links\nlinks.LOST\n", "from roost.gateway.io import writer\nwriter.LOST\n"),
         # a name that the file binds too keeps its old one here
@@ -123,3 +144,34 @@ def test_every_new_name_is_there() -> None:
         module, _, name = new.rpartition(":")
         before = old.partition(":")[0]
         assert hasattr(importlib.import_module(module or TABLE["modules"].get(before, before)), name), old
+
+
+def test_lines_end_as_they_did(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_bytes(b"from wire.errors import BadInput\r\nprint(BadInput)\r\n")
+    assert rename(file).returncode == 0
+    assert file.read_bytes() == b"from roost.wire.errors import BadInput\r\nprint(BadInput)\r\n"
+
+
+def test_modules_that_were_never_roosts_stay(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    text = "from backend.models import User\nimport gateway.views\nimport wire\nfrom wire import thing\n"
+    file.write_text(text, encoding="utf-8")
+    assert rename(tmp_path).returncode == 0
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_packages_of_ones_own_stay_even_with_names_of_roosts_modules(tmp_path: Path) -> None:
+    (tmp_path / "gateway").mkdir()
+    file = tmp_path / "gateway" / "mine.py"
+    file.write_text("from gateway.api import Peer\nfrom wire.errors import BadInput\n", encoding="utf-8")
+    done = rename(tmp_path)
+    assert "gateway left alone" in done.stderr
+    assert file.read_text(encoding="utf-8") == "from gateway.api import Peer\nfrom roost.wire.errors import BadInput\n"
+
+
+def test_environments_are_not_looked_into(tmp_path: Path) -> None:
+    file = tmp_path / "venv" / "lib" / "mine.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("from wire.errors import BadInput\n", encoding="utf-8")
+    assert rename(tmp_path, "--check").returncode == 0

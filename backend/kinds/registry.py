@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from roost.backend.kinds.api import JobKind
@@ -13,6 +15,9 @@ from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, Misuse
 
 BUILT_IN = ("roost.backend.kinds.crawl.kind:Crawl",)
+
+MEMBERS = ("name", "parse_spec", "pack_spec", "unpack_spec", "sharing_keys", "timeout_s", "plan", "runner")
+"""What every kind has (`JobKind`)."""
 
 RENAMED: Mapping[str, str] = MappingProxyType(
     {"parse_spec": "read_spec", "sharing_keys": "keys", "timeout_s": "max_seconds"}
@@ -49,13 +54,26 @@ def load(paths: Sequence[str] = ()) -> Kinds:
 
 
 def _load_one(path: str) -> JobKind[Any]:
-    module, _, attribute = path.partition(":")
+    module, colon, attribute = path.partition(":")
+    if not (module and colon and attribute):
+        raise Misuse(f"no kind of job at {path!r}: write it module:attribute")
     try:
-        found: Any = getattr(import_module(module), attribute)
+        found: Any = getattr(_imported(module), attribute)
+        kind: JobKind[Any] = found() if isinstance(found, type) else found
     except (ImportError, AttributeError, TypeError, ValueError) as problem:
-        raise Misuse(f"no kind of job at {path!r} (write it module:attribute): {problem}") from problem
-    kind: JobKind[Any] = found() if isinstance(found, type) else found
-    return _with_new_names(kind, path)
+        raise Misuse(f"no kind of job at {path!r}: {problem}") from problem
+    kind = _with_new_names(kind, path)
+    missing = [name for name in MEMBERS if not hasattr(kind, name)]
+    if missing:
+        raise Misuse(f"{path!r} is no kind of job: it has no {', '.join(missing)}")
+    return kind
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module; also from the current folder, which Python does not search for an installed command."""
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return import_module(module)
 
 
 def _with_new_names(kind: JobKind[Any], path: str) -> JobKind[Any]:

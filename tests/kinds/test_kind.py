@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from msgspec import structs
 
@@ -81,10 +84,29 @@ def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
     assert caught.value.code == ErrorCode.UNKNOWN_KIND
 
 
-@pytest.mark.parametrize("path", ["", "nonsense", "no.such:Kind", "tests.kinds.test_kind:Missing", ":x", "..:x"])
-def test_a_path_that_leads_nowhere_is_refused_with_its_form(path: str) -> None:
-    with pytest.raises(Misuse, match="module:attribute"):
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        *((path, "write it module:attribute") for path in ("", "nonsense", ":x", "x:")),
+        ("no.such:Kind", "No module named 'no'"),
+        ("..:x", "relative import"),
+        ("tests.kinds.test_kind:Missing", "no attribute 'Missing'"),
+        ("json:JSONDecoder", "has no name, parse_spec"),
+        ("tests.kinds.test_kind:Half", "has no runner$"),
+        ("tests.clock:sleep_until", "no attribute"),
+        ("datetime:date", "argument"),
+    ],
+)
+def test_a_path_that_leads_to_no_kind_is_refused_and_says_why(path: str, problem: str) -> None:
+    with pytest.raises(Misuse, match=problem):
         load([path])
+
+
+def test_a_kind_may_be_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kind_here.py").write_text("from tests.kinds.test_kind import Echo as Mine\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert load(["kind_here:Mine"]).names() == ["crawl", "echo"]
 
 
 def test_two_kinds_of_one_name_are_refused() -> None:
@@ -92,16 +114,24 @@ def test_two_kinds_of_one_name_are_refused() -> None:
         Kinds([Crawl(), Crawl()])
 
 
-class Echo:
-    """As little of a kind as the registry looks at."""
+class Echo(Crawl):
+    """Another kind, as far as the registry looks."""
 
     name = "echo"
+
+
+class Half:
+    """All but the runner."""
+
+    name = "half"
+    parse_spec = pack_spec = unpack_spec = sharing_keys = timeout_s = plan = Crawl.plan
 
 
 class OldEcho:
     """A kind whose methods have the names of before 0.2."""
 
     name = "old-echo"
+    unpack_spec, plan, runner = Crawl.unpack_spec, Crawl.plan, Crawl.runner
 
     def read_spec(self, text: bytes) -> bytes:
         return text
