@@ -25,6 +25,7 @@ FIGURES = Mapping[tuple[str, str], Sequence[float]]
 
 def compare(name: str, arguments: Sequence[str], before: Path, turns: int = TURNS) -> Report:
     """Run ``python -m bench NAME ARGUMENTS`` in both checkouts. SystemExit for a DIR that cannot run it."""
+    before = before.resolve()
     python = before / ".venv/bin/python"
     if not python.exists():
         raise SystemExit(

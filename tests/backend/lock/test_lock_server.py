@@ -134,7 +134,8 @@ async def test_an_enormous_body_is_refused() -> None:
             assert answer.status == 413
 
 
-async def test_p18_what_arrives_during_a_commit_shares_the_next_one() -> None:
+async def test_p18_what_arrives_during_a_commit_shares_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.backend.lock.client.ANSWER_S", 30.0)  # this is not about how long an answer takes
     store = Watched()
     async with serving(store) as url, client(url) as asking:
         store.gate.clear()
