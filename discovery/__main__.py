@@ -1,4 +1,4 @@
-"""``python -m discovery --port 8000``: one replica of discovery, as a process."""
+"""``python -m roost.discovery --port 8000``: one replica of discovery, as a process."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m discovery",
+        prog="python -m roost.discovery",
         description="Knows which components are alive and which gateway has free capacity.",
         epilog="ROOST_KEYS (name:secret,…) signs tickets; gateways need the same value. ROOST_SECRET protects "
         "heartbeats and is required beyond loopback. ROOST_ADMIN_TOKEN is the token that operators send.",

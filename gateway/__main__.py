@@ -1,4 +1,4 @@
-"""Runs the gateway with one application, without the job backend: ``python -m gateway --app module:Class``."""
+"""Runs the gateway with one application, without the job backend: ``python -m roost.gateway --app module:Class``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses the command line of ``python -m gateway``: every setting is an option and a ``ROOST_…`` variable."""
+"""Parses the command line of ``python -m roost.gateway``: every setting is an option and a ``ROOST_…`` variable."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from roost.wire.variables import read_switch, variable
 _ABOUT = """\
 Hold WebSocket connections for an application.
 
-  python -m gateway --app roost.gateway.examples.echo:Echo --no-discovery
-  python -m gateway --app my.module:MyApp --discovery http://127.0.0.1:8000 --public-url ws://gw1.example:9001
+  python -m roost.gateway --app roost.gateway.examples.echo:Echo --no-discovery
+  python -m roost.gateway --app my.module:MyApp --discovery http://127.0.0.1:8000 --public-url ws://gw1.example:9001
 
 The application is a class with the callbacks of roost.gateway.api.Application. SIGTERM and Ctrl-C close every
 client with code 1012, spread over the drain window, and end the process; a second signal ends it at once.
@@ -52,7 +52,7 @@ class Options:
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Parse options and variables. Exits with status 2 and an error message when they are invalid."""
-    parser = argparse.ArgumentParser("python -m gateway", formatter_class=_Formatter, description=_ABOUT)
+    parser = argparse.ArgumentParser("python -m roost.gateway", formatter_class=_Formatter, description=_ABOUT)
     try:
         _add_process(parser.add_argument_group("process"))
         groups = {name: parser.add_argument_group(name) for name in (SECURITY, LIMITS)}

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from math import inf
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -62,11 +63,18 @@ def _load_one(path: str) -> JobKind[Any]:
         kind: JobKind[Any] = found() if isinstance(found, type) else found
     except (ImportError, AttributeError, TypeError, ValueError) as problem:
         raise Misuse(f"no kind of job at {path!r}: {problem}") from problem
-    kind = _with_new_names(kind, path)
-    missing = [name for name in MEMBERS if not hasattr(kind, name)]
+    missing = [name for name in MEMBERS if min(_depth(kind, name), _depth(kind, RENAMED.get(name, name))) == inf]
     if missing:
         raise Misuse(f"{path!r} is no kind of job: it has no {', '.join(missing)}")
-    return kind
+    return _with_new_names(kind, path)
+
+
+def _depth(kind: JobKind[Any], name: str) -> float:
+    """How far up the kind's classes the name is defined; infinity when nowhere, or only in `JobKind` itself."""
+    if name in getattr(kind, "__dict__", {}):
+        return -1
+    classes = [base for base in type(kind).__mro__ if base is not JobKind]
+    return next((depth for depth, base in enumerate(classes) if name in vars(base)), inf)
 
 
 def _imported(module: str) -> ModuleType:
@@ -77,7 +85,7 @@ def _imported(module: str) -> ModuleType:
 
 
 def _with_new_names(kind: JobKind[Any], path: str) -> JobKind[Any]:
-    old_names = {new: old for new, old in RENAMED.items() if not hasattr(kind, new) and hasattr(kind, old)}
+    old_names = {new: old for new, old in RENAMED.items() if _depth(kind, old) < _depth(kind, new)}
     if not old_names:
         return kind
     changes = ", ".join(f"{old} is now {new}" for new, old in old_names.items())

@@ -18,7 +18,7 @@ RAISED = (Exception, asyncio.CancelledError)
 
 
 class Callbacks:
-    """The callbacks of one application that can fail without consequence, and the report of any that failed."""
+    """Calls `on_close` of one application, and reports its callbacks that raised."""
 
     def __init__(self, app: Application, counters: Counters) -> None:
         self._app = app

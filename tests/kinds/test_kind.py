@@ -93,7 +93,7 @@ def test_an_unknown_kind_is_answered_with_the_known_ones() -> None:
         ("tests.kinds.test_kind:Missing", "no attribute 'Missing'"),
         ("json:JSONDecoder", "has no name, parse_spec"),
         ("tests.kinds.test_kind:Half", "has no runner$"),
-        ("tests.clock:sleep_until", "no attribute"),
+        ("tests.kinds.test_kind:Unfinished", "has no parse_spec, .*, runner$"),
         ("datetime:date", "argument"),
     ],
 )
@@ -127,6 +127,34 @@ class Half:
     parse_spec = pack_spec = unpack_spec = sharing_keys = timeout_s = plan = Crawl.plan
 
 
+class OldByProtocol(JobKind[bytes]):
+    """An old kind that inherits the protocol, whose own methods have no bodies."""
+
+    name = "by-protocol"
+    pack_spec = unpack_spec = plan = runner = keys = Crawl.plan  # type: ignore[assignment]
+
+    def read_spec(self, text: bytes) -> bytes:
+        return text
+
+    def max_seconds(self, spec: bytes) -> float:
+        return 7.0
+
+
+class OldCrawl(Crawl):
+    """A crawl that has another time, by the old name."""
+
+    name = "old-crawl"
+
+    def max_seconds(self, spec: CrawlSpec) -> float:
+        return 5.0
+
+
+class Unfinished(JobKind[bytes]):
+    """Inherits the protocol and defines nothing."""
+
+    name = "unfinished"
+
+
 class OldEcho:
     """A kind whose methods have the names of before 0.2."""
 
@@ -153,3 +181,13 @@ def test_old_method_names_of_a_kind_work_for_one_release_with_a_warning_that_nam
         kind = load(["tests.kinds.test_kind:OldEcho"]).find("old-echo")
     assert (kind.name, kind.parse_spec(b"x"), kind.pack_spec(b"x"), kind.timeout_s(b"x")) == ("old-echo", b"x", b"x", 7)
     assert kind.sharing_keys(b"x") == ResultSharing(b"x", b"x", 5.0)
+
+
+def test_old_method_names_are_found_where_the_new_ones_are_inherited() -> None:
+    with pytest.warns(FutureWarning, match="read_spec is now parse_spec"):
+        by_protocol = load(["tests.kinds.test_kind:OldByProtocol"]).find("by-protocol")
+    assert (by_protocol.parse_spec(b"x"), by_protocol.timeout_s(b"x")) == (b"x", 7.0)
+    with pytest.warns(FutureWarning, match="OldCrawl: max_seconds is now timeout_s;"):
+        crawl = load(["tests.kinds.test_kind:OldCrawl"]).find("old-crawl")
+    assert crawl.timeout_s(SPEC) == 5.0
+    assert crawl.unpack_spec(crawl.pack_spec(SPEC)) == SPEC
