@@ -77,6 +77,17 @@ def _tuned(url: URL, purpose: str) -> URL:
     return url if "heartbeat" in url.query else url.update_query(heartbeat=HEARTBEAT_S)
 
 
+async def _connected(url: URL) -> AbstractConnection:
+    """Connect. The driver's `connect` leaves a connection that failed open, which the garbage collector then closes."""
+    connection = aio_pika.Connection(url)
+    try:
+        await connection.connect(timeout=CONNECT_S)
+    except BaseException:
+        await close(connection)
+        raise
+    return connection
+
+
 async def close(what: AbstractChannel | AbstractConnection) -> None:
     """Close a channel or connection in any state. Waits at most `CLOSE_S` for the broker."""
     with suppress(Unavailable, Misuse), translated():
@@ -152,7 +163,7 @@ class AmqpConnection:
 
     async def _connect_to(self, url: URL) -> None:
         with translated(f"{BROKER} at {url.host}:{url.port or 5672}"):
-            self._connection = await aio_pika.connect(url, timeout=CONNECT_S)
+            self._connection = await _connected(url)
         self._lost.clear()
         self._connection.close_callbacks.add(self._on_close)
         try:

@@ -108,6 +108,7 @@ class PublishingChannel:
         opening = self._opening
         if opening is None or (opening.done() and not _is_usable(opening)):
             opening = self._opening = asyncio.create_task(self._connection.channel(self._confirms))
+            opening.add_done_callback(_look_at)
         return await asyncio.shield(opening)
 
     def leave(self, channel: AbstractChannel) -> None:
@@ -135,6 +136,12 @@ class PublishingChannel:
 async def _close_later(channel: AbstractChannel) -> None:
     await asyncio.sleep(ANSWER_S)  # by then all calls on it have timed out
     await close(channel)
+
+
+def _look_at(opened: asyncio.Task[AbstractChannel]) -> None:
+    """Retrieve the exception, which asyncio would otherwise log as an error when all callers have timed out."""
+    if not opened.cancelled():
+        opened.exception()
 
 
 def _is_usable(opened: asyncio.Task[AbstractChannel]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -54,6 +55,12 @@ def attachment_of(subscription: object) -> ConsumerChannel:
     return attachment
 
 
+def open_connections() -> int:
+    """How many of the driver's connections in this process are not closed."""
+    gc.collect()
+    return sum(isinstance(each, aio_pika.Connection) and not each.is_closed for each in gc.get_objects())
+
+
 def actions(caplog: pytest.LogCaptureFixture, action: str) -> int:
     return len([record for record in caplog.records if getattr(record, "action", "") == action])
 
@@ -81,6 +88,7 @@ async def test_after_kill_9_everything_confirmed_is_there_and_everybody_comes_ba
     early = await inbox.next()
     await letters.next()
     await until(lambda: node.has_on_disk(queue))
+    connections = open_connections()
 
     await asyncio.to_thread(node.kill)
     with pytest.raises(Unavailable) as refusal:
@@ -107,6 +115,7 @@ async def test_after_kill_9_everything_confirmed_is_there_and_everybody_comes_ba
         return b"back" in heard
 
     await until(is_heard)
+    assert open_connections() == connections, "those that could not connect are closed"
     assert actions(caplog, "broker_away") == actions(caplog, "broker_back") == 2, "one line each for two connections"
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
