@@ -24,6 +24,7 @@ has its result is never stored with the request; `request_ending` derives it fro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
@@ -169,6 +170,11 @@ def step(table: Mapping[StateT, Mapping[EventT, StateT]], state: StateT, event: 
         return table[state][event]
     except KeyError:
         raise Misuse(f"{type(state).__name__} {state}: no step for {event}") from None
+
+
+def spec_digest(kind: str, spec: bytes) -> bytes:
+    """Return what identifies the kind and specification of a request (P3): 32 bytes."""
+    return hashlib.sha256(kind.encode() + b"\0" + spec).digest()
 
 
 LEFT_ENDING = Ending(Outcome.CANCELLED)

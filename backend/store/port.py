@@ -29,7 +29,7 @@ TICK_GAP_S = 3.0
 SWEPT_WITHIN_S = 15.0
 """A gateway that reaches the store has a poll committed at least this often: one every 10 s, and its answer."""
 TWO_SWEEPS_S = 2 * SWEPT_WITHIN_S + 2.0
-"""Time for two polls of a gateway, and a margin for the answers. The same value is in 0006.sql."""
+"""Time for two polls of a gateway, and a margin for the answers."""
 BACKOFF_S = 2.0
 """A job whose lease was lost n times waits n times this long (seconds) before it is granted again (P16)."""
 ALONE_FROM = 2

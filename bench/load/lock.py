@@ -33,10 +33,12 @@ from roost.backend.store.port import StoreLimits
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILL = """
 SET search_path = roost;
-INSERT INTO jobs (kind, spec, rank, state, token, owner, deadline, ending, created_at, started_at, finished_at)
-SELECT 'crawl', decode(repeat('00', 200), 'hex'), t, 'done', n, 'm1', t + 3600, '\\x95a4646f6e650000c400c0', t, t, t
-FROM (SELECT n, server_time() - 3600 + n * 1e-4 AS t FROM generate_series(1, {count}) n) AS past;
-INSERT INTO waiters (client, request, spec_digest, job, gateway, epoch, state, created_at)
+INSERT INTO jobs (kind, spec, rank, state, token, master, deadline, ending, created_at, started_at, finished_at,
+                  keep_until)
+SELECT 'crawl', decode(repeat('00', 200), 'hex'), extract(epoch FROM t), 'done', n, 'm1', t + interval '1 h',
+  '\\x95a4646f6e650000c400c0', t, t, t, t + interval '1 day'
+FROM (SELECT n, now() - interval '1 h' + n * interval '0.1 ms' AS t FROM generate_series(1, {count}) n) AS past;
+INSERT INTO requests (client, request, spec_digest, job, gateway, epoch, state, created_at)
 SELECT decode(md5(id::text), 'hex'), 'r1', decode(repeat('00', 32), 'hex'), id, 'g' || id % 3, 1, 'acked', created_at
 FROM jobs;
 """
@@ -186,8 +188,9 @@ def _heard(running: Sequence[subprocess.Popen[bytes]]) -> list[dict[str, float]]
 
 
 def _retire(server: services.Postgres, database: str, options: argparse.Namespace) -> str:
-    """Run the ticks of a lock server whose retention has expired, while another one decides."""
+    """Set the store's clock forward; run a lock server's ticks, which delete the jobs, while another one decides."""
     before = _old_count(server, database)
+    server.sql(database, "UPDATE roost.clock SET ahead = ahead + interval '1 day'")
     deciding = _start(server.url(database), Case(database, batch=options.batch), options.seconds)
     tick_s = asyncio.run(_tick(server.url(database)))
     (figures,) = _heard(deciding)
@@ -200,7 +203,7 @@ def _retire(server: services.Postgres, database: str, options: argparse.Namespac
 
 
 async def _tick(url: str) -> list[float]:
-    store = Engines(EngineUrls(store=url), StoreLimits(retention_s=1800.0)).store()
+    store = Engines(EngineUrls(store=url), StoreLimits()).store()
     await store.start()
     took: list[float] = []
     for _ in range(TICKS):
@@ -213,4 +216,4 @@ async def _tick(url: str) -> list[float]:
 
 def _old_count(server: services.Postgres, database: str) -> int:
     """Return how many of the inserted finished jobs are still stored."""
-    return int(server.sql(database, "SELECT count(*) FROM roost.jobs WHERE created_at < roost.server_time() - 1800"))
+    return int(server.sql(database, "SELECT count(*) FROM roost.jobs WHERE created_at < now() - interval '50 min'"))

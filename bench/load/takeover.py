@@ -40,7 +40,7 @@ LEVELS, WIDTH, PAGE_S = 32, 4, 0.4
 """A crawl goes level by level, so that it takes at least 12 s."""
 LOOK_S = 0.1
 TAKEN_WITHIN_S = 60.0
-JOBS_OF = "SELECT coalesce(json_agg(id), '[]') FROM roost.jobs WHERE state = 'running' AND owner = '{owner}'"
+JOBS_OF = "SELECT coalesce(json_agg(id), '[]') FROM roost.jobs WHERE state = 'running' AND master = '{master}'"
 SPEC_OF = "SELECT encode(spec, 'hex') FROM roost.jobs WHERE id = {job}"
 TAKEN_COUNT = "SELECT count(*) FROM roost.jobs WHERE state = 'running' AND attempt > 0"
 STATE_OF = "SELECT state FROM roost.jobs WHERE id = {job}"
@@ -171,7 +171,7 @@ class Takeover:
         while await self._sql(TAKEN_COUNT) != "0":  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         await asyncio.sleep(random.uniform(0.0, 2.0))
-        held = {name: json.loads(await self._sql(JOBS_OF.format(owner=name))) for name in self._masters}
+        held = {name: json.loads(await self._sql(JOBS_OF.format(master=name))) for name in self._masters}
         name = max(held, key=lambda each: len(held[each]))
         if not held[name]:
             raise AssertionError("no master holds a job")

@@ -15,17 +15,17 @@ TABLE = """
 CREATE SCHEMA audit;
 CREATE TABLE audit.moves (
   number bigserial PRIMARY KEY, at double precision, job bigint, token_before bigint, token bigint,
-  state_before text, state text, owner text);
+  state_before text, state text, master text);
 CREATE FUNCTION audit.note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO audit.moves (at, job, token_before, token, state_before, state, owner)
-  VALUES (extract(epoch FROM clock_timestamp()), NEW.id, OLD.token, NEW.token, OLD.state, NEW.state, NEW.owner);
+  INSERT INTO audit.moves (at, job, token_before, token, state_before, state, master)
+  VALUES (extract(epoch FROM clock_timestamp()), NEW.id, OLD.token, NEW.token, OLD.state, NEW.state, NEW.master);
   RETURN NULL;
 END $$;
 CREATE FUNCTION audit.note_new() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO audit.moves (at, job, token_before, token, state_before, state, owner)
-  VALUES (extract(epoch FROM clock_timestamp()), NEW.id, 0, NEW.token, '', NEW.state, NEW.owner);
+  INSERT INTO audit.moves (at, job, token_before, token, state_before, state, master)
+  VALUES (extract(epoch FROM clock_timestamp()), NEW.id, 0, NEW.token, '', NEW.state, NEW.master);
   RETURN NULL;
 END $$;
 CREATE TRIGGER changed AFTER UPDATE ON roost.jobs FOR EACH ROW
@@ -34,7 +34,7 @@ CREATE TRIGGER added AFTER INSERT ON roost.jobs FOR EACH ROW EXECUTE FUNCTION au
 """
 
 QUESTION = """
-WITH asked AS (SELECT * FROM roost.waiters WHERE {which}),
+WITH asked AS (SELECT * FROM roost.requests WHERE {which}),
      mine AS (SELECT DISTINCT job FROM asked WHERE job IS NOT NULL)
 SELECT json_build_object(
   'requests', (SELECT coalesce(json_object_agg(request, state), '{{}}') FROM asked),

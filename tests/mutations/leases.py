@@ -5,18 +5,16 @@ from __future__ import annotations
 from tests.mutations.mutation import Change, Mutation
 from tests.mutations.places import (
     ACQUIRE,
-    AWAY,
-    CALLS,
+    CLOCK,
+    ENDINGS,
     FENCES,
+    GRANTS,
     INTAKE,
-    LAST,
     LEDGER,
-    MANY,
     MASTER,
     MASTER_TESTS,
     PAGE,
     RUN,
-    SECOND,
     SQLITE,
     TIME,
     WORKER,
@@ -72,15 +70,19 @@ TOKENS = (
     ),
     Mutation(
         "P14 (PostgreSQL)",
-        "a batch of completes compares no tokens",
-        (Change(MANY, "FROM jobs WHERE id = a.job AND token = a.token\n", "FROM jobs WHERE id = a.job\n"),),
+        "a complete compares no token",
+        (
+            Change(
+                ENDINGS, "FROM jobs WHERE id = c.job AND token = c.token OFFSET", "FROM jobs WHERE id = c.job OFFSET", 2
+            ),
+        ),
         contract("postgresql", FENCES),
     ),
     Mutation(
         "P14 (PostgreSQL)",
-        "a single complete compares no token",
-        (Change(SECOND, "IF job.token IS DISTINCT FROM a.token THEN", "IF job.token IS NULL THEN"),),
-        contract("postgresql", FENCES),
+        "parts of an older token stay with the result",
+        (Change(ENDINGS, "AND (p.token <> done.token OR NOT done.has_parts)", "AND NOT done.has_parts"),),
+        ("tests/backend/store", "-k", "postgres and (p14 or p24 or every or model)"),
     ),
     Mutation(
         "P14 (PostgreSQL)",
@@ -88,8 +90,8 @@ TOKENS = (
         (
             Change(
                 TIME,
-                "WHERE id = b.job AND token = b.token AND state = 'running'",
-                "WHERE id = b.job AND state = 'running'",
+                "WHERE id = r.job AND token = r.token AND state = 'running'",
+                "WHERE id = r.job AND state = 'running'",
                 count=2,
             ),
         ),
@@ -98,7 +100,7 @@ TOKENS = (
     Mutation(
         "P14 (PostgreSQL)",
         "a part is stored whatever the token",
-        (Change(CALLS, "WHERE id = $1 AND token = $2 AND state", "WHERE id = $1 AND $2::bigint > 0 AND state"),),
+        (Change(TIME, "WHERE id = of AND token = under AND state = 'running'", "WHERE id = of AND state = 'running'"),),
         contract("postgresql", FENCES),
     ),
     Mutation(
@@ -106,9 +108,9 @@ TOKENS = (
         "a release compares no token",
         (
             Change(
-                SECOND,
-                "WHERE id = a.job AND token = a.token AND state = 'running';",
-                "WHERE id = a.job AND state = 'running';",
+                ENDINGS,
+                "WHERE id = r.job AND token = r.token AND state = 'running';",
+                "WHERE id = r.job AND state = 'running';",
             ),
         ),
         contract("postgresql", FENCES),
@@ -116,7 +118,7 @@ TOKENS = (
     Mutation(
         "P14 (PostgreSQL)",
         "a grant keeps the token of the one before",
-        (Change(LAST, "SET state = 'running', token = nextval('tokens'),", "SET state = 'running',"),),
+        (Change(GRANTS, "SET state = 'running', token = nextval('tokens'),", "SET state = 'running',"),),
         contract("postgresql", "(p8 or p14)"),
     ),
     Mutation(
@@ -165,7 +167,7 @@ LEASES = (
     Mutation(
         "P15 (PostgreSQL)",
         "leases are lost while the store was away",
-        (Change(AWAY, "m.may_reap := m.now >= m.no_reap_before;", "m.may_reap := true;"),),
+        (Change(CLOCK, "m.may_reap := m.now >= m.no_reap_before;", "m.may_reap := true;"),),
         contract("postgresql", "p15"),
     ),
     Mutation(
@@ -177,13 +179,13 @@ LEASES = (
     Mutation(
         "P8 (PostgreSQL)",
         "the nonce is not compared",
-        (Change(LAST, "WHERE nonce = a.nonce AND owner = a.who", "WHERE owner = a.who"),),
+        (Change(GRANTS, "FROM jobs WHERE nonce = a.nonce OFFSET 0) j", "FROM jobs OFFSET 0) j"),),
         contract("postgresql", "(p8 or p9 or p16)"),
     ),
     Mutation(
         "P8 (PostgreSQL)",
         "a nonce opens another master's grant",
-        (Change(LAST, "WHERE nonce = a.nonce AND owner = a.who", "WHERE nonce = a.nonce"),),
+        (Change(GRANTS, "WHERE j.master = a.master AND j.lease_until > m.now", "WHERE j.lease_until > m.now"),),
         contract("postgresql", "p8"),
     ),
     Mutation(
@@ -194,8 +196,20 @@ LEASES = (
     ),
     Mutation(
         "P16 (PostgreSQL)",
+        "a lost lease does not count",
+        (Change(GRANTS, "job.attempt := job.attempt + job.is_lost::integer;", ""),),
+        contract("postgresql", "p16"),
+    ),
+    Mutation(
+        "P5 (PostgreSQL)",
+        "waiting jobs come before expired leases",
+        (Change(GRANTS, "0 AS number, true AS is_special, 0 AS class", "0 AS number, true AS is_special, 2 AS class"),),
+        contract("postgresql", "p5"),
+    ),
+    Mutation(
+        "P16 (PostgreSQL)",
         "no master is kept free for a job that wants one for itself",
-        (Change(LAST, "ELSIF m.now - job.ready_at >= r.alone_wait_s AND", "ELSIF false AND"),),
+        (Change(GRANTS, "ELSIF may_reserve AND", "ELSIF false AND"),),
         contract("postgresql", "p16"),
     ),
     Mutation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutations.mutation import Change, Mutation
-from tests.mutations.places import AWAY, EMBEDDED, ENGINE, LEDGER, PAGE, PORT, SWEEPING, contract
+from tests.mutations.places import CLOCK, EMBEDDED, ENGINE, LEDGER, PAGE, PORT, SWEEPING, contract
 
 OF_GRACE, OF_OUTAGES = "p26 and (outage or died)", "p15 and (outage or leaps or lock_server)"
 SEED = ("tests/simulation/test_seeds.py", "-k", "53")
@@ -25,7 +25,7 @@ OUTAGES = (
     Mutation(
         "P15 (PostgreSQL)",
         "after an outage gateways have 6 s to report, as masters do",
-        (Change(AWAY, "m.no_reap_before - r.lease_s + greatest(r.grace_s, 32)", "m.no_reap_before"),),
+        (Change(CLOCK, "m.no_reap_before - l.lease + l.grace_after_outage", "m.no_reap_before"),),
         contract("postgresql", OF_OUTAGES),
     ),
     Mutation(
@@ -37,7 +37,7 @@ OUTAGES = (
     Mutation(
         "P26 (PostgreSQL)",
         "an outage uses up the grace of who was away",
-        (Change(AWAY, "greatest(r.grace_s, 32)", "32"),),
+        (Change(PORT, "return max(self.grace_s, TWO_SWEEPS_S)", "return TWO_SWEEPS_S"),),
         contract("postgresql", OF_GRACE),
     ),
     Mutation(
@@ -49,7 +49,7 @@ OUTAGES = (
     Mutation(
         "P26 (PostgreSQL)",
         "a short grace leaves gateways no two chances after an outage",
-        (Change(AWAY, "greatest(r.grace_s, 32)", "r.grace_s"),),
+        (Change(PORT, "return max(self.grace_s, TWO_SWEEPS_S)", "return self.grace_s"),),
         contract("postgresql", OF_GRACE),
     ),
     Mutation(
@@ -61,7 +61,13 @@ OUTAGES = (
     Mutation(
         "P15 (PostgreSQL)",
         "a clock that is set back hides an outage",
-        (Change(AWAY, "abs(seen - c.ticked_at) > r.tick_gap_s", "seen - c.ticked_at > r.tick_gap_s"),),
+        (
+            Change(
+                CLOCK,
+                "seen BETWEEN c.ticked_at - l.tick_gap AND c.ticked_at + l.tick_gap",
+                "seen <= c.ticked_at + l.tick_gap",
+            ),
+        ),
         contract("postgresql", OF_OUTAGES),
     ),
     Mutation(
@@ -88,7 +94,7 @@ OUTAGES = (
         (
             Change(
                 ENGINE,
-                'await self._call(self._open(self._gateways), "beat_gateway", poll.gateway, self._rules)',
+                'await self._call(self._open(self._gateways), "see_gateway", poll.gateway, self._limits_row)',
                 "pass",
             ),
         ),
@@ -97,7 +103,7 @@ OUTAGES = (
     Mutation(
         "P26 (PostgreSQL)",
         "a sign of life waits for the searches of others",
-        (Change(ENGINE, 'self._open(self._gateways), "beat_gateway"', 'self._open(self._polls), "beat_gateway"'),),
+        (Change(ENGINE, 'self._open(self._gateways), "see_gateway"', 'self._open(self._polls), "see_gateway"'),),
         SHARED_SEARCH,
     ),
     Mutation(

@@ -12,8 +12,11 @@ SQLITE, LEDGER, ACQUIRE = (
 PAGE, EMBEDDED = "backend/store/sqlite/transaction.py", "backend/store/sqlite/sqlite_store.py"
 PORT = "backend/store/port.py"
 POSTGRES = "backend/store/postgres"
-SECOND, MANY, TIME, LAST, AWAY = (f"{POSTGRES}/{number:04}.sql" for number in range(2, 7))
-CALLS, ENGINE = f"{POSTGRES}/calls.sql", f"{POSTGRES}/postgres_store.py"
+_FUNCTIONS = ("02_clock", "03_locks", "04_requests", "05_endings", "06_offers", "07_acquire", "09_leases", "10_tick")
+CLOCK, LOCKS, OF_CLIENTS, ENDINGS, OFFERED, GRANTS, TIME, TICK = (
+    f"{POSTGRES}/functions/{name}.sql" for name in _FUNCTIONS
+)
+ENGINE = f"{POSTGRES}/postgres_store.py"
 REQUESTS, SWEEPING = "backend/client_protocol/requests.py", "backend/client_protocol/poll_schedule.py"
 MASTER, INTAKE, RUN = "backend/master/master.py", "backend/master/job_acquirer.py", "backend/master/job_run.py"
 WORKER, WATCHDOG = "backend/worker/worker.py", "backend/worker/watchdog.py"

@@ -7,13 +7,15 @@ from tests.mutations.places import (
     ACQUIRE,
     ENGINE,
     INTAKE,
-    LAST,
+    LOCKS,
     MASTER_TESTS,
+    OF_CLIENTS,
+    OFFERED,
     REQUESTS,
     RUN,
-    SECOND,
     SHARED,
     SQLITE,
+    TICK,
     TIME,
     WATCHDOG,
     WATCHDOG_TESTS,
@@ -45,7 +47,7 @@ OFFERS = (
     Mutation(
         "P10 (PostgreSQL)",
         "the limit of live requests is ignored",
-        (Change(SECOND, "is_full := r.live_requests <= (", "is_full := 1000 <= ("),),
+        (Change(OFFERED, "WHEN live.count >= l.live_requests THEN", "WHEN live.count >= 1000 THEN"),),
         contract("postgresql", "p10"),
     ),
     Mutation(
@@ -53,17 +55,39 @@ OFFERS = (
         "no lock is held of a client whose requests are counted",
         (
             Change(
-                SECOND,
+                LOCKS,
                 "SELECT client_lock(o.client) AS key FROM unnest(offers) o\n    UNION SELECT run_lock",
                 "SELECT run_lock",
             ),
             Change(
-                SECOND,
+                LOCKS,
                 "SELECT run_lock(o.kind, o.run_key) FROM unnest(offers) o",
                 "SELECT run_lock(o.kind, o.run_key) AS key FROM unnest(offers) o",
             ),
         ),
         (SHARED, "-k", "p10 or p3"),
+    ),
+    Mutation(
+        "P3, P10 (PostgreSQL)",
+        "offers of one client in one batch do not see each other",
+        (
+            Change(
+                "backend/store/postgres/functions/08_decide.sql",
+                "IF cardinality(offers) < 2 THEN RETURN NULL",
+                "IF true THEN RETURN NULL",
+            ),
+        ),
+        ("tests/backend/store/test_batches.py",),
+    ),
+    Mutation(
+        "P3 (PostgreSQL)",
+        "the same id with another spec is the same request",
+        (
+            Change(
+                OFFERED, "IF known.spec_digest <> o.digest OR told.state = 'gone' THEN", "IF told.state = 'gone' THEN"
+            ),
+        ),
+        contract("postgresql", "p3"),
     ),
     Mutation(
         "P3 (SQLite)",
@@ -76,9 +100,9 @@ OFFERS = (
         "a run of any age is joined",
         (
             Change(
-                SECOND,
-                "IF FOUND AND (run.started_at IS NULL OR run.started_at >= m.now - o.fresh_s) THEN",
-                "IF FOUND THEN",
+                OFFERED,
+                "WHEN run.started_at IS NULL OR seconds(m.now - run.started_at) <= o.fresh_s THEN ROW",
+                "WHEN true THEN ROW",
             ),
         ),
         contract("postgresql", "p9"),
@@ -121,9 +145,9 @@ REQUESTS_AND_RESULTS = (
         "an attach of an older connection moves the request",
         (
             Change(
-                SECOND,
-                "WHERE client = whose AND request = which AND epoch <= to_epoch",
-                "WHERE client = whose AND request = which",
+                OF_CLIENTS,
+                "WHERE client = whose AND request = ANY (ids) AND epoch <= to_epoch",
+                "WHERE client = whose AND request = ANY (ids)",
             ),
         ),
         contract("postgresql", "p2"),
@@ -131,13 +155,13 @@ REQUESTS_AND_RESULTS = (
     Mutation(
         "P2, P26 (PostgreSQL)",
         "a detach of an older connection takes the newer one away",
-        (Change(SECOND, "AND gateway = a.who AND epoch <= a.epoch AND", "AND gateway = a.who AND"),),
+        (Change(OF_CLIENTS, "AND gateway = q.gateway AND epoch <= q.epoch AND", "AND gateway = q.gateway AND"),),
         contract("postgresql", "p26"),
     ),
     Mutation(
         "P11 (PostgreSQL)",
         "a job's row is not locked before its state is looked at",
-        (Change(SECOND, "ORDER BY id FOR UPDATE;\n  RETURN s;", "ORDER BY id;\n  RETURN s;"),),
+        (Change(LOCKS, "ORDER BY id FOR UPDATE;\n  RETURN c;", "ORDER BY id;\n  RETURN c;"),),
         (SHARED, "-k", "p11 or p14"),
     ),
     Mutation(
@@ -201,9 +225,9 @@ REQUESTS_AND_RESULTS = (
         "the retention deletes jobs without their locks",
         (
             Change(
-                TIME,
-                "WHERE finished_at <= before ORDER BY finished_at LIMIT many FOR UPDATE SKIP LOCKED);",
-                "WHERE finished_at <= before ORDER BY finished_at LIMIT many);",
+                TICK,
+                "WHERE keep_until <= m.now ORDER BY keep_until LIMIT many FOR UPDATE SKIP LOCKED);",
+                "WHERE keep_until <= m.now ORDER BY keep_until LIMIT many);",
             ),
         ),
         (SHARED, "-k", "p28"),
@@ -211,7 +235,7 @@ REQUESTS_AND_RESULTS = (
     Mutation(
         "P28 (PostgreSQL)",
         "to read a result does not keep it",
-        (Change(LAST, "AND token = under AND finished_at < kept_from;", "AND false;"),),
+        (Change(TIME, "AND token = under AND keep_until < keep;", "AND false;"),),
         contract("postgresql", "p28"),
     ),
     Mutation(

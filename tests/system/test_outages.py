@@ -115,7 +115,7 @@ async def test_i1_fifty_jobs_come_back_complete_and_once_although_each_engine_is
     async with deployed(lock=2, master=2, worker=2, gateway=2) as site:
         await kill_each_engine(site.discovery_url)
         assert await all_are("done", "jobs", site.database)
-        await until(lambda: all_are("acked", "waiters", site.database))
+        await until(lambda: all_are("acked", "requests", site.database))
         for process in site.parts.values():
             assert len(process.complaints) < MOST_LINES, site.complaints()
         assert "Traceback" not in site.complaints()

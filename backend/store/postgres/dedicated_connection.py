@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from roost.backend.host_lists import each_host
-from roost.backend.store.postgres.schema import SCHEMA
+from roost.backend.store.postgres.schema import search_path
 from roost.wire.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ CONNECT_S = 2.0
 """Timeout for each host: one that is switched off does not answer at all, and the next one must be tried."""
 SETTINGS = {
     "application_name": "roost",
-    "search_path": SCHEMA,
+    "search_path": search_path(),
     "default_transaction_isolation": "read committed",  # each statement sees the changes for which earlier locks waited
     "lock_timeout": "1s",
     "statement_timeout": "1s",

@@ -14,7 +14,7 @@ from typing import Any
 from roost.backend.store.port import StoreLimits
 from roost.backend.store.postgres import row_codec
 from roost.backend.store.postgres.dedicated_connection import DATA_ERRORS, Address, DedicatedConnection, reason
-from roost.backend.store.postgres.schema import migrate
+from roost.backend.store.postgres.schema import function_schema, prepare
 from roost.backend.store.statements import load
 from roost.wire.codes import ErrorCode
 from roost.wire.errors import DecodeError, Unavailable
@@ -50,7 +50,7 @@ class PostgresStore:
 
     def __init__(self, url: str, limits: StoreLimits | None = None) -> None:
         self._limits = limits or StoreLimits()
-        self._rules = row_codec.rules(self._limits)
+        self._limits_row = row_codec.limits_row(self._limits)
         self._sql = load("postgres/calls.sql")
         self._address = Address(url)
         self._decisions, self._renewals, self._polls, self._time = (
@@ -63,11 +63,11 @@ class PostgresStore:
     async def start(self) -> None:
         opening = DedicatedConnection(self._address, SLOW_S)
         try:
-            await opening.run(migrate)
+            await opening.run(lambda connection: prepare(connection, self._limits.retention_s))
         finally:
             await opening.stop()
         try:
-            await self._time.fetch(self._sql["tick"], self._rules)
+            await self._time.fetch(self._sql["tick"], self._limits_row)
         except BaseException:
             await self.stop()
             raise
@@ -85,9 +85,9 @@ class PostgresStore:
             return await self._open(self._decisions).run(lambda connection: self._decide_singly(connection, decisions))
 
     async def _decide(self, fetch: Any, decisions: Sequence[Decision]) -> list[Answer]:
-        commands, offers = row_codec.commands(decisions)
-        ((rows,),) = await fetch(self._sql["decide"], commands, offers, self._rules)
-        return row_codec.answers(decisions, rows, self._limits.lease_s)
+        values = row_codec.Commands.of(decisions).values
+        (found,) = await fetch(self._sql["decide"], *values, self._limits_row)
+        return row_codec.answers(decisions, found, self._limits.lease_s)
 
     async def _decide_singly(self, connection: Any, decisions: Sequence[Decision]) -> list[Answer]:
         """Make the decisions in one transaction, each in its own savepoint (P19)."""
@@ -109,7 +109,9 @@ class PostgresStore:
             return [await self._renew_alone(connection, renewal) for renewal in renewals]
 
     async def _renew(self, connection: DedicatedConnection, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
-        rows = await connection.fetch(self._sql["beat"], list(map(row_codec.lease_renewal, renewals)), self._rules)
+        rows = await connection.fetch(
+            self._sql["renew"], list(map(row_codec.lease_renewal, renewals)), self._limits_row
+        )
         answers = [LeaseAnswer(Verdict.LOST) for _ in renewals]
         for row in rows:
             index = row["place"] - 1
@@ -128,16 +130,17 @@ class PostgresStore:
 
     async def put_part(self, part: PutPart) -> Verdict:
         values = (part.job, part.token, part.seq, part.data)
-        return Verdict.OK if await self._call(self._part_connection(), "put_part", *values) else Verdict.LOST
+        ((is_stored,),) = await self._call(self._part_connection(), "put_part", *values)
+        return Verdict.OK if is_stored else Verdict.LOST
 
     async def read_parts(self, wanted: ReadParts) -> list[bytes]:
-        values = (wanted.job, wanted.token, wanted.first, wanted.count, self._rules)
+        values = (wanted.job, wanted.token, wanted.first, wanted.count, self._limits_row)
         return [row["data"] for row in await self._call(self._part_connection(), "read_parts", *values)]
 
     async def sweep(self, poll: GatewayPoll) -> FinishedRequests:
-        await self._call(self._open(self._gateways), "beat_gateway", poll.gateway, self._rules)
+        await self._call(self._open(self._gateways), "see_gateway", poll.gateway, self._limits_row)
         return row_codec.finished_requests(
-            await self._call(self._open(self._polls), "sweep", poll.gateway, self._rules)
+            await self._call(self._open(self._polls), "sweep", poll.gateway, self._limits_row)
         )
 
     async def _call(self, connection: DedicatedConnection, name: str, *values: object) -> list[Any]:
@@ -153,7 +156,8 @@ class PostgresStore:
 
     async def tick(self) -> None:
         connection = self._open(self._time)
-        await connection.fetch(self._sql["tick"], self._rules)
+        await connection.fetch(self._sql["tick"], self._limits_row)
+        await connection.fetch(self._sql["use_functions"], function_schema())
         await self._in_steps(connection, "end_overdue", AT_ONCE)
         await self._in_steps(connection, "leave_detached", AT_ONCE)
         await self._in_steps(connection, "leave_dead_gateways", AT_ONCE, AGAIN_S)
@@ -162,7 +166,7 @@ class PostgresStore:
     async def _in_steps(self, connection: DedicatedConnection, name: str, *values: object) -> None:
         """Repeat a statement, at most `STEPS` times, while it processes as many rows as one step may."""
         for _ in range(STEPS):
-            ((done,),) = await connection.fetch(self._sql[name], *values, self._rules)
+            ((done,),) = await connection.fetch(self._sql[name], *values, self._limits_row)
             if done < AT_ONCE:
                 return
 

@@ -1,13 +1,15 @@
 """Encodes decisions as rows for the server-side functions, and decodes the rows that they return into answers.
 
-The types are those of the ``.sql`` files: a row here has the fields of its type there, in the same order.
+The types are those of ``functions/01_types.sql``. A row that is sent has the fields of its type there, in the same
+order. Of a row that comes back the fields are read by name.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from roost.backend.jobs import (
     REFUSED_ENDING,
     TAKEN_ENDING,
     JobState,
+    spec_digest,
     step,
 )
 from roost.backend.store.port import (
@@ -64,56 +67,84 @@ Row = tuple[Any, ...]
 OWN_ENDINGS = {"left": LEFT_ENDING, "refused": REFUSED_ENDING, "taken": TAKEN_ENDING}
 
 
-def rules(limits: StoreLimits) -> Row:
-    """Return the limits as a row of the type `rules`."""
-    return (
+def limits_row(limits: StoreLimits) -> Row:
+    """Return the limits as a row of the type `limits`."""
+    intervals = (
         limits.lease_s,
         limits.retention_s,
         limits.grace_s,
+        limits.grace_after_outage_s,
         limits.expect_s,
-        limits.live_requests,
-        limits.ageing_s,
-        limits.attempts,
         TICK_GAP_S,
         BACKOFF_S,
-        ALONE_FROM,
-        MAX_IDS,
         ALONE_WAIT_S,
         RESERVED_S,
         READ_KEEPS_S,
     )
+    return (
+        *map(interval, intervals),
+        limits.live_requests,
+        limits.ageing_s,
+        limits.attempts,
+        ALONE_FROM,
+        MAX_IDS,
+    )
+
+
+def interval(seconds: float) -> timedelta:
+    """Return so many seconds; a century stands for more, since times beyond the year 294276 cannot be stored."""
+    return timedelta(seconds=min(seconds, 100 * 365 * 24 * 3600.0))
 
 
 # --- encoding --------------------------------------------------------------------------------------
 
 
-def commands(decisions: Sequence[Decision]) -> tuple[list[Row], list[Row]]:
-    """Return the decisions as rows, and the offers, to which the rows refer by range, counted from 1."""
-    rows: list[Row] = []
-    offers: list[Row] = []
-    for place, decision in enumerate(decisions):
-        first = len(offers) + 1
-        if isinstance(decision, Acquire):
-            offers += map(_offer, decision.offers)
-        rows.append((place, decision.__struct_config__.tag, *_command(decision, first, len(offers))))
-    return rows, offers
+@dataclass
+class Commands:
+    """Decisions as rows, by kind, each with its place in the batch.
 
+    Rows of acquire decisions name their offers by range, counted from 1.
+    """
 
-def _command(decision: Decision, first: int, last: int) -> Row:
-    match decision:
-        case Acquire(master, nonce, slots, _, running):
-            return master, nonce, slots, running, first, last, *(None,) * 9
-        case Complete(job, token, ending):
-            ended = step(JOB_TABLE, JobState.RUNNING, EVENT_OF_OUTCOME[ending.outcome])
-            return *(None,) * 6, job, token, ended, pack(ending), ending.parts > 0, *(None,) * 4
-        case Release(job, token):
-            return *(None,) * 6, job, token, *(None,) * 7
-        case Attach(client, epoch, gateway, requests):
-            return gateway, *(None,) * 10, client, requests[:MAX_IDS], None, epoch
-        case Acknowledge(client, request) | CancelRequest(client, request):
-            return *(None,) * 11, client, [request], None, None
-        case Detach(gateway, clients, epoch, requests):
-            return gateway, *(None,) * 11, requests or None, clients, epoch
+    acquires: list[Row] = field(default_factory=list)
+    offers: list[Row] = field(default_factory=list)
+    completes: list[Row] = field(default_factory=list)
+    releases: list[Row] = field(default_factory=list)
+    requests: list[Row] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, decisions: Sequence[Decision]) -> Commands:
+        """Return the decisions as rows."""
+        commands = cls()
+        for place, decision in enumerate(decisions):
+            commands.add(place, decision)
+        return commands
+
+    def add(self, place: int, decision: Decision) -> None:
+        """Add a decision."""
+        match decision:
+            case Acquire(master, nonce, slots, offers, running):
+                first = len(self.offers) + 1
+                self.offers += map(_offer, offers)
+                self.acquires.append((place, master, nonce, slots, running, first, len(self.offers)))
+            case Complete(job, token, ending):
+                ended = step(JOB_TABLE, JobState.RUNNING, EVENT_OF_OUTCOME[ending.outcome])
+                self.completes.append((place, job, token, ended, pack(ending), ending.parts > 0))
+            case Release(job, token):
+                self.releases.append((place, job, token))
+            case Attach(client, epoch, gateway, requests):
+                self.requests.append((place, "attach", [client], requests[:MAX_IDS], gateway, epoch))
+            case Detach(gateway, clients, epoch, requests):
+                self.requests.append((place, "detach", clients, requests or None, gateway, epoch))
+            case Acknowledge(client, request):
+                self.requests.append((place, "acknowledge", [client], [request], None, None))
+            case CancelRequest(client, request):
+                self.requests.append((place, "leave", [client], [request], None, None))
+
+    @property
+    def values(self) -> tuple[list[Row], ...]:
+        """The arguments of the function `decide`, but for the limits."""
+        return self.acquires, self.offers, self.completes, self.releases, self.requests
 
 
 def _offer(offer: Offer) -> Row:
@@ -129,41 +160,48 @@ def _offer(offer: Offer) -> Row:
         offer.max_seconds,
         offer.priority,
         offer.stream,
-        hashlib.sha256(offer.kind.encode() + b"\0" + offer.spec).digest(),
+        spec_digest(offer.kind, offer.spec),
     )
 
 
 def lease_renewal(renewal: LeaseRenewal) -> Row:
     """Return a lease renewal as a row."""
-    return renewal.job, renewal.token, renewal.level, renewal.growth, renewal.progress
+    return renewal.job, renewal.token, renewal.level, renewal.progress
 
 
 # --- decoding --------------------------------------------------------------------------------------
 
 
-def answers(decisions: Sequence[Decision], rows: Iterable[Any], lease_s: float) -> list[Answer]:
-    """Return an answer to each decision, from the rows about it."""
-    requests: dict[int, list[RequestRef]] = defaultdict(list)
-    rows_of: list[list[Any]] = [[] for _ in decisions]
-    for row in rows:
-        if row["what"] == "watcher":
-            requests[row["job"]].append(request_ref(row))
+def answers(decisions: Sequence[Decision], found: Any, lease_s: float) -> list[Answer]:
+    """Return an answer to each decision, from the lists of rows about all of them."""
+    watchers: dict[int, list[RequestRef]] = defaultdict(list)
+    for row in found["watchers"]:
+        watchers[row["job"]].append(request_ref(row))
+    grants, statuses, finished = (_by_place(found[name]) for name in ("granted", "statuses", "finished"))
+    verdicts = {row["place"]: row["verdict"] for row in found["verdicts"]}
+    made: list[Answer] = []
+    for place, decision in enumerate(decisions):
+        if isinstance(decision, Acquire):
+            granted = [_grant(row, watchers[row["job"]], lease_s) for row in grants[place]]
+            made.append(Acquired(granted, finished_jobs(finished[place])))
+        elif isinstance(decision, Complete):
+            made.append(_completed(decision, verdicts[place], watchers[decision.job]))
         else:
-            rows_of[row["place"]].append(row)
-    return [_answer(about, here, requests, lease_s) for about, here in zip(decisions, rows_of, strict=True)]
+            made.append(Statuses([_status(row) for row in statuses[place]]))
+    return made
 
 
-def _answer(about: Decision, rows: list[Any], requests: dict[int, list[RequestRef]], lease_s: float) -> Answer:
-    if isinstance(about, Acquire):
-        grants = [_grant(row, requests[row["job"]], lease_s) for row in rows if row["what"] == "grant"]
-        return Acquired(grants, finished_jobs(row for row in rows if row["what"] == "knock"))
-    if isinstance(about, Complete):
-        (row,) = rows
-        if row["what"] == "refused":
-            return refused(about, row["state"])
-        verdict = Verdict(row["state"])
-        return Completed(verdict, requests[about.job] if verdict is Verdict.OK else [])
-    return Statuses([_status(row) for row in rows])
+def _by_place(rows: Iterable[Any]) -> dict[int, list[Any]]:
+    by_place: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        by_place[row["place"]].append(row)
+    return by_place
+
+
+def _completed(decision: Complete, verdict: str, watchers: list[RequestRef]) -> Answer:
+    if verdict == "released":
+        return refused(decision, "the job was given back and nobody runs it")
+    return Completed(Verdict.OK, watchers) if verdict == "ok" else Completed(Verdict.LOST)
 
 
 def refused(decision: Decision, reason: str) -> Refused:
@@ -196,8 +234,8 @@ def finished_jobs(rows: Iterable[Any]) -> list[JobFinished]:
 
 def finished_requests(rows: Sequence[Any]) -> FinishedRequests:
     """Return the answer to a poll of a gateway."""
-    unknown = [(row["client"], row["request"]) for row in rows if row["what"] == "unknown"]
-    return FinishedRequests(finished_jobs(row for row in rows if row["what"] == "knock"), unknown)
+    unknown = [(row["client"], row["request"]) for row in rows if row["state"] == "unknown"]
+    return FinishedRequests(finished_jobs(row for row in rows if row["state"] != "unknown"), unknown)
 
 
 def _status(row: Any) -> RequestStatus:

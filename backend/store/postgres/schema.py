@@ -1,65 +1,225 @@
-"""Migrations: numbered files (``0001.sql`` …) create and change the tables and functions, each in one transaction.
+"""The schema of the PostgreSQL store: tables in numbered files, and sets of functions that stand side by side.
 
-All objects are in the schema ``roost``. Lock servers that start at the same time wait for one another. A released file
-is never changed.
+``tables/0007.sql`` … change the tables, each in one transaction. The first line of each says from which number on a
+program can work with the tables that it leaves, so that a version and the one before run at the same time (expand,
+move, contract: ``docs/design/store.md``). The functions in ``functions/*.sql`` hold the rules. They are created as a
+set, in a schema that is named after the digest of their text, and a lock server calls those of its own version only.
+So changing a function never concerns a running server.
+
+A lock server needs no right to create anything while both are there already.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Any
+
+import asyncpg
 
 from roost.wire.errors import Misuse
 
 log = logging.getLogger(__name__)
 
 SCHEMA = "roost"
+OLD_SCHEMA = "roost_0_1"
 LOCK = 0x726F6F7374
 """Key of the advisory lock that migrations take."""
 MIGRATE_S = 300
 """Timeout (seconds) for a migration of large tables, or for waiting until another server has migrated."""
+UNUSED_DAYS = 7
+"""`drop_unused` drops functions that no lock server has used for this long: its version can no longer be running."""
+CONVERTIBLE = (5, 6)
+"""The last migrations of 0.1, whose numbers ended with 6."""
 _FILE = re.compile(r"^(\d{4})\.sql$")
+_USABLE_FROM = re.compile(r"^-- usable from: (\d+)$", re.MULTILINE)
+_COLUMNS_OF_MIGRATIONS = """SELECT attname AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'migrations' AND attnum > 0"""
+_BOOKS = f"""
+CREATE SCHEMA IF NOT EXISTS {SCHEMA};
+CREATE TABLE {SCHEMA}.migrations (
+  number integer PRIMARY KEY, usable_from integer NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
+COMMENT ON TABLE {SCHEMA}.migrations IS 'What changed the tables. Programs that know usable_from can work with them.';
+CREATE TABLE {SCHEMA}.function_sets (
+  name text PRIMARY KEY, tables integer NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+  used_at timestamptz NOT NULL DEFAULT now());
+COMMENT ON TABLE {SCHEMA}.function_sets IS 'Schemas with functions of one version, and when they were used last.';
+"""
 
 
-def migrations() -> dict[int, str]:
-    """Return the migration files by number."""
-    folder = files(__package__)
-    found = {match[1]: file for file in folder.iterdir() if (match := _FILE.match(file.name))}
+@cache
+def tables() -> dict[int, str]:
+    """Return the files that change the tables, by number."""
+    found = {match[1]: file for file in _folder("tables").iterdir() if (match := _FILE.match(file.name))}
     return {int(number): found[number].read_text(encoding="utf-8") for number in sorted(found)}
 
 
-async def migrate(connection: Any) -> None:
-    """Apply the missing migrations. Raises Misuse when the database is newer, and errors of the driver."""
-    known = migrations()
-    while True:
-        async with connection.transaction():
-            await connection.execute(f"SET LOCAL statement_timeout = '{MIGRATE_S}s'; SET LOCAL lock_timeout = 0")
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-            version = await _version(connection)
-            if version > max(known):
-                raise Misuse(
-                    f"the database was used by a newer Roost (schema {version}, this one knows {max(known)}): "
-                    "use that version, or another database"
-                )
-            if version == max(known):
-                return
-            await _apply(connection, version + 1, known[version + 1])
+@cache
+def functions() -> str:
+    """Return the text of all functions, in the order of their files."""
+    found = sorted(_folder("functions").iterdir(), key=lambda file: file.name)
+    return "\n".join(file.read_text(encoding="utf-8") for file in found if file.name.endswith(".sql"))
 
 
-async def _version(connection: Any) -> int:
-    if await connection.fetchval("SELECT to_regclass($1)", f"{SCHEMA}.migrations") is None:
-        return 0
-    return int(await connection.fetchval(f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations"))  # noqa: S608
+@cache
+def function_schema() -> str:
+    """Return the name of the schema with this version's functions: its digest, so that no two versions share one."""
+    return f"{SCHEMA}_{hashlib.sha256(functions().encode()).hexdigest()[:12]}"
 
 
-async def _apply(connection: Any, number: int, text: str) -> None:
-    if number == 1:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        await connection.execute(
-            f"CREATE TABLE {SCHEMA}.migrations (number integer PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+def search_path() -> str:
+    """Return the search path of a connection: this version's functions, then the tables."""
+    return f"{function_schema()}, {SCHEMA}"
+
+
+def newest() -> int:
+    """Return the number of the newest tables that this version knows."""
+    return max(tables())
+
+
+# --- opening and migrating -------------------------------------------------------------------------
+
+
+async def prepare(connection: Any, retention_s: float) -> None:
+    """Migrate if something is missing; otherwise only read.
+
+    Raises Misuse when the tables are too new or too old, or when something must be created and the user may not.
+    """
+    number, usable_from = await version(connection)
+    _check_not_newer(number, usable_from)
+    if number >= newest() and await _exists(connection, function_schema()):
+        return
+    try:
+        await migrate(connection, retention_s)
+    except asyncpg.InsufficientPrivilegeError as problem:
+        raise Misuse(
+            f"the schema of the database is not that of this version, and this user may not change it ({problem}): "
+            "start a lock server as the owner of the database once"
+        ) from problem
+
+
+async def version(connection: Any) -> tuple[int, int]:
+    """Return the number of the tables, and the oldest number that a program must know; 0 when there are none."""
+    columns = [row["name"] for row in await connection.fetch(_COLUMNS_OF_MIGRATIONS, SCHEMA)]
+    if not columns:
+        return 0, 0
+    usable_from = "max(usable_from)" if "usable_from" in columns else "max(number)"  # 0.1 had no such column
+    row = await connection.fetchrow(
+        f"SELECT coalesce(max(number), 0) AS number, coalesce({usable_from}, 0) AS usable_from FROM {SCHEMA}.migrations"  # noqa: S608
+    )
+    return int(row["number"]), int(row["usable_from"])
+
+
+async def migrate(connection: Any, retention_s: float) -> list[str]:
+    """Bring tables and functions to this version, and return what was done, in sentences.
+
+    `retention_s` is how long outcomes of a store of 0.1 are kept, which did not store that. Raises Misuse when the
+    database is newer or too old, and errors of the driver.
+    """
+    done = []
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL statement_timeout = '{MIGRATE_S}s'; SET LOCAL lock_timeout = 0")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        number, usable_from = await version(connection)
+        _check_not_newer(number, usable_from)
+        if 0 < number < min(tables()):
+            done += await _convert(connection, number, retention_s)
+            number, _ = await version(connection)
+        if number == 0:
+            await connection.execute(_BOOKS)
+        for missing in sorted(each for each in tables() if each > number):
+            await _change_tables(connection, missing)
+            done.append(f"The tables were brought to number {missing}.")
+        if await _create_functions(connection):
+            done.append(f"The functions of this version were created in the schema {function_schema()}.")
+    return done
+
+
+def _check_not_newer(number: int, usable_from: int) -> None:
+    if usable_from > newest():
+        raise Misuse(
+            f"the database was used by a newer Roost (tables {number}, this one knows {newest()}): "
+            "use that version, or another database"
         )
+
+
+async def _change_tables(connection: Any, number: int) -> None:
+    text = tables()[number]
+    (usable_from,) = _USABLE_FROM.findall(text)
+    await connection.execute(f"SET LOCAL search_path = {SCHEMA}")
     await connection.execute(text)
-    await connection.execute(f"INSERT INTO {SCHEMA}.migrations (number) VALUES ($1)", number)  # noqa: S608
-    log.info("schema migrated", extra={"action": "schema_migrated", "number": number})
+    await connection.execute(
+        f"INSERT INTO {SCHEMA}.migrations (number, usable_from) VALUES ($1, $2)",  # noqa: S608
+        number,
+        int(usable_from),
+    )
+    log.info("tables migrated", extra={"action": "tables_migrated", "number": number})
+
+
+async def _convert(connection: Any, number: int, retention_s: float) -> list[str]:
+    """Copy a store of 0.1 into the tables of 0.2."""
+    if number not in CONVERTIBLE:
+        raise Misuse(
+            f"the database is that of an early 0.1 (schema {number}): start the last 0.1 on it once, then this"
+        )
+    await connection.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {OLD_SCHEMA}")
+    await connection.execute(_BOOKS)
+    await _change_tables(connection, min(tables()))
+    text = (_folder("tables") / "from_0_1.sql").read_text(encoding="utf-8")
+    await connection.execute(text.replace("$RETENTION", repr(float(retention_s))))
+    jobs = await connection.fetchval(f"SELECT count(*) FROM {SCHEMA}.jobs")  # noqa: S608
+    log.info("store of 0.1 converted", extra={"action": "store_converted", "jobs": jobs})
+    return [f"A store of 0.1 was converted, with {jobs} jobs."]
+
+
+async def _create_functions(connection: Any) -> bool:
+    name = function_schema()
+    if await _exists(connection, name):
+        return False
+    await connection.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path = {name}, {SCHEMA}")
+    await connection.execute(functions())
+    await connection.execute(
+        f"INSERT INTO {SCHEMA}.function_sets (name, tables) VALUES ($1, $2)",  # noqa: S608
+        name,
+        newest(),
+    )
+    await _grant_as_on_tables(connection, name)
+    log.info("functions created", extra={"action": "functions_created", "schema": name})
+    return True
+
+
+async def _grant_as_on_tables(connection: Any, name: str) -> None:
+    """Let whoever may use the tables use the functions: rights on the schema `roost` are copied."""
+    grantees = await connection.fetch(
+        "SELECT DISTINCT grantee::regrole::text AS name FROM pg_namespace n, aclexplode(n.nspacl) "
+        "WHERE n.nspname = $1 AND privilege_type = 'USAGE' AND grantee <> n.nspowner AND grantee <> 0",
+        SCHEMA,
+    )
+    for grantee in grantees:
+        await connection.execute(f"GRANT USAGE ON SCHEMA {name} TO {grantee['name']}")
+
+
+async def drop_unused(connection: Any) -> list[str]:
+    """Drop functions of other versions that nobody has used for `UNUSED_DAYS`; return what was done, in sentences."""
+    unused = await connection.fetch(
+        f"SELECT name FROM {SCHEMA}.function_sets WHERE name <> $1 AND used_at < now() - make_interval(days => $2)",  # noqa: S608
+        function_schema(),
+        UNUSED_DAYS,
+    )
+    for row in unused:
+        async with connection.transaction():
+            await connection.execute(f"DROP SCHEMA IF EXISTS {row['name']} CASCADE")
+            await connection.execute(f"DELETE FROM {SCHEMA}.function_sets WHERE name = $1", row["name"])  # noqa: S608
+    return [f"The unused functions in the schema {row['name']} were dropped." for row in unused]
+
+
+async def _exists(connection: Any, schema: str) -> bool:
+    # a query and not to_regnamespace, which may answer from before this transaction waited for its lock
+    return bool(await connection.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = $1", schema))
+
+
+def _folder(name: str) -> Any:
+    return files(__package__) / name

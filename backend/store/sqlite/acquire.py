@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from typing import Any
 
@@ -15,6 +14,7 @@ from roost.backend.jobs import (
     JobState,
     RequestEvent,
     RequestRow,
+    spec_digest,
     step,
 )
 from roost.backend.store.port import ALONE_FROM, ALONE_WAIT_S, BACKOFF_S, RESERVED_S
@@ -73,7 +73,7 @@ class Acquisition:
         return expired + self._do("waiting_jobs", many=free_slots - len(expired)).fetchall()
 
     def _store_offer(self, offer: Offer, finished: Finished) -> None:
-        digest = hashlib.sha256(offer.kind.encode() + b"\0" + offer.spec).digest()
+        digest = spec_digest(offer.kind, offer.spec)
         key = {"client": offer.client, "request": offer.request}
         known = self._do("find_waiter", **key).fetchone()
         if known is not None and known[0] != RequestRow.EXPECTED:

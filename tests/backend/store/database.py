@@ -8,14 +8,15 @@ from functools import cache
 import asyncpg
 
 from bench.support import services
+from roost.backend.store.port import StoreLimits
 from roost.backend.store.postgres.postgres_store import PostgresStore
-from roost.backend.store.postgres.schema import migrate
+from roost.backend.store.postgres.schema import migrate, search_path
 from tests.clock import ManualClock
 
 EMPTY = """
-CREATE TABLE IF NOT EXISTS test_clock (now double precision);
-CREATE OR REPLACE FUNCTION server_time() RETURNS double precision LANGUAGE sql VOLATILE AS 'SELECT now FROM test_clock';
-TRUNCATE jobs, waiters, results, gateways, clock, test_clock;
+CREATE TABLE IF NOT EXISTS test_clock (now timestamptz);
+CREATE OR REPLACE FUNCTION server_time() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT now FROM test_clock';
+TRUNCATE jobs, requests, results, gateways, clock, test_clock;
 INSERT INTO clock DEFAULT VALUES;
 """
 
@@ -41,9 +42,9 @@ class DatabaseClock(ManualClock):
 
     async def start(self) -> None:
         """Make the tables, if there are none, and empty them."""
-        self._database = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
+        self._database = await asyncpg.connect(shared_url(), server_settings={"search_path": search_path()})
         try:
-            await migrate(self._database)
+            await migrate(self._database, StoreLimits().retention_s)
             await self.empty()
         except BaseException:
             await self.stop()
@@ -52,11 +53,11 @@ class DatabaseClock(ManualClock):
     async def empty(self) -> None:
         """Nothing is stored, and the time is this clock's."""
         await self._database.execute(EMPTY)
-        await self._database.execute("INSERT INTO test_clock VALUES ($1)", self.wall())
+        await self._database.execute("INSERT INTO test_clock VALUES (to_timestamp($1))", self.wall())
 
     async def advance(self, seconds: float) -> None:
         await super().advance(seconds)
-        await self._database.execute("UPDATE test_clock SET now = $1", self.wall())
+        await self._database.execute("UPDATE test_clock SET now = to_timestamp($1)", self.wall())
 
     async def stop(self) -> None:
         await self._database.close()

@@ -13,6 +13,7 @@ import pytest
 
 from roost.backend.store.port import LEASE_S, StoreLimits
 from roost.backend.store.postgres.postgres_store import PostgresStore
+from roost.backend.store.postgres.schema import search_path
 from roost.wire.errors import BadInput, Unavailable
 from roost.wire.messages.lock import (
     Acknowledge,
@@ -170,7 +171,7 @@ async def test_p11_a_job_that_ends_while_clients_come_and_go_leaves_nobody_untol
 @asynccontextmanager
 async def meanwhile(sql: str, *values: object) -> AsyncIterator[None]:
     """Somebody else's transaction has run this and has not ended."""
-    other = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
+    other = await asyncpg.connect(shared_url(), server_settings={"search_path": search_path()})
     try:
         async with other.transaction():
             await other.execute(sql, *values)
@@ -183,7 +184,7 @@ async def test_p10_what_one_lock_server_counts_of_a_client_no_other_changes_mean
     stores: list[PostgresStore],
 ) -> None:
     ask = Acquire("m1", b"n" * 16, 1, [offer(ANN)])
-    async with meanwhile("SELECT pg_advisory_xact_lock(client_lock($1))", ANN):
+    async with meanwhile("SELECT pg_advisory_xact_lock(key_space(), client_lock($1))", ANN):
         with pytest.raises(Unavailable):
             await stores[0].decide([ask])
         assert (await Desk(stores[1]).acquire(offer(BOB, run=b"bob"), slots=1)).grants
@@ -243,7 +244,7 @@ async def test_p28_what_somebody_else_is_busy_with_is_not_forgotten_under_them(
     grant = await desk.grant(offer())
     await desk.complete(grant)
     await clock.advance(StoreLimits().retention_s + 10)
-    busy = await asyncpg.connect(shared_url(), server_settings={"search_path": "roost"})
+    busy = await asyncpg.connect(shared_url(), server_settings={"search_path": search_path()})
     try:
         async with busy.transaction():
             await busy.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", grant.job)

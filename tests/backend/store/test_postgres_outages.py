@@ -13,6 +13,7 @@ import pytest
 
 from bench.support import services
 from bench.support.waiting import until
+from roost.backend.store.postgres.schema import search_path
 from roost.wire.errors import Misuse, Unavailable
 from roost.wire.messages.lock import GatewayPoll, PutPart, RequestState, Verdict
 from tests.backend.store.contract_store import BOB, Desk, offer
@@ -97,8 +98,9 @@ async def test_connections_that_the_server_ends_are_made_again(
         assert await comes_back(lambda: desk.beat(grant)) is Verdict.OK
 
 
-SLOW_SEARCH = """CREATE OR REPLACE FUNCTION roost.sweep(swept text, r roost.rules) RETURNS SETOF roost.fact
-LANGUAGE sql AS 'SELECT NULL::roost.fact FROM pg_sleep(60)'"""
+SLOW_SEARCH = """SET search_path = {path};
+CREATE OR REPLACE FUNCTION sweep(swept text, l limits) RETURNS SETOF request_status
+LANGUAGE sql AS 'SELECT NULL::request_status FROM pg_sleep(60)'"""
 
 
 async def test_p26_a_sweep_whose_search_takes_too_long_has_noted_that_its_gateway_lives(
@@ -108,7 +110,7 @@ async def test_p26_a_sweep_whose_search_takes_too_long_has_noted_that_its_gatewa
     database = server.database()
     store = new_store(server.url(database))
     await store.start()
-    server.sql(database, SLOW_SEARCH)
+    server.sql(database, SLOW_SEARCH.format(path=search_path()))
 
     async def are_noted(count: int) -> bool:
         return await asyncio.to_thread(server.sql, database, "SELECT count(*) FROM roost.gateways") == str(count)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.support import services
 from roost.backend.store.port import StoreLimits
-from roost.backend.store.postgres.schema import migrate, migrations
+from roost.backend.store.postgres.schema import drop_unused, function_schema, migrate, newest, search_path, tables
 from roost.wire.errors import Misuse
 from roost.wire.messages.lock import (
     Acquire,
@@ -20,12 +20,13 @@ from roost.wire.messages.lock import (
     Decision,
     Detach,
     Refused,
-    Verdict,
 )
 from tests.backend.store.contract_store import DONE, Desk, offer
 from tests.backend.store.database import NewStore
 
 pytestmark = pytest.mark.engines
+
+RETENTION_S = StoreLimits().retention_s
 
 
 async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_store: NewStore) -> None:
@@ -33,19 +34,20 @@ async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_sto
     await asyncio.gather(*(store.start() for store in stores))
     connection = await asyncpg.connect(url)
     numbers = [row[0] for row in await connection.fetch("SELECT number FROM roost.migrations ORDER BY number")]
+    sets = await connection.fetch("SELECT name, tables FROM roost.function_sets")
     await connection.close()
-    assert numbers == list(range(1, max(migrations()) + 1))
+    assert numbers == list(tables())
+    assert [tuple(row) for row in sets] == [(function_schema(), newest())]
 
 
-def test_p15_the_shortest_grace_after_an_outage_is_the_same_in_sql_and_in_python() -> None:
-    shortest = StoreLimits(grace_s=0.0).grace_after_outage_s
-    assert f"greatest(r.grace_s, {shortest:g})" in migrations()[6]
-
-
-async def test_a_database_of_a_newer_program_is_refused(url: str, new_store: NewStore) -> None:
+async def test_a_database_of_a_newer_program_is_refused_unless_that_says_it_may_be_used(
+    url: str, new_store: NewStore
+) -> None:
     connection = await asyncpg.connect(url)
-    await migrate(connection)
-    await connection.execute("INSERT INTO roost.migrations (number) VALUES (99)")
+    await migrate(connection, RETENTION_S)
+    await connection.execute("INSERT INTO roost.migrations (number, usable_from) VALUES (98, $1)", newest())
+    await new_store(url).start()
+    await connection.execute("INSERT INTO roost.migrations (number, usable_from) VALUES (99, 99)")
     await connection.close()
     with pytest.raises(Misuse, match="newer"):
         await new_store(url).start()
@@ -54,48 +56,46 @@ async def test_a_database_of_a_newer_program_is_refused(url: str, new_store: New
 async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: services.Postgres, url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE SCHEMA roost; CREATE TABLE roost.jobs ()")
-    await connection.execute("SET search_path = roost")
     with pytest.raises(asyncpg.DuplicateTableError):
-        await migrate(connection)
+        await migrate(connection, RETENTION_S)
     assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'roost'") == 1
     await connection.execute("DROP TABLE roost.jobs")
-    await migrate(connection)
+    assert await migrate(connection, RETENTION_S)
+    assert await migrate(connection, RETENTION_S) == []
     await connection.close()
 
 
-async def test_a_database_of_an_older_program_is_moved_on_with_what_is_in_it(
-    server: services.Postgres, url: str, new_store: NewStore
-) -> None:
+async def test_functions_of_another_version_stay_beside_those_of_this_one(url: str, new_store: NewStore) -> None:
+    """Until nobody has used them for a week."""
     connection = await asyncpg.connect(url)
-    await connection.execute("CREATE SCHEMA roost; SET search_path = roost")
-    await connection.execute("CREATE TABLE migrations (number integer PRIMARY KEY, applied_at timestamptz)")
-    for number in (1, 2, 3, 4):
-        await connection.execute(migrations()[number])
-        await connection.execute("INSERT INTO migrations (number) VALUES ($1)", number)
-    await connection.execute(
-        "INSERT INTO jobs (run_key, kind, spec, rank, state, deadline, created_at) "
-        "SELECT '', 'crawl', 'spec', now, 'waiting', now + 60, now FROM server_time() now"
-    )
-    await connection.close()
+    await migrate(connection, RETENTION_S)
+    await connection.execute("CREATE SCHEMA roost_other; CREATE FUNCTION roost_other.decide() RETURNS int RETURN 1")
+    await connection.execute("INSERT INTO roost.function_sets (name, tables) VALUES ('roost_other', 7)")
     store = new_store(url)
     await store.start()
-    grant = await Desk(store).grant()
-    assert grant.spec == b"spec"
-    assert (await Desk(store).complete(grant)).verdict is Verdict.OK
+    assert (await Desk(store).acquire(offer(), slots=1)).grants
+    assert await drop_unused(connection) == []
+    await connection.execute("UPDATE roost.function_sets SET used_at = now() - interval '8 days'")
+    await store.tick()
+    assert len(await drop_unused(connection)) == 1
+    left = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'roost%' ORDER BY 1")
+    assert [row[0] for row in left] == ["roost", function_schema()]
+    await connection.close()
 
 
 # --- plans -------------------------------------------------------------------------------------------
 
 MANY = 5_000
 CROWD = f"""
-SET search_path = roost;
-INSERT INTO jobs (run_key, kind, spec, rank, state, token, deadline, created_at, lease_until, nonce, finished_at)
-SELECT CASE WHEN n % 3 < 2 THEN decode(md5(n::text), 'hex') END, 'crawl', '', t,
-  CASE n % 3 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'done' END, 1, t + 9999, t,
-  CASE n % 3 WHEN 0 THEN t + 9999 END, CASE n % 3 WHEN 0 THEN decode(md5(n::text), 'hex') END,
-  CASE n % 3 WHEN 2 THEN t END
-FROM (SELECT n, server_time() AS t FROM generate_series(1, {3 * MANY}) n) AS now;
-INSERT INTO waiters (client, request, job, gateway, epoch, state, created_at, detached_at)
+SET search_path = {search_path()};
+INSERT INTO jobs (run_key, kind, spec, rank, state, token, deadline, created_at, lease_until, nonce,
+                  finished_at, keep_until)
+SELECT CASE WHEN n % 3 < 2 THEN decode(md5(n::text), 'hex') END, 'crawl', '', extract(epoch FROM t),
+  CASE n % 3 WHEN 0 THEN 'running' WHEN 1 THEN 'waiting' ELSE 'done' END, 1, t + later, t,
+  CASE n % 3 WHEN 0 THEN t + later END, CASE n % 3 WHEN 0 THEN decode(md5(n::text), 'hex') END,
+  CASE n % 3 WHEN 2 THEN t END, CASE n % 3 WHEN 2 THEN t + later END
+FROM (SELECT n, server_time() AS t, interval '1 day' AS later FROM generate_series(1, {3 * MANY}) n) AS now;
+INSERT INTO requests (client, request, job, gateway, epoch, state, created_at, detached_at)
 SELECT decode(md5(id::text), 'hex'), 'r1', id, 'g1', 1, 'waiting', created_at,
   CASE WHEN id % 2 = 0 THEN created_at END FROM jobs;
 INSERT INTO results SELECT id, 1, n, '' FROM jobs, generate_series(1, 2) n WHERE state = 'done';
