@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from roost.backend.cache.port import Cache
@@ -59,12 +59,16 @@ class LevelPiece:
 
 @dataclass(frozen=True, slots=True)
 class PlanProgress:
-    """`done` of `known` tasks of `level` are done; `growth` increases with each task that had a result (P17)."""
+    """`done` of `known` tasks of `level` are done. `growth` is not used any more, and ends with 0.3."""
 
     level: int
     done: int
     known: int
-    growth: int
+    growth: InitVar[int | None] = None
+
+    def __post_init__(self, growth: int | None) -> None:
+        if growth is not None:
+            warnings.warn("PlanProgress has no growth any more: leave it out", DeprecationWarning, stacklevel=3)
 
 
 class Plan(Protocol):

@@ -107,7 +107,7 @@ class JobRunner:
         self._progress_due_at = 0.0
         self._last_pass_at = context.clock.monotonic()
         self._renewals_since = 0
-        self.progress = PlanProgress(0, 0, 0, 0)
+        self.progress = PlanProgress(0, 0, 0)
         self.is_finishing = False
         self._bug: Exception | None = None
 
@@ -154,7 +154,7 @@ class JobRunner:
     def lease_renewal(self) -> LeaseRenewal:
         """Return the next lease renewal of this job."""
         now = self.progress
-        return LeaseRenewal(self.run.job, self.run.token, now.level, now.growth, pack([now.done, now.known]))
+        return LeaseRenewal(self.run.job, self.run.token, now.level, progress=pack([now.done, now.known]))
 
     async def cancel_tasks(self) -> None:
         """Tell workers to drop the tasks of this job that are out."""

@@ -73,8 +73,7 @@ class StepsPlan:
 
     def progress(self) -> PlanProgress:
         level = len(self._levels) - 1
-        growth = sum(map(len, self._levels))
-        return PlanProgress(level, len(self._levels[-1]), self._spec.width, growth)
+        return PlanProgress(level, len(self._levels[-1]), self._spec.width)
 
     def is_over(self) -> bool:
         return self._finished() == self._spec.levels

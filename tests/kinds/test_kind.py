@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from roost.backend.kinds.api import JobKind, ResultSharing, RunnerTools
+from roost.backend.kinds.api import JobKind, PlanProgress, ResultSharing, RunnerTools
 from roost.backend.kinds.crawl.kind import Crawl
 from roost.backend.kinds.crawl.spec import CrawlSpec
 from roost.backend.kinds.crawl.urls import Scope
@@ -181,6 +181,12 @@ def test_old_method_names_of_a_kind_work_for_one_release_with_a_warning_that_nam
         kind = load(["tests.kinds.test_kind:OldEcho"]).find("old-echo")
     assert (kind.name, kind.parse_spec(b"x"), kind.pack_spec(b"x"), kind.timeout_s(b"x")) == ("old-echo", b"x", b"x", 7)
     assert kind.sharing_keys(b"x") == ResultSharing(b"x", b"x", 5.0)
+
+
+def test_growth_of_a_plan_is_ignored_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="growth"):
+        progress = PlanProgress(1, 2, 3, 4)
+    assert progress == PlanProgress(1, 2, 3)
 
 
 def test_old_method_names_are_found_where_the_new_ones_are_inherited() -> None:

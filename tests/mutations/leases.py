@@ -28,7 +28,7 @@ TOKENS = (
         "complete compares no token",
         (
             Change(LEDGER, "if token != done.token:", "if token is None:"),
-            Change(LEDGER, "self.end(done.job, done.token, EVENT", "self.end(done.job, None, EVENT"),
+            Change(SQLITE, "WHERE id = :job AND token = :token AND finished_at", "WHERE id = :job AND finished_at"),
         ),
         contract("sqlite", FENCES),
     ),
@@ -173,7 +173,7 @@ LEASES = (
     Mutation(
         "P8 (SQLite)",
         "the nonce is not compared",
-        (Change(SQLITE, "WHERE nonce = :nonce AND owner = :master", "WHERE owner = :master"),),
+        (Change(SQLITE, "WHERE nonce = :nonce AND master = :master", "WHERE master = :master"),),
         contract("sqlite", "(p8 or p9)"),
     ),
     Mutation(

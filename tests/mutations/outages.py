@@ -76,13 +76,13 @@ OUTAGES = (
         (
             Change(
                 EMBEDDED,
-                "        await self._transaction(lambda transaction: transaction.beat_gateway(poll.gateway))\n",
+                "        await self._transaction(lambda transaction: transaction.see_gateway(poll.gateway))\n",
                 "",
             ),
             Change(
                 LEDGER,
                 "        finished: dict[tuple[int, RequestRow], JobFinished] = {}\n",
-                "        self.beat_gateway(poll.gateway)\n"
+                "        self.see_gateway(poll.gateway)\n"
                 "        finished: dict[tuple[int, RequestRow], JobFinished] = {}\n",
             ),
         ),

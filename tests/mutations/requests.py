@@ -214,8 +214,8 @@ REQUESTS_AND_RESULTS = (
         (
             Change(
                 SQLITE,
-                "WHERE w.gateway = :gateway AND w.state <> 'acked' AND w.detached_at IS NULL",
-                "WHERE w.gateway = :gateway AND w.state <> 'acked'",
+                "WHERE r.gateway = :gateway AND r.state <> 'acked' AND r.detached_at IS NULL",
+                "WHERE r.gateway = :gateway AND r.state <> 'acked'",
             ),
         ),
         contract("sqlite", "p26"),

@@ -189,12 +189,15 @@ Answer = Acquired | Completed | Statuses | Refused
 
 
 class LeaseRenewal(Struct, array_like=True, frozen=True):
-    """A master renews the lease of a job. `growth` is a number that rises only when work is finished (P17)."""
+    """A master renews the lease of a job.
+
+    `unused` was a number that nothing read; fields keep their places, for masters of 0.1.
+    """
 
     job: int
     token: int
     level: int = 0
-    growth: int = 0
+    unused: int = 0
     progress: bytes = b""
 
 

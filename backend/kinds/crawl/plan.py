@@ -140,7 +140,7 @@ class CrawlPlan:
     def progress(self) -> PlanProgress:
         """Return the pages done in the level, and in all."""
         done = self._folded + len(self._waiting)
-        return PlanProgress(self._level, done, len(self._pages), self._first_number + done)
+        return PlanProgress(self._level, done, len(self._pages))
 
     def is_over(self) -> bool:
         """Whether no page is out and none is left."""

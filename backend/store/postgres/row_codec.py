@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
 from roost.backend.jobs import (
     EVENT_OF_OUTCOME,
     JOB_TABLE,
@@ -33,7 +31,7 @@ from roost.backend.store.port import (
     TICK_GAP_S,
     StoreLimits,
 )
-from roost.backend.store.stored_outcomes import READ_ENDING, gave_up
+from roost.backend.store.stored_outcomes import read_ending
 from roost.wire.codec import pack
 from roost.wire.codes import ErrorCode
 from roost.wire.messages.client import MAX_IDS
@@ -61,7 +59,7 @@ from roost.wire.messages.lock import (
     Statuses,
     Verdict,
 )
-from roost.wire.messages.outcome import Ending, Outcome
+from roost.wire.messages.outcome import Ending
 
 Row = tuple[Any, ...]
 OWN_ENDINGS = {"left": LEFT_ENDING, "refused": REFUSED_ENDING, "taken": TAKEN_ENDING}
@@ -248,12 +246,8 @@ def _status(row: Any) -> RequestStatus:
 
 
 def _ending(row: Any) -> Ending:
-    """Return how a request ended. A job that the store itself ended has no packed ending, only a state."""
-    state, token, packed = row["state"], row["token"], row["ending"]
+    """Return how a request ended."""
+    state = row["state"]
     if state in OWN_ENDINGS:
         return OWN_ENDINGS[state]
-    if packed is not None:
-        ending = READ_ENDING(packed)
-    else:
-        ending = gave_up(row["attempt"]) if state == JobState.FAILED else Ending(Outcome(state))
-    return msgspec.structs.replace(ending, token=token)
+    return read_ending(state, row["token"], row["ending"], row["attempt"])

@@ -19,9 +19,8 @@ from roost.backend.jobs import (
 )
 from roost.backend.store.port import ALONE_FROM, ALONE_WAIT_S, BACKOFF_S, RESERVED_S
 from roost.backend.store.sqlite.transaction import SqliteTransaction
-from roost.backend.store.stored_outcomes import gave_up
 from roost.wire.messages.lock import Acquire, Acquired, Grant, JobFinished, Offer, RequestState
-from roost.wire.messages.outcome import Ending, Outcome
+from roost.wire.messages.outcome import Ending
 
 Finished = dict[tuple[str, int, Ending], list[tuple[bytes, str]]]
 
@@ -75,7 +74,7 @@ class Acquisition:
     def _store_offer(self, offer: Offer, finished: Finished) -> None:
         digest = spec_digest(offer.kind, offer.spec)
         key = {"client": offer.client, "request": offer.request}
-        known = self._do("find_waiter", **key).fetchone()
+        known = self._do("find_request", **key).fetchone()
         if known is not None and known[0] != RequestRow.EXPECTED:
             self._repeat(offer, known, digest, finished)
             return
@@ -86,11 +85,11 @@ class Acquisition:
         values = {"spec_digest": digest, "job": job, "state": state, "stream": int(offer.stream), **key}
         if known is None:
             self._do("gateway_known", gateway=offer.gateway)
-            self._do("add_waiter", gateway=offer.gateway, epoch=offer.epoch, **values)
+            self._do("add_request", gateway=offer.gateway, epoch=offer.epoch, **values)
         else:
-            self._do("fill_waiter", **values)
+            self._do("fill_request", **values)
             if offer.epoch > known[4]:
-                self._do("move_waiter", gateway=offer.gateway, epoch=offer.epoch, **key)
+                self._do("move_request", gateway=offer.gateway, epoch=offer.epoch, **key)
         if full:
             finished[offer.gateway, 0, REFUSED_ENDING].append((offer.client, offer.request))
 
@@ -109,7 +108,7 @@ class Acquisition:
         if offer.epoch > epoch:
             gateway = offer.gateway
             self._do("gateway_known", gateway=gateway)
-            self._do("move_waiter", gateway=gateway, epoch=offer.epoch, client=offer.client, request=offer.request)
+            self._do("move_request", gateway=gateway, epoch=offer.epoch, client=offer.client, request=offer.request)
         if status.ending is not None:
             finished[gateway, status.job, status.ending].append(request)
 
@@ -135,14 +134,14 @@ class Acquisition:
 
     def _try_grant(self, row: tuple[Any, ...], acquire: Acquire, alone: bool) -> Grant | None:
         """Grant the job and return the grant; or end or delay the job and return None."""
-        job, state, kind, spec, attempt, beaten, cancel, deadline, ready_at = row
-        lost = state == JobState.RUNNING and beaten
+        job, state, kind, spec, attempt, renewed, cancel, deadline, ready_at = row
+        lost = state == JobState.RUNNING and renewed
         attempt += int(bool(lost))
         if cancel:
-            self._transaction.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+            self._transaction.end(job, JobEvent.CANCEL)
             return None
         if attempt >= self._limits.attempts:
-            self._transaction.end(job, None, JobEvent.FAIL, gave_up(attempt))
+            self._transaction.end(job, JobEvent.FAIL)
             return None
         if lost and attempt > 1:
             self._do("hold_back", job=job, attempt=attempt, not_before=self._now + BACKOFF_S * (attempt - 1))

@@ -10,6 +10,7 @@ from itertools import product
 
 from roost.backend.jobs import (
     EVENT_OF_OUTCOME,
+    JOB_TABLE,
     LIVE_JOBS,
     REQUEST_TABLE,
     JobEvent,
@@ -22,7 +23,8 @@ from roost.backend.jobs import (
 from roost.backend.store.port import READ_KEEPS_S
 from roost.backend.store.sqlite.acquire import Acquisition
 from roost.backend.store.sqlite.transaction import SqliteTransaction
-from roost.backend.store.stored_outcomes import READ_ENDING
+from roost.backend.store.stored_outcomes import read_ending
+from roost.wire.codec import pack
 from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, Misuse
 from roost.wire.messages.client import MAX_IDS
@@ -49,7 +51,6 @@ from roost.wire.messages.lock import (
     Statuses,
     Verdict,
 )
-from roost.wire.messages.outcome import Ending, Outcome
 
 
 class SqliteDecisions(SqliteTransaction):
@@ -92,34 +93,43 @@ class SqliteDecisions(SqliteTransaction):
     # --- endings -------------------------------------------------------------------------------
 
     def _complete(self, done: Complete) -> Completed:
-        state, token, ending, _ = self.do("find_job", job=done.job).fetchone() or (None, None, None, None)
+        state, token = (self.do("find_job", job=done.job).fetchone() or (None, None))[:2]
         if token != done.token:
             return Completed(Verdict.LOST)
+        event = EVENT_OF_OUTCOME[done.ending.outcome]
+        if state == JobState.WAITING and event is JobEvent.DONE:
+            raise Misuse("the job was given back and nobody runs it")
         if state in LIVE_JOBS:
-            self.end(done.job, done.token, EVENT_OF_OUTCOME[done.ending.outcome], done.ending)
-        elif ending is None or READ_ENDING(ending).token != done.token:
-            return Completed(Verdict.LOST)
+            self.do(
+                "complete_job",
+                job=done.job,
+                token=done.token,
+                state=step(JOB_TABLE, JobState(state), event),
+                ending=pack(done.ending),
+                keep_until=self.now + self.limits.retention_s,
+            )
+            self.do("delete_parts", job=done.job, kept_token=done.token if done.ending.parts else None)
         return Completed(Verdict.OK, self.waiting_requests(done.job))
 
     # --- requests ------------------------------------------------------------------------------
 
     def _attach(self, attach: Attach, request: str) -> RequestStatus:
         key = {"client": attach.client, "request": request}
-        known = self.do("find_waiter", **key).fetchone()
+        known = self.do("find_request", **key).fetchone()
         self.do("gateway_known", gateway=attach.gateway)
         if known is None:
             self._expect(attach.client, request, RequestRow.EXPECTED, attach.gateway, attach.epoch)
             return RequestStatus(request, RequestState.WAITING)
-        self.do("move_waiter", gateway=attach.gateway, epoch=attach.epoch, **key)
+        self.do("move_request", gateway=attach.gateway, epoch=attach.epoch, **key)
         return self.status(request, RequestRow(known[0]), known[2])
 
     def _expect(self, client: bytes, request: str, state: RequestRow, gateway: str, epoch: int) -> None:
         values = {"client": client, "request": request, "state": state, "gateway": gateway, "epoch": epoch}
-        self.do("add_waiter", spec_digest=None, job=None, stream=0, **values)
+        self.do("add_request", spec_digest=None, job=None, stream=0, **values)
 
     def _settle(self, client: bytes, request: str, event: RequestEvent) -> Statuses:
         """Acknowledge or give up a request. If it is not stored yet, a row is added for its offer (P12)."""
-        known = self.do("find_waiter", client=client, request=request).fetchone()
+        known = self.do("find_request", client=client, request=request).fetchone()
         if known is None:
             state = step(REQUEST_TABLE, RequestRow.EXPECTED, event)
             self._expect(client, request, state, "", 0)
@@ -128,7 +138,7 @@ class SqliteDecisions(SqliteTransaction):
         row = self.leave(client, request, RequestRow(known[0]), job)  # acknowledging an unfinished request gives it up
         if event is RequestEvent.ACKNOWLEDGE and row is not RequestRow.ACKED:
             row = step(REQUEST_TABLE, row, event)
-            self.do("set_waiter_state", client=client, request=request, state=row)
+            self.do("acknowledge", client=client, request=request, state=row)
         return Statuses([self.status(request, row, job)])
 
     def leave(self, client: bytes, request: str, row: RequestRow, job: int | None) -> RequestRow:
@@ -139,7 +149,7 @@ class SqliteDecisions(SqliteTransaction):
             self._cancel(job)
             return row
         row = step(REQUEST_TABLE, row, RequestEvent.LEAVE)
-        self.do("set_waiter_state", client=client, request=request, state=row)
+        self.do("set_request_state", client=client, request=request, state=row)
         return row
 
     def _cancel(self, job: int) -> None:
@@ -147,7 +157,7 @@ class SqliteDecisions(SqliteTransaction):
         if found is None:
             return
         if found[0] == JobState.WAITING:
-            self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+            self.end(job, JobEvent.CANCEL)
         else:
             self.do("request_cancel", job=job)
 
@@ -156,11 +166,10 @@ class SqliteDecisions(SqliteTransaction):
     def beat(self, renewal: LeaseRenewal) -> LeaseAnswer:
         """Renew one lease, if its token is still current."""
         renewed = self.do(
-            "beat",
+            "renew",
             job=renewal.job,
             token=renewal.token,
             level=renewal.level,
-            growth=renewal.growth,
             progress=renewal.progress,
             lease_until=self.now + self.limits.lease_s,
         ).fetchone()
@@ -173,16 +182,16 @@ class SqliteDecisions(SqliteTransaction):
         done = self.do("put_part", job=part.job, token=part.token, seq=part.seq, data=part.data)
         return Verdict.OK if done.rowcount else Verdict.LOST
 
-    def beat_gateway(self, gateway: str) -> None:
+    def see_gateway(self, gateway: str) -> None:
         """Record that the gateway is alive."""
-        self.do("gateway_beat", gateway=gateway)
+        self.do("see_gateway", gateway=gateway)
 
     def sweep(self, poll: GatewayPoll) -> FinishedRequests:
         """Return the finished requests of the gateway's connected clients, and those whose offer never came."""
         finished: dict[tuple[int, RequestRow], JobFinished] = {}
-        for client, request, state, job, blob in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
+        for client, request, state, job, *how in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
             row = RequestRow(state)
-            ending = request_ending(row, READ_ENDING(blob) if blob is not None else None)
+            ending = request_ending(row, read_ending(*how) if row is RequestRow.WAITING else None)
             if ending is not None:
                 entry = finished.setdefault((job or 0, row), JobFinished(poll.gateway, job or 0, [], ending))
                 entry.requests.append((client, request))
@@ -192,9 +201,9 @@ class SqliteDecisions(SqliteTransaction):
             self.do("told_unknown", client=client, request=request)
         return FinishedRequests(list(finished.values()), [(client, request) for client, request in unknown])
 
-    def keep_read(self, job: int) -> None:
+    def keep_read(self, job: int, token: int) -> None:
         """Extend the retention of a result that is being read, so that its next parts can be read too (P28)."""
-        self.do("keep_read", job=job, kept_from=self.now - self.limits.retention_s + READ_KEEPS_S)
+        self.do("keep_read", job=job, token=token, keep_until=self.now + READ_KEEPS_S)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -206,27 +215,26 @@ class SqliteDecisions(SqliteTransaction):
         """End jobs past their deadline, and cancelled jobs whose lease has expired."""
         if not self.may_reap:
             return
-        for job, _, _ in self.do("overdue_jobs", many=many).fetchall():
-            self.end(job, None, JobEvent.EXPIRE, Ending(Outcome.EXPIRED))
-        for job, _, _ in self.do("abandoned_jobs", many=many).fetchall():
-            self.end(job, None, JobEvent.CANCEL, Ending(Outcome.CANCELLED))
+        for (job,) in self.do("overdue_jobs", many=many).fetchall():
+            self.end(job, JobEvent.EXPIRE)
+        for (job,) in self.do("abandoned_jobs", many=many).fetchall():
+            self.end(job, JobEvent.CANCEL)
 
     def leave_gone(self, many: int) -> None:
         """Give up unfinished requests whose client, or whose gateway, was away for longer than the grace (P26)."""
         if not self.may_leave:
             return
         before = self.now - self.limits.grace_s
-        for client, request, state, job in self.do("gone_with_gateway", before=before, many=many).fetchall():
-            self.leave(client, request, RequestRow(state), job)
         for client, request, state, job in self.do("gone", before=before, many=many).fetchall():
             self.leave(client, request, RequestRow(state), job)
             self.do("grace_is_over", client=client, request=request)  # so that the next tick need not read it again
+        for client, request, state, job in self.do("gone_with_gateway", before=before, many=many).fetchall():
+            self.leave(client, request, RequestRow(state), job)
 
     def delete_old(self, many: int) -> None:
         """Delete outcomes past the retention. Their requests stay as long again, to be answered `expired` (P28)."""
-        before = self.now - self.limits.retention_s
-        for (job,) in self.do("retired_jobs", before=before, many=many).fetchall():
-            for name in ("delete_results", "delete_job"):
-                self.do(name, job=job)
-        self.do("delete_waiters", before=before - self.limits.retention_s, many=many)
-        self.do("delete_gateways", before=before)
+        for (job,) in self.do("retired_jobs", many=many).fetchall():
+            self.do("delete_job", job=job)
+        retention_s = self.limits.retention_s
+        self.do("delete_requests", before=self.now - 2 * retention_s, many=many)
+        self.do("delete_gateways", before=self.now - retention_s)

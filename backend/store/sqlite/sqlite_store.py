@@ -34,8 +34,8 @@ from roost.wire.messages.lock import (
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
-"""Current version. The statements `schema`, `schema_2` … migrate from one version to the next."""
+SCHEMA_VERSION = 3
+"""Current version. Files of versions 1 and 2, which are those of 0.1, are converted."""
 BUSY_TIMEOUT_S = 1.0
 """Another lock server on the same file commits within this time, or the call is answered Unavailable (P18)."""
 RETIRE_AT_ONCE = 200
@@ -84,15 +84,15 @@ class SqliteStore:
 
         def read() -> list[bytes]:
             db = self._connection()
-            (ended_at,) = db.execute(self._sql["ended_at"], values).fetchone() or (None,)
-            if ended_at is not None and ended_at < self._clock.wall() - self._limits.retention_s + READ_KEEPS_S:
-                self._write(lambda transaction: transaction.keep_read(wanted.job))
+            (kept_until,) = db.execute(self._sql["kept_until"], values).fetchone() or (None,)
+            if kept_until is not None and kept_until < self._clock.wall() + READ_KEEPS_S:
+                self._write(lambda transaction: transaction.keep_read(wanted.job, wanted.token))
             return [data for (data,) in db.execute(self._sql["read_parts"], values)]
 
         return await self._in_thread(read)
 
     async def sweep(self, poll: GatewayPoll) -> FinishedRequests:
-        await self._transaction(lambda transaction: transaction.beat_gateway(poll.gateway))
+        await self._transaction(lambda transaction: transaction.see_gateway(poll.gateway))
         return await self._transaction(lambda transaction: transaction.sweep(poll))
 
     async def waiting_count(self, most: int) -> int:
@@ -112,17 +112,33 @@ class SqliteStore:
         self._last_time = (0.0, 0.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN IMMEDIATE")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             db.execute("ROLLBACK")
             raise Misuse(f"{self._path} was written by a newer Roost (schema {version}): use that one, or another file")
-        for number in range(version + 1, SCHEMA_VERSION + 1):
-            for statement in self._sql["schema" if number == 1 else f"schema_{number}"].split(";\n"):
-                db.execute(statement)
+        if version == 0:
+            self._do_all("schema")
+        elif version < SCHEMA_VERSION:
+            self._convert(version)
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
         self._tick()
+
+    def _convert(self, version: int) -> None:
+        """Copy what a file of 0.1 holds into the tables of this version, in the transaction that is open."""
+        if version == 1:
+            self._do_all("from_1")
+        self._do_all("set_aside")
+        self._do_all("schema")
+        self._connection().execute(self._sql["copy_jobs"], {"retention": self._limits.retention_s})
+        self._do_all("copy_rest")
+        log.info("store of 0.1 converted", extra={"action": "store_converted", "path": self._path})
+
+    def _do_all(self, name: str) -> None:
+        for statement in self._sql[name].split(";\n"):
+            self._connection().execute(statement)
 
     def _close(self) -> None:
         db, self._db = self._db, None

@@ -1,57 +1,70 @@
 -- The named statements of the SQLite store. :now is the store's time in seconds.
 
 -- name: schema
+-- The tables of 0.2.0. Names, checks and meanings are those of ../postgres/tables/0007.sql, which has comments.
 CREATE TABLE jobs (
-  id           INTEGER PRIMARY KEY,
-  run_key      BLOB,                        -- null when no request may join any more
-  kind         TEXT NOT NULL,
-  spec         BLOB NOT NULL,
-  rank         REAL NOT NULL,               -- created_at - priority * ageing; the smallest is the most urgent
-  state        TEXT NOT NULL,
-  token        INTEGER NOT NULL DEFAULT 0,
-  nonce        BLOB,
-  owner        TEXT,
-  lease_until  REAL,
-  beaten       INTEGER NOT NULL DEFAULT 0,  -- this lease was renewed at least once
-  level        INTEGER NOT NULL DEFAULT 0,
-  growth       INTEGER NOT NULL DEFAULT 0,
-  progress     BLOB,
-  attempt      INTEGER NOT NULL DEFAULT 0,
-  not_before   REAL NOT NULL DEFAULT 0,
-  cancel       INTEGER NOT NULL DEFAULT 0,
-  deadline     REAL NOT NULL,
-  ending       BLOB,
-  created_at   REAL NOT NULL,
-  started_at   REAL,
-  finished_at  REAL
+  id              INTEGER PRIMARY KEY,
+  run_key         BLOB,
+  kind            TEXT NOT NULL,
+  spec            BLOB NOT NULL,
+  rank            REAL NOT NULL,
+  state           TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled', 'expired')),
+  token           INTEGER NOT NULL DEFAULT 0,
+  nonce           BLOB,
+  master          TEXT,
+  lease_until     REAL,
+  renewed         INTEGER NOT NULL DEFAULT 0,
+  level           INTEGER NOT NULL DEFAULT 0,
+  progress        BLOB,
+  attempt         INTEGER NOT NULL DEFAULT 0,
+  not_before      REAL NOT NULL DEFAULT 0,
+  cancel          INTEGER NOT NULL DEFAULT 0,
+  deadline        REAL NOT NULL,
+  ending          BLOB,
+  created_at      REAL NOT NULL,
+  started_at      REAL,
+  finished_at     REAL,
+  keep_until      REAL,
+  reserved_master TEXT,
+  reserved_until  REAL,
+  CONSTRAINT jobs_leased_while_running CHECK ((state = 'running') = (lease_until IS NOT NULL)),
+  CONSTRAINT jobs_finished_when_ended CHECK ((state IN ('waiting', 'running')) = (finished_at IS NULL)),
+  CONSTRAINT jobs_kept_when_ended CHECK ((finished_at IS NULL) = (keep_until IS NULL)),
+  CONSTRAINT jobs_joined_while_live CHECK (run_key IS NULL OR finished_at IS NULL),
+  CONSTRAINT jobs_reserved_by_somebody CHECK ((reserved_master IS NULL) = (reserved_until IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX jobs_live_run ON jobs (kind, run_key) WHERE run_key IS NOT NULL;
-CREATE INDEX jobs_waiting ON jobs (rank) WHERE state = 'waiting';
-CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'running';
-CREATE INDEX jobs_nonce ON jobs (nonce) WHERE state = 'running';
-CREATE INDEX jobs_live_deadline ON jobs (deadline) WHERE state IN ('waiting', 'running');
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_waiting ON jobs (rank, id) WHERE state = 'waiting';
+CREATE INDEX jobs_leased ON jobs (lease_until, id) WHERE lease_until IS NOT NULL;
+CREATE INDEX jobs_nonce ON jobs (nonce) WHERE nonce IS NOT NULL;
+CREATE INDEX jobs_live_deadline ON jobs (deadline) WHERE finished_at IS NULL;
+CREATE INDEX jobs_kept ON jobs (keep_until) WHERE keep_until IS NOT NULL;
+CREATE INDEX jobs_reserved ON jobs (reserved_until) WHERE reserved_until IS NOT NULL;
 
-CREATE TABLE waiters (
+CREATE TABLE requests (
   client       BLOB NOT NULL,
   request      TEXT NOT NULL,
-  spec_digest  BLOB,                        -- null while the offer is expected
+  spec_digest  BLOB,
   job          INTEGER,
   gateway      TEXT NOT NULL,
   epoch        INTEGER NOT NULL,
-  state        TEXT NOT NULL,
+  state        TEXT NOT NULL CHECK (state IN ('expected', 'waiting', 'left', 'refused', 'acked')),
   stream       INTEGER NOT NULL DEFAULT 0,
   created_at   REAL NOT NULL,
-  detached_at  REAL,                        -- infinite once the end of its grace was processed
-  PRIMARY KEY (client, request)
+  detached_at  REAL,
+  grace_ended  INTEGER NOT NULL DEFAULT 0,
+  unknown_at   REAL,
+  PRIMARY KEY (client, request),
+  CONSTRAINT requests_have_a_job_while_waiting CHECK (state <> 'waiting' OR job IS NOT NULL),
+  CONSTRAINT requests_ended_grace_is_of_detached CHECK (NOT grace_ended OR detached_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX waiters_job ON waiters (job) WHERE job IS NOT NULL;
-CREATE INDEX waiters_open ON waiters (gateway) WHERE state <> 'acked';
-CREATE INDEX waiters_detached ON waiters (detached_at) WHERE detached_at IS NOT NULL AND state <> 'acked';
-CREATE INDEX waiters_created ON waiters (created_at);
+CREATE INDEX requests_of_job ON requests (job) WHERE job IS NOT NULL;
+CREATE INDEX requests_open ON requests (gateway) WHERE state <> 'acked';
+CREATE INDEX requests_detached ON requests (detached_at) WHERE detached_at IS NOT NULL AND NOT grace_ended;
+CREATE INDEX requests_created ON requests (created_at);
 
 CREATE TABLE results (
-  job          INTEGER NOT NULL,
+  job          INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
   token        INTEGER NOT NULL,
   seq          INTEGER NOT NULL,
   data         BLOB NOT NULL,
@@ -60,11 +73,12 @@ CREATE TABLE results (
 
 CREATE TABLE gateways (
   incarnation  TEXT PRIMARY KEY,
-  beat_at      REAL NOT NULL
+  seen_at      REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- One row: the time, which never goes back (P30), and the last token or job id.
 CREATE TABLE clock (
-  only           INTEGER PRIMARY KEY CHECK (only = 1),
+  single         INTEGER PRIMARY KEY CHECK (single = 1),
   now            REAL NOT NULL,
   ticked_at      REAL NOT NULL,
   no_reap_before REAL NOT NULL,
@@ -72,13 +86,50 @@ CREATE TABLE clock (
 ) STRICT;
 INSERT INTO clock VALUES (1, 0, 0, 0, 0);
 
--- name: schema_2
--- The master that is reserved for a job (P16).
+-- name: from_1
+-- Files of the first 0.1 lacked these columns.
 ALTER TABLE jobs ADD COLUMN reserved_by TEXT;
 ALTER TABLE jobs ADD COLUMN reserved_until REAL;
-CREATE INDEX jobs_reserved ON jobs (reserved_until) WHERE reserved_until IS NOT NULL;
--- When to report the request as unknown again (P12).
 ALTER TABLE waiters ADD COLUMN unknown_at REAL;
+
+-- name: set_aside
+-- A file of 0.1, before `schema`.
+DROP INDEX IF EXISTS jobs_reserved;
+DROP INDEX jobs_live_run;
+DROP INDEX jobs_waiting;
+DROP INDEX jobs_leased;
+DROP INDEX jobs_nonce;
+DROP INDEX jobs_live_deadline;
+DROP INDEX jobs_finished;
+ALTER TABLE jobs RENAME TO old_jobs;
+ALTER TABLE results RENAME TO old_results;
+ALTER TABLE gateways RENAME TO old_gateways;
+ALTER TABLE clock RENAME TO old_clock;
+
+-- name: copy_jobs
+-- A file of 0.1, after `schema`. 0.1 did not store the retention.
+INSERT INTO jobs (id, run_key, kind, spec, rank, state, token, nonce, master, lease_until, renewed, level, progress,
+                  attempt, not_before, cancel, deadline, ending, created_at, started_at, finished_at, keep_until,
+                  reserved_master, reserved_until)
+SELECT id, iif(finished_at IS NULL, run_key, NULL), kind, spec, rank, state, token, iif(state = 'running', nonce, NULL),
+  owner, iif(state = 'running', coalesce(lease_until, created_at), NULL), beaten, level, progress, attempt, not_before,
+  cancel, deadline, ending, created_at, started_at, finished_at, finished_at + :retention,
+  iif(reserved_until IS NULL, NULL, reserved_by), iif(reserved_by IS NULL, NULL, reserved_until) FROM old_jobs;
+-- name: copy_rest
+INSERT INTO requests (client, request, spec_digest, job, gateway, epoch, state, stream, created_at, detached_at,
+                      grace_ended, unknown_at)
+SELECT client, request, spec_digest, job, gateway, epoch, state, stream, created_at,
+  CASE WHEN state = 'acked' THEN NULL WHEN detached_at = 9e999 THEN created_at ELSE detached_at END,
+  state <> 'acked' AND coalesce(detached_at = 9e999, 0), unknown_at FROM waiters;
+INSERT INTO results SELECT job, token, seq, data FROM old_results WHERE job IN (SELECT id FROM jobs);
+INSERT INTO gateways SELECT incarnation, beat_at FROM old_gateways;
+UPDATE clock SET (now, ticked_at, no_reap_before, last_token) =
+  (SELECT now, ticked_at, no_reap_before, last_token FROM old_clock);
+DROP TABLE old_jobs;
+DROP TABLE waiters;
+DROP TABLE old_results;
+DROP TABLE old_gateways;
+DROP TABLE old_clock;
 
 -- name: read_clock
 SELECT now, ticked_at, no_reap_before FROM clock;
@@ -89,30 +140,33 @@ UPDATE clock SET now = :now, ticked_at = :now, no_reap_before = :no_reap_before;
 -- name: next_token
 UPDATE clock SET last_token = last_token + 1 RETURNING last_token;
 
--- name: find_waiter
-SELECT state, spec_digest, job, gateway, epoch FROM waiters WHERE client = :client AND request = :request;
--- name: add_waiter
-INSERT INTO waiters (client, request, spec_digest, job, gateway, epoch, state, stream, created_at)
+-- name: find_request
+SELECT state, spec_digest, job, gateway, epoch FROM requests WHERE client = :client AND request = :request;
+-- name: add_request
+INSERT INTO requests (client, request, spec_digest, job, gateway, epoch, state, stream, created_at)
 VALUES (:client, :request, :spec_digest, :job, :gateway, :epoch, :state, :stream, :now);
--- name: fill_waiter
-UPDATE waiters SET spec_digest = :spec_digest, job = :job, state = :state, stream = :stream
+-- name: fill_request
+UPDATE requests SET spec_digest = :spec_digest, job = :job, state = :state, stream = :stream
 WHERE client = :client AND request = :request;
--- name: move_waiter
-UPDATE waiters SET gateway = :gateway, epoch = :epoch, detached_at = NULL
+-- name: move_request
+UPDATE requests SET gateway = :gateway, epoch = :epoch, detached_at = NULL, grace_ended = 0
 WHERE client = :client AND request = :request AND epoch <= :epoch;
--- name: set_waiter_state
-UPDATE waiters SET state = :state WHERE client = :client AND request = :request;
+-- name: set_request_state
+UPDATE requests SET state = :state WHERE client = :client AND request = :request;
+-- name: acknowledge
+UPDATE requests SET state = :state, detached_at = NULL, grace_ended = 0
+WHERE client = :client AND request = :request;
 -- name: count_live
-SELECT count(*) FROM waiters w JOIN jobs j ON j.id = w.job
-WHERE w.client = :client AND w.state = 'waiting' AND j.state IN ('waiting', 'running');
+SELECT count(*) FROM requests r JOIN jobs j ON j.id = r.job
+WHERE r.client = :client AND r.state = 'waiting' AND j.state IN ('waiting', 'running');
 -- name: count_others
-SELECT count(*) FROM waiters
+SELECT count(*) FROM requests
 WHERE job = :job AND state = 'waiting' AND NOT (client = :client AND request = :request);
 -- name: watchers
-SELECT client, request, gateway, stream FROM waiters
+SELECT client, request, gateway, stream FROM requests
 WHERE job = :job AND state = 'waiting' AND detached_at IS NULL ORDER BY client, request LIMIT 1000;
 -- name: detach
-UPDATE waiters SET detached_at = :now
+UPDATE requests SET detached_at = :now
 WHERE client = :client AND gateway = :gateway AND epoch <= :epoch AND state <> 'acked' AND detached_at IS NULL
   AND (:request IS NULL OR request = :request);
 
@@ -126,41 +180,48 @@ UPDATE clock SET last_token = max(last_token, (SELECT coalesce(max(id), 0) FROM 
 INSERT INTO jobs (id, run_key, kind, spec, rank, state, deadline, created_at)
 VALUES (:job, :run_key, :kind, :spec, :rank, 'waiting', :deadline, :now);
 -- name: find_job
-SELECT state, token, ending, cancel FROM jobs WHERE id = :job;
+SELECT state, token, ending, attempt FROM jobs WHERE id = :job;
 -- name: granted_by_nonce
 SELECT id, token, kind, spec, attempt, deadline FROM jobs
-WHERE nonce = :nonce AND owner = :master AND state = 'running' AND lease_until > :now ORDER BY token;
+WHERE nonce = :nonce AND master = :master AND lease_until > :now ORDER BY token;
 -- name: expired_leases
-SELECT id, state, kind, spec, attempt, beaten, cancel, deadline, max(lease_until, not_before) FROM jobs
-WHERE state = 'running' AND lease_until <= :now AND not_before <= :now ORDER BY lease_until LIMIT :many;
+SELECT id, state, kind, spec, attempt, renewed, cancel, deadline, max(lease_until, not_before) FROM jobs
+WHERE lease_until <= :now AND not_before <= :now ORDER BY lease_until, id LIMIT :many;
 -- name: waiting_count
 SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'waiting' LIMIT :most);
 -- name: waiting_jobs
-SELECT id, state, kind, spec, attempt, beaten, cancel, deadline, max(created_at, not_before) FROM jobs
-WHERE state = 'waiting' AND not_before <= :now ORDER BY rank LIMIT :many;
+SELECT id, state, kind, spec, attempt, renewed, cancel, deadline, max(created_at, not_before) FROM jobs
+WHERE state = 'waiting' AND not_before <= :now ORDER BY rank, id LIMIT :many;
 -- name: grant
-UPDATE jobs SET state = :state, token = :token, nonce = :nonce, owner = :master, lease_until = :lease_until, beaten = 0,
-  reserved_by = NULL, reserved_until = NULL, attempt = :attempt, started_at = coalesce(started_at, :now) WHERE id = :job;
+UPDATE jobs SET state = :state, token = :token, nonce = :nonce, master = :master, lease_until = :lease_until,
+  renewed = 0, reserved_master = NULL, reserved_until = NULL, attempt = :attempt,
+  started_at = coalesce(started_at, :now) WHERE id = :job;
 -- name: hold_back
-UPDATE jobs SET attempt = :attempt, beaten = 0, not_before = :not_before WHERE id = :job;
+UPDATE jobs SET attempt = :attempt, renewed = 0, not_before = :not_before WHERE id = :job;
 -- name: release
-UPDATE jobs SET state = :state, nonce = NULL, owner = NULL, lease_until = NULL
+UPDATE jobs SET state = :state, nonce = NULL, master = NULL, lease_until = NULL
 WHERE id = :job AND token = :token AND state = 'running';
 -- name: request_cancel
 UPDATE jobs SET cancel = 1, run_key = NULL WHERE id = :job AND state IN ('waiting', 'running');
+-- name: complete_job
+UPDATE jobs SET state = :state, ending = :ending, run_key = NULL, finished_at = :now, keep_until = :keep_until,
+  nonce = NULL, lease_until = NULL, reserved_master = NULL, reserved_until = NULL
+WHERE id = :job AND token = :token AND finished_at IS NULL;
 -- name: end_job
-UPDATE jobs SET state = :state, ending = :ending, run_key = NULL, finished_at = :now, nonce = NULL, lease_until = NULL,
-  reserved_by = NULL, reserved_until = NULL WHERE id = :job AND token = :token AND state IN ('waiting', 'running');
+UPDATE jobs SET state = :state, ending = NULL, run_key = NULL, finished_at = :now, keep_until = :keep_until,
+  attempt = attempt + coalesce(renewed AND lease_until <= :now, 0),
+  nonce = NULL, lease_until = NULL, reserved_master = NULL, reserved_until = NULL
+WHERE id = :job AND finished_at IS NULL;
 -- name: reserved
-SELECT reserved_by, id, state, kind, spec, attempt, beaten, cancel, deadline, reserved_until FROM jobs
-WHERE reserved_until > :now AND (state = 'waiting' OR state = 'running' AND lease_until <= :now) LIMIT 1;
+SELECT reserved_master, id, state, kind, spec, attempt, renewed, cancel, deadline, reserved_until FROM jobs
+WHERE reserved_until > :now AND (state = 'waiting' OR lease_until <= :now) ORDER BY id LIMIT 1;
 -- name: reserve
-UPDATE jobs SET reserved_by = :master, reserved_until = :until WHERE id = :job;
--- name: drop_stale_parts
-DELETE FROM results WHERE job = :job AND token <> :token;
+UPDATE jobs SET reserved_master = :master, reserved_until = :until WHERE id = :job;
+-- name: delete_parts
+DELETE FROM results WHERE job = :job AND token IS NOT :kept_token;
 
--- name: beat
-UPDATE jobs SET lease_until = :lease_until, beaten = 1, growth = max(growth, :growth), progress = :progress,
+-- name: renew
+UPDATE jobs SET lease_until = :lease_until, renewed = 1, progress = :progress,
   attempt = CASE WHEN :level > level THEN 0 ELSE attempt END, level = max(level, :level)
 WHERE id = :job AND token = :token AND state = 'running' RETURNING cancel;
 -- name: put_part
@@ -171,51 +232,48 @@ ON CONFLICT DO UPDATE SET data = excluded.data;
 SELECT data FROM results WHERE job = :job AND token = :token AND seq >= :first ORDER BY seq LIMIT :many;
 
 -- name: keep_read
-UPDATE jobs SET finished_at = :kept_from WHERE id = :job AND finished_at < :kept_from;
--- name: ended_at
-SELECT finished_at FROM jobs WHERE id = :job AND token = :token;
+UPDATE jobs SET keep_until = :keep_until WHERE id = :job AND token = :token AND keep_until < :keep_until;
+-- name: kept_until
+SELECT keep_until FROM jobs WHERE id = :job AND token = :token;
 
--- name: gateway_beat
-INSERT INTO gateways VALUES (:gateway, :now) ON CONFLICT DO UPDATE SET beat_at = :now;
+-- name: see_gateway
+INSERT INTO gateways VALUES (:gateway, :now) ON CONFLICT DO UPDATE SET seen_at = :now;
 -- name: gateway_known
 INSERT INTO gateways VALUES (:gateway, :now) ON CONFLICT DO NOTHING;
 -- name: swept
-SELECT w.client, w.request, w.state, w.job, j.ending FROM waiters w LEFT JOIN jobs j ON j.id = w.job
-WHERE w.gateway = :gateway AND w.state <> 'acked' AND w.detached_at IS NULL
-  AND (w.state IN ('left', 'refused') OR j.finished_at IS NOT NULL) ORDER BY random() LIMIT :many;
+SELECT r.client, r.request, r.state, r.job, j.state, j.token, j.ending, j.attempt
+FROM requests r LEFT JOIN jobs j ON j.id = r.job
+WHERE r.gateway = :gateway AND r.state <> 'acked' AND r.detached_at IS NULL
+  AND (r.state IN ('left', 'refused') OR j.finished_at IS NOT NULL) ORDER BY random() LIMIT :many;
 -- name: never_offered
-SELECT client, request FROM waiters
+SELECT client, request FROM requests
 WHERE gateway = :gateway AND state = 'expected' AND detached_at IS NULL
   AND coalesce(unknown_at, created_at + :expect_s) <= :now ORDER BY random() LIMIT :many;
 -- name: told_unknown
-UPDATE waiters SET unknown_at = :now + (:now - created_at) WHERE client = :client AND request = :request;
+UPDATE requests SET unknown_at = :now + (:now - created_at) WHERE client = :client AND request = :request;
 
 -- name: gone
-SELECT client, request, state, job FROM waiters
-WHERE state <> 'acked' AND detached_at <= :before ORDER BY detached_at LIMIT :many;
+SELECT client, request, state, job FROM requests
+WHERE detached_at <= :before AND NOT grace_ended ORDER BY detached_at LIMIT :many;
 -- name: grace_is_over
-UPDATE waiters SET detached_at = 9e999 WHERE client = :client AND request = :request;
+UPDATE requests SET grace_ended = 1 WHERE client = :client AND request = :request;
 -- name: gone_with_gateway
-SELECT w.client, w.request, w.state, w.job FROM gateways g JOIN waiters w ON w.gateway = g.incarnation
-WHERE g.beat_at <= :before AND w.state IN ('expected', 'waiting') AND w.detached_at IS NULL AND (w.job IS NULL
-  OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job AND j.finished_at IS NULL AND NOT j.cancel)) LIMIT :many;
+SELECT r.client, r.request, r.state, r.job FROM gateways g JOIN requests r ON r.gateway = g.incarnation
+WHERE g.seen_at <= :before AND r.state IN ('expected', 'waiting') AND r.detached_at IS NULL AND (r.job IS NULL
+  OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job AND j.finished_at IS NULL AND NOT j.cancel)) LIMIT :many;
 -- name: overdue_jobs
-SELECT id, token, state FROM jobs
-WHERE state IN ('waiting', 'running') AND deadline <= :now
-  AND (state = 'waiting' OR lease_until <= :now) LIMIT :many;
+SELECT id FROM jobs
+WHERE finished_at IS NULL AND deadline <= :now AND (lease_until IS NULL OR lease_until <= :now) LIMIT :many;
 -- name: abandoned_jobs
-SELECT id, token, state FROM jobs
-WHERE state = 'running' AND cancel = 1 AND lease_until <= :now LIMIT :many;
+SELECT id FROM jobs WHERE lease_until <= :now AND cancel LIMIT :many;
 -- name: retired_jobs
-SELECT id FROM jobs WHERE finished_at <= :before LIMIT :many;
--- name: delete_results
-DELETE FROM results WHERE job = :job;
+SELECT id FROM jobs WHERE keep_until <= :now ORDER BY keep_until LIMIT :many;
 -- name: delete_job
 DELETE FROM jobs WHERE id = :job;
--- name: delete_waiters
-DELETE FROM waiters WHERE (client, request) IN (
-  SELECT w.client, w.request FROM waiters w WHERE w.created_at <= :before
-    AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = w.job) LIMIT :many);
+-- name: delete_requests
+DELETE FROM requests WHERE (client, request) IN (
+  SELECT r.client, r.request FROM requests r WHERE r.created_at <= :before
+    AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job) LIMIT :many);
 -- name: delete_gateways
-DELETE FROM gateways WHERE beat_at <= :before
-  AND NOT EXISTS (SELECT 1 FROM waiters w WHERE w.gateway = gateways.incarnation AND w.state <> 'acked');
+DELETE FROM gateways WHERE seen_at <= :before
+  AND NOT EXISTS (SELECT 1 FROM requests r WHERE r.gateway = gateways.incarnation AND r.state <> 'acked');

@@ -10,12 +10,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
-from roost.backend.jobs import JOB_TABLE, JobEvent, JobState, RequestRow, request_ending, step
+from roost.backend.jobs import JOB_TABLE, LIVE_JOBS, JobEvent, JobState, RequestRow, request_ending, step
 from roost.backend.store.port import StoreLimits
-from roost.backend.store.stored_outcomes import READ_ENDING
-from roost.wire.codec import pack
+from roost.backend.store.stored_outcomes import read_ending
 from roost.wire.messages.lock import RequestRef, RequestState, RequestStatus
 from roost.wire.messages.outcome import Ending
 
@@ -47,19 +44,17 @@ class SqliteTransaction:
         """Run a named statement with these values and the time as `:now`."""
         return self.db.execute(self._sql[name], {"now": self.now, **values})
 
-    def end(self, job: int, token: int | None, event: JobEvent, ending: Ending) -> None:
-        """End the job under `token`, or under its current token if None. Raises Misuse when it had already ended."""
-        state, current = self.do("find_job", job=job).fetchone()[:2]
-        token = current if token is None else token
+    def end(self, job: int, event: JobEvent) -> None:
+        """End the job on the store's own account. Raises Misuse when it had already ended."""
+        (state, *_) = self.do("find_job", job=job).fetchone()
         ended = step(JOB_TABLE, JobState(state), event)
-        stamped = msgspec.structs.replace(ending, token=token)
-        self.do("end_job", job=job, token=token, state=ended, ending=pack(stamped))
-        self.do("drop_stale_parts", job=job, token=token if ending.parts else -1)
+        self.do("end_job", job=job, state=ended, keep_until=self.now + self.limits.retention_s)
+        self.do("delete_parts", job=job, kept_token=None)
 
     def ending(self, row: RequestRow, job: int | None) -> Ending | None:
         """Return how a request with this state and job ended; None while it has not ended."""
         found = self.do("find_job", job=job).fetchone() if job is not None else None
-        return request_ending(row, READ_ENDING(found[2]) if found is not None and found[2] is not None else None)
+        return request_ending(row, read_ending(*found) if found is not None and found[0] not in LIVE_JOBS else None)
 
     def waiting_requests(self, job: int) -> list[RequestRef]:
         """Return the connected requests that wait for the job, at most 1000 (P24)."""

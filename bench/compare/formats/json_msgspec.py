@@ -71,7 +71,7 @@ class Shapes:
             stream=bool,
         )
         self.progress = struct("Progress", done=int, known=int)
-        self.beat = struct("Beat", job=int, token=int, level=int, growth=int, progress=self.progress)
+        self.beat = struct("Beat", job=int, token=int, level=int, progress=self.progress)
         self.level = struct("Level", level=int, urls=list[str])
         self.part = struct("Part", job=int, token=int, seq=int, data=self.level)
 
@@ -121,7 +121,7 @@ class Shapes:
     def beats(self, rows: list[BeatRow]) -> bytes:
         """Encode all lease renewals as one message."""
         beat, progress = self.beat, self.progress
-        return to_json([beat(row.job, row.token, row.level, row.growth, progress(row.done, row.known)) for row in rows])
+        return to_json([beat(row.job, row.token, row.level, progress(row.done, row.known)) for row in rows])
 
     def of_part(self, row: PartRow) -> bytes:
         """Encode a part of a result as one message."""

@@ -115,7 +115,6 @@ def _beats(rows: list[BeatRow]) -> bytes:
                 "job": row.job,
                 "token": row.token,
                 "level": row.level,
-                "growth": row.growth,
                 "progress": {"done": row.done, "known": row.known},
             }
             for row in rows

@@ -119,7 +119,7 @@ def _read_offer(body: bytes) -> Any:
 
 
 def _beats(rows: list[BeatRow]) -> bytes:
-    return pack([LeaseRenewal(row.job, row.token, row.level, row.growth, pack([row.done, row.known])) for row in rows])
+    return pack([LeaseRenewal(row.job, row.token, row.level, progress=pack([row.done, row.known])) for row in rows])
 
 
 def _read_beats(body: bytes) -> Any:

@@ -40,7 +40,7 @@ _MESSAGES = {
     "Spec": "string url, uint32 depth, string scope, uint32 max_pages, double max_age_s, double max_seconds",
     "Offer": "bytes client, string request, string gateway, uint64 epoch, string kind, Spec spec, bytes run_key,"
     " double fresh_s, double max_seconds, uint32 priority, bool stream",
-    "Beat": "uint64 job, uint64 token, uint32 level, uint64 growth, uint32 done, uint32 known",
+    "Beat": "uint64 job, uint64 token, uint32 level, uint32 done, uint32 known",
     "Beats": "repeated Beat beats",
     "Part": "uint64 job, uint64 token, uint32 seq, uint32 level, repeated string urls",
 }
@@ -129,7 +129,6 @@ class Messages:
                     job=row.job,
                     token=row.token,
                     level=row.level,
-                    growth=row.growth,
                     done=row.done,
                     known=row.known,
                 )
@@ -188,7 +187,7 @@ def _read_offer(offer: Any) -> Any:
 
 
 def _read_beats(beats: Any) -> Any:
-    return [(beat.job, beat.token, beat.level, beat.growth, beat.done, beat.known) for beat in beats.beats]
+    return [(beat.job, beat.token, beat.level, beat.done, beat.known) for beat in beats.beats]
 
 
 def _read_part(part: Any) -> Any:

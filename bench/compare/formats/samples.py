@@ -86,7 +86,6 @@ class BeatRow(NamedTuple):
     job: int
     token: int
     level: int
-    growth: int
     done: int
     known: int
 
@@ -158,10 +157,7 @@ def samples() -> dict[str, Any]:
             priority=0,
             stream=True,
         ),
-        BEATS: [
-            BeatRow(48_213 + number, 7_002_411 + number, 2, draw.randrange(10_000), draw.randrange(500), 1057)
-            for number in range(64)
-        ],
+        BEATS: [BeatRow(48_213 + number, 7_002_411 + number, 2, draw.randrange(500), 1057) for number in range(64)],
         PART: part,
         PACKED_PART: part,
     }

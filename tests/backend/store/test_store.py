@@ -11,7 +11,6 @@ import pytest
 from roost.backend.store.port import Store, StoreLimits
 from roost.backend.store.postgres.postgres_store import PostgresStore
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
-from roost.backend.store.statements import load
 from roost.wire.errors import DecodeError, Misuse, Unavailable
 from roost.wire.messages.lock import GatewayPoll
 from tests.backend.store.contract_outages import OutageContract
@@ -62,21 +61,6 @@ class TestSqlite:
         with pytest.raises(Misuse, match="newer"):
             await SqliteStore(str(tmp_path / "jobs.db")).start()
 
-    async def test_a_file_of_an_older_program_is_moved_on_with_what_is_in_it(self, tmp_path: Path) -> None:
-        with sqlite3.connect(tmp_path / "jobs.db") as db:
-            db.executescript(load("sqlite/statements.sql")["schema"])
-            db.execute("PRAGMA user_version = 1")
-            db.execute(
-                "INSERT INTO jobs (run_key, kind, spec, rank, state, deadline, created_at) "
-                "VALUES (x'00', 'crawl', x'00', 1, 'waiting', 9e9, 1)"
-            )
-        db.close()
-        for _ in range(2):
-            store = SqliteStore(str(tmp_path / "jobs.db"))
-            await store.start()
-            assert await store.waiting_count(9) == 1
-            await store.stop()
-
     async def test_a_file_that_is_no_database_is_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "jobs.db").write_bytes(b"not a database, whatever its name says" * 100)
         with pytest.raises(Unavailable, match=r"jobs\.db"):
@@ -122,12 +106,12 @@ class TestSqlite:
         await desk.complete(await desk.grant(offer(gateway="g9")))
         with sqlite3.connect(tmp_path / "jobs.db") as db:
             db.execute("UPDATE jobs SET ending = x'ff'")
-            db.execute("UPDATE gateways SET beat_at = 0")
+            db.execute("UPDATE gateways SET seen_at = 0")
         db.close()
         with pytest.raises(DecodeError):
             await store.sweep(GatewayPoll("g9"))
         with sqlite3.connect(tmp_path / "jobs.db") as db:
-            assert db.execute("SELECT beat_at > 0 FROM gateways WHERE incarnation = 'g9'").fetchall() == [(1,)]
+            assert db.execute("SELECT seen_at > 0 FROM gateways WHERE incarnation = 'g9'").fetchall() == [(1,)]
         db.close()
         await store.stop()
 

@@ -321,15 +321,16 @@ def test_parts_and_pieces_are_bounded_and_complete() -> None:
     assert result.truncated
 
 
-def test_growth_rises_with_each_page_and_never_falls() -> None:
+def test_progress_rises_with_each_page_of_a_level() -> None:
     plan = CrawlPlan(CrawlSpec(HOME, depth=3))
     worker = Worker(plan, {HOME: [f"{HOME}{n}" for n in range(20)], f"{HOME}3": [f"{HOME}30"]}, random.Random(5))
-    growths = []
+    reached = [(0, 0)]
     while not plan.is_over():
         worker.step()
-        growths.append(plan.progress().growth)
-    assert growths == sorted(growths)
-    assert growths[-1] == len(worker.fetched)
+        now = plan.progress()
+        assert now.done <= now.known
+        reached.append((now.level, now.done))
+    assert reached == sorted(reached)
 
 
 def test_a_result_as_a_dictionary_is_what_the_command_prints() -> None:
