@@ -80,7 +80,7 @@ class Store(Protocol):
         """Make the decisions in order, in one transaction, and return an answer to each.
 
         A decision that fails because of its data is answered `Refused` and changes nothing; the others are made (P19).
-        The requests that wait for a job may be read at the end of the transaction. Raises Unavailable: then either none
+        The requests that wait for a job are those at the end of the transaction. Raises Unavailable: then either none
         or all of the decisions were made.
         """
 

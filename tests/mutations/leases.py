@@ -118,7 +118,7 @@ TOKENS = (
     Mutation(
         "P14 (PostgreSQL)",
         "a grant keeps the token of the one before",
-        (Change(GRANTS, "SET state = 'running', token = nextval('tokens'),", "SET state = 'running',"),),
+        (Change(GRANTS, "SET state = 'running', token = tokens[t.serial],", "SET state = 'running',"),),
         contract("postgresql", "(p8 or p14)"),
     ),
     Mutation(

@@ -74,6 +74,7 @@ class Acquisition:
     def _store_offer(self, offer: Offer, finished: Finished) -> None:
         digest = spec_digest(offer.kind, offer.spec)
         key = {"client": offer.client, "request": offer.request}
+        self._do("gateway_known", gateway=offer.gateway)
         known = self._do("find_request", **key).fetchone()
         if known is not None and known[0] != RequestRow.EXPECTED:
             self._repeat(offer, known, digest, finished)
@@ -84,7 +85,6 @@ class Acquisition:
         job = None if full else self._join_or_add(offer)
         values = {"spec_digest": digest, "job": job, "state": state, "stream": int(offer.stream), **key}
         if known is None:
-            self._do("gateway_known", gateway=offer.gateway)
             self._do("add_request", gateway=offer.gateway, epoch=offer.epoch, **values)
         else:
             self._do("fill_request", **values)
@@ -107,7 +107,6 @@ class Acquisition:
             return
         if offer.epoch > epoch:
             gateway = offer.gateway
-            self._do("gateway_known", gateway=gateway)
             self._do("move_request", gateway=gateway, epoch=offer.epoch, client=offer.client, request=offer.request)
         if status.ending is not None:
             finished[gateway, status.job, status.ending].append(request)
@@ -171,6 +170,4 @@ class Acquisition:
     def _regrant(self, row: tuple[Any, ...]) -> Grant:
         job, token, kind, spec, attempt, deadline = row
         remaining_s = max(0.0, deadline - self._now)
-        return Grant(
-            job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, self._transaction.waiting_requests(job)
-        )
+        return Grant(job, token, kind, spec, self._limits.lease_s, attempt, remaining_s, [])

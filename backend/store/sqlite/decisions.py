@@ -6,7 +6,10 @@ The code is synchronous and runs inside one transaction. `roost.backend.store.sq
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from itertools import product
+
+from msgspec.structs import replace
 
 from roost.backend.jobs import (
     EVENT_OF_OUTCOME,
@@ -31,6 +34,7 @@ from roost.wire.messages.client import MAX_IDS
 from roost.wire.messages.lock import (
     Acknowledge,
     Acquire,
+    Acquired,
     Answer,
     Attach,
     CancelRequest,
@@ -57,6 +61,19 @@ class SqliteDecisions(SqliteTransaction):
     """The calls of the store, each in a transaction of its own."""
 
     # --- decisions -----------------------------------------------------------------------------
+
+    def decide_all(self, decisions: Sequence[Decision]) -> list[Answer]:
+        """Make decisions in order. Who waits for a job is read at the end, after all of them."""
+        answers = [self.decide(decision) for decision in decisions]
+        return [self._with_watchers(decision, answer) for decision, answer in zip(decisions, answers, strict=True)]
+
+    def _with_watchers(self, decision: Decision, answer: Answer) -> Answer:
+        if isinstance(answer, Acquired):
+            grants = [replace(grant, watchers=self.waiting_requests(grant.job)) for grant in answer.grants]
+            return replace(answer, grants=grants)
+        if isinstance(decision, Complete) and isinstance(answer, Completed) and answer.verdict is Verdict.OK:
+            return replace(answer, watchers=self.waiting_requests(decision.job))
+        return answer
 
     def decide(self, decision: Decision) -> Answer:
         """Make one decision in its own savepoint; a decision that fails is answered `Refused` (P19)."""
@@ -109,7 +126,7 @@ class SqliteDecisions(SqliteTransaction):
                 keep_until=self.now + self.limits.retention_s,
             )
             self.do("delete_parts", job=done.job, kept_token=done.token if done.ending.parts else None)
-        return Completed(Verdict.OK, self.waiting_requests(done.job))
+        return Completed(Verdict.OK)
 
     # --- requests ------------------------------------------------------------------------------
 

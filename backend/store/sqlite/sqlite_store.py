@@ -71,7 +71,7 @@ class SqliteStore:
             thread.shutdown()
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
-        return await self._transaction(lambda transaction: [transaction.decide(decision) for decision in decisions])
+        return await self._transaction(lambda transaction: transaction.decide_all(decisions))
 
     async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
         return await self._transaction(lambda transaction: [transaction.beat(renewal) for renewal in renewals])

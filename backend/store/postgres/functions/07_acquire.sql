@@ -216,6 +216,8 @@ DECLARE
   now_s double precision := extract(epoch FROM m.now);
   takers integer[] := array_fill(NULL::integer, ARRAY[cardinality(here)]);  -- by offer
   serials integer[] := takers;
+  tokens bigint[] := ARRAY(  -- in the order of the grants
+    SELECT nextval('tokens') FROM generate_series(1, (SELECT max(s) FROM unnest(found.serials) s)));
 BEGIN
   FOR n IN 1 .. cardinality(found.jobs) LOOP
     CONTINUE WHEN found.numbers[n] = 0 OR found.takers[n] IS NULL;
@@ -225,7 +227,7 @@ BEGIN
   WITH fresh AS MATERIALIZED (
     SELECT o.*, (acquires[o.taker]).place, (acquires[o.taker]).master, (acquires[o.taker]).nonce,
       CASE o.what WHEN 'new' THEN nextval('job_ids') WHEN 'join' THEN o.run END AS job,
-      CASE WHEN o.taker IS NULL THEN 0 ELSE nextval('tokens') END AS token
+      coalesce(tokens[o.serial], 0) AS token
     FROM unnest(here, all_looked, takers, serials)
       AS o (client, request, gateway, epoch, kind, spec, run_key, fresh_s, max_seconds, priority, stream, digest,
             what, run, stale_run, taker, serial)
@@ -250,7 +252,7 @@ BEGIN
       detached_at = CASE WHEN excluded.epoch > r.epoch THEN NULL ELSE r.detached_at END,
       grace_ended = r.grace_ended AND excluded.epoch <= r.epoch
   ), given AS (
-    UPDATE jobs j SET state = 'running', token = nextval('tokens'), nonce = (acquires[t.taker]).nonce,
+    UPDATE jobs j SET state = 'running', token = tokens[t.serial], nonce = (acquires[t.taker]).nonce,
       master = (acquires[t.taker]).master, lease_until = m.now + l.lease,
       attempt = j.attempt + coalesce(j.renewed AND j.lease_until IS NOT NULL, false)::integer, renewed = false,
       started_at = coalesce(j.started_at, m.now), reserved_master = NULL, reserved_until = NULL
