@@ -34,6 +34,7 @@ class Failed(StrEnum):
     TOO_BIG = "too_big"
     REDIRECTS = "redirects"
     BAD_REDIRECT = "bad_redirect"
+    CUT_OFF = "cut_off"
     BAD_RESPONSE = "bad_response"
     BAD_SITEMAP = "bad_sitemap"
 
@@ -61,6 +62,7 @@ _ADVICE: dict[str, tuple[ErrorCode, str]] = {
     Failed.TOO_BIG: (ErrorCode.TOO_BIG, "the page is bigger than this crawler reads: start from another one"),
     Failed.REDIRECTS: (ErrorCode.BAD_CONTENT, "the page redirects in circles: start from where it should lead"),
     Failed.BAD_REDIRECT: (ErrorCode.BAD_CONTENT, "the page redirects to what is no web address: start elsewhere"),
+    Failed.CUT_OFF: (ErrorCode.UNREACHABLE, "the server closed the connection before it had answered: try again later"),
     Failed.BAD_RESPONSE: (ErrorCode.BAD_CONTENT, "the server does not answer in valid HTTP: check host and port"),
     Failed.BAD_SITEMAP: (ErrorCode.BAD_CONTENT, "what should be a sitemap is none: crawl without sitemaps"),
 }

@@ -313,4 +313,11 @@ def _reason(problem: Exception) -> str:
         return Failed.TLS
     if isinstance(problem, aiohttp.ClientConnectorError):
         return Failed.REFUSED_ADDRESS if _REFUSED in str(problem) else Failed.UNREACHABLE
-    return Failed.BAD_RESPONSE
+    return Failed.CUT_OFF if _is_cut_off(problem) else Failed.BAD_RESPONSE
+
+
+def _is_cut_off(problem: Exception) -> bool:
+    """Whether the connection ended before the answer did. aiohttp asks again by itself only on one that it had kept."""
+    if isinstance(problem, aiohttp.ClientPayloadError):
+        return "payload is not completed" in str(problem)  # aiohttp has no type of its own for it
+    return isinstance(problem, aiohttp.ServerDisconnectedError | ConnectionError | aiohttp.ClientOSError)

@@ -22,13 +22,14 @@ from roost.backend.kinds.crawl.politeness.host_coordinator import HostCoordinato
 from roost.backend.kinds.crawl.politeness.host_state import Host
 from roost.backend.kinds.crawl.politeness.pace import (
     MOST_WAIT_S,
-    STATUS_TRIES,
     TIMEOUT_TRIES,
+    TRIES,
     Tries,
     backoff_s,
     is_passing,
     retry_after_s,
 )
+from roost.backend.kinds.crawl.reasons import Failed
 from roost.backend.kinds.crawl.urls import host as host_of
 from roost.wire.clock import Clock
 
@@ -95,7 +96,8 @@ class HostLimits:
         pause_s = retry_after_s(problem.retry_after, self._clock.wall())
         if pause_s:
             await self._pause(host, min(pause_s, 2 * MOST_WAIT_S), problem)
-        if self._tries.failed(start) >= (STATUS_TRIES if problem.status else TIMEOUT_TRIES) or pause_s > MOST_WAIT_S:
+        most_tries = TIMEOUT_TRIES if problem.reason == Failed.TIMEOUT else TRIES
+        if self._tries.failed(start) >= most_tries or pause_s > MOST_WAIT_S:
             self._tries.over(start)
             return None
         return max(pause_s, backoff_s(self._tries.count(start), _rng.random()))

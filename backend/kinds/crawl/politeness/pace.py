@@ -6,11 +6,13 @@ from collections import OrderedDict
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from roost.backend.kinds.crawl.reasons import Failed
+
 SLOW_S = 1.0
 """A slower answer may mean that the host is overloaded; a faster one never counts as slow."""
 SLOWER = 4.0
 """A host counts as slow at this multiple of its best response time."""
-STATUS_TRIES = 3
+TRIES = 3
 TIMEOUT_TRIES = 2
 """A page that runs into its time limit twice occupies a worker's slot for a minute."""
 BACKOFF_S = 1.0
@@ -101,5 +103,5 @@ def retry_after_s(text: str, wall_now: float) -> float:
 
 
 def is_passing(reason: str, status: int) -> bool:
-    """Whether the error is temporary: status 429 or 5xx, or a timeout."""
-    return status == 429 or 500 <= status <= 599 or reason == "timeout"
+    """Whether the error is temporary: status 429 or 5xx, a timeout, or a connection that was closed too early."""
+    return status == 429 or 500 <= status <= 599 or reason in (Failed.TIMEOUT, Failed.CUT_OFF)

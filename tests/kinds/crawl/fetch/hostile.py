@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -47,6 +49,18 @@ def endless(head: bytes, piece: bytes, pause_s: float = 0.0) -> Behaviour:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(pause_s)
+
+    return behave
+
+
+def reset(data: bytes) -> Behaviour:
+    """Send these bytes, and break the connection off by a reset."""
+
+    async def behave(writer: Writer) -> None:
+        await raw(data)(writer)
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
 
     return behave
 
@@ -118,17 +132,19 @@ BEHAVIOURS: dict[str, tuple[Behaviour, str | None]] = {
         endless(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n", b"", 0.02),
         "timeout",
     ),
-    "hang-up": (raw(b""), "bad_response"),
-    "hang-up-in-head": (raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), "bad_response"),
+    "hang-up": (raw(b""), "cut_off"),
+    "reset": (reset(b""), "cut_off"),
+    "reset-in-body": (reset(_CHUNKED + b"ff\r\n"), "cut_off"),
+    "hang-up-in-head": (raw(b"HTTP/1.1 200 OK\r\nContent-Ty"), "cut_off"),
     "too-short": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 999\r\n\r\n" + _LINK),
-        "bad_response",
+        "cut_off",
     ),
     "two-lengths": (raw(response(_LINK, "200 OK", "Content-Length: 5")), "bad_response"),
     "negative-length": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n" + _LINK), "bad_response"),
     "broken-chunk": (raw(_CHUNKED + b"zz\r\n" + _LINK), "bad_response"),
     "huge-chunk": (raw(_CHUNKED + b"fffffffffffffffff\r\n" + _LINK), "bad_response"),
-    "cut-chunk": (raw(_CHUNKED + b"ff\r\n" + _LINK), "bad_response"),
+    "cut-chunk": (raw(_CHUNKED + b"ff\r\n" + _LINK), "cut_off"),
     "not-http": (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "bad_response"),
     "http-0.9": (raw(_LINK), "bad_response"),
     "binary": (raw(bytes(range(256)) * 20), "bad_response"),

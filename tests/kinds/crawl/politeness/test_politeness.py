@@ -21,7 +21,7 @@ from roost.backend.kinds.crawl.page_tasks import PageTask, read_page_result
 from roost.backend.kinds.crawl.politeness.host_coordinator import SETTLE_S, HostCoordinator
 from roost.backend.kinds.crawl.politeness.pace import (
     MOST_WAIT_S,
-    STATUS_TRIES,
+    TRIES,
     Tries,
     Window,
     backoff_s,
@@ -260,7 +260,7 @@ async def test_trouble_that_lasts_ends_after_a_few_tries_and_each_job_has_its_ow
     async with serve({"": error(500)}) as site, runners() as workers:
         for _ in range(2):
             assert (await visit(workers, site.url)).reason == "status_500"
-            assert len(site.asked()) == STATUS_TRIES
+            assert len(site.asked()) == TRIES
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
