@@ -96,12 +96,13 @@ def test_a_refused_client_is_an_error() -> None:
         upgraded(full.port, "127.0.0.2")
 
 
-def test_honest_clients_count_each_echo_once(gateway: Gateway) -> None:
-    before = gateway.metrics()["messages_in_total"]
-    with closing(EchoClients(gateway.port, 20)) as honest:
-        found = honest.run(2.0)
-    assert (len(found.latencies_ms), found.errors, found.unanswered) == (40, 0, 0)
-    assert gateway.metrics()["messages_in_total"] - before == 40
+def test_honest_clients_count_each_echo_once() -> None:
+    """Over a gateway with usual limits: on a busy machine a client may be slower than the short ones allow."""
+    with gateways.gateway(gateways.ECHO) as usual:
+        with closing(EchoClients(usual.port, 20)) as honest:
+            found = honest.run(2.0)
+        assert (len(found.latencies_ms), found.errors, found.unanswered) == (40, 0, 0)
+        assert usual.metrics()["messages_in_total"] == 40
     assert 0 < found.quantile_ms(0.5) <= found.quantile_ms(0.99) <= found.quantile_ms(1) == max(found.latencies_ms)
 
 

@@ -60,15 +60,22 @@ class EchoClients:
         self._count = count
         self._sockets: dict[int, socket.socket] = {}
         self._epoll = select.epoll()
-        for index in range(count):
-            raw = upgraded(port, address(index))
-            raw.setblocking(False)
-            self._sockets[raw.fileno()] = raw
-            self._epoll.register(raw.fileno(), select.EPOLLIN)
+        try:
+            for index in range(count):
+                self._open(port, index)
+        except BaseException:
+            self.close()
+            raise
         self._waiting: dict[int, tuple[float, bytes]] = {}
         """When the message was sent, and its payload."""
         self._heard: dict[int, bytes] = {}
         """Beginnings of frames."""
+
+    def _open(self, port: int, index: int) -> None:
+        raw = upgraded(port, address(index))
+        raw.setblocking(False)
+        self._sockets[raw.fileno()] = raw
+        self._epoll.register(raw.fileno(), select.EPOLLIN)
 
     def run(self, seconds: float) -> Found:
         """Send messages for `seconds`. Clients that an earlier run lost count as errors of this one, too."""
