@@ -38,6 +38,8 @@ ALONE_WAIT_S = 30.0
 """After this long without such a master, one is reserved for the job (P16): usual jobs end sooner."""
 RESERVED_S = 10.0
 """A reserved master that does not ask for this long counts as gone; a live one asks every second (P5)."""
+SEARCH_AGAIN_S = 60.0
+"""How often (seconds) the clients of a dead gateway are searched again, for offers that come late."""
 READ_KEEPS_S = 600.0
 """A result stays at least this long after each read (P28), so that a slow client gets all of it."""
 
@@ -80,7 +82,7 @@ class Store(Protocol):
         """Make the decisions in order, in one transaction, and return an answer to each.
 
         A decision that fails because of its data is answered `Refused` and changes nothing; the others are made (P19).
-        The requests that wait for a job are those at the end of the transaction. Raises Unavailable: then either none
+        The requests that wait for a job may be read at the end of the transaction. Raises Unavailable: then either none
         or all of the decisions were made.
         """
 

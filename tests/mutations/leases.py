@@ -26,10 +26,7 @@ TOKENS = (
     Mutation(
         "P14 (SQLite)",
         "complete compares no token",
-        (
-            Change(LEDGER, "if token != done.token:", "if token is None:"),
-            Change(SQLITE, "WHERE id = :job AND token = :token AND finished_at", "WHERE id = :job AND finished_at"),
-        ),
+        (Change(LEDGER, "if token != done.token:", "if token is None:"),),
         contract("sqlite", FENCES),
     ),
     Mutation(

@@ -55,7 +55,7 @@ OUTAGES = (
     Mutation(
         "P15 (SQLite)",
         "a clock that is set back hides an outage",
-        (Change(EMBEDDED, "abs(seen - ticked_at) > TICK_GAP_S", "seen - ticked_at > TICK_GAP_S"),),
+        (Change(PAGE, "abs(seen - ticked_at) > TICK_GAP_S", "seen - ticked_at > TICK_GAP_S"),),
         contract("sqlite", OF_OUTAGES),
     ),
     Mutation(

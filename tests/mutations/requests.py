@@ -214,8 +214,8 @@ REQUESTS_AND_RESULTS = (
         (
             Change(
                 SQLITE,
-                "WHERE r.gateway = :gateway AND r.state <> 'acked' AND r.detached_at IS NULL",
-                "WHERE r.gateway = :gateway AND r.state <> 'acked'",
+                "AND r.state <> 'acked' AND r.detached_at IS NULL\n  AND (r.state IN ('left'",
+                "AND r.state <> 'acked'\n  AND (r.state IN ('left'",
             ),
         ),
         contract("sqlite", "p26"),

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from roost.backend.store.port import StoreLimits
+from roost.backend.store.port import SEARCH_AGAIN_S, StoreLimits
 from roost.backend.store.postgres import row_codec
 from roost.backend.store.postgres.dedicated_connection import DATA_ERRORS, Address, DedicatedConnection, reason
 from roost.backend.store.postgres.schema import function_schema, prepare
+from roost.backend.store.refusals import refused
 from roost.backend.store.statements import load
 from roost.wire.codes import ErrorCode
 from roost.wire.errors import DecodeError, Unavailable
@@ -41,8 +42,6 @@ AT_ONCE = 500
 """Most rows that one step of a tick ends or deletes: some 10 ms."""
 STEPS = 4
 """Most steps of each kind in one tick: retention keeps up with 2,000 jobs/s for each lock server."""
-AGAIN_S = 60.0
-"""How often (seconds) the clients of a dead gateway are searched again."""
 
 
 class PostgresStore:
@@ -98,7 +97,7 @@ class PostgresStore:
                     async with connection.transaction():
                         answers += await self._decide(connection.fetch, [decision])
                 except DATA_ERRORS as problem:
-                    answers.append(row_codec.refused(decision, reason(problem)))
+                    answers.append(refused(decision, reason(problem)))
         return answers
 
     async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
@@ -160,7 +159,7 @@ class PostgresStore:
         await connection.fetch(self._sql["use_functions"], function_schema())
         await self._in_steps(connection, "end_overdue", AT_ONCE)
         await self._in_steps(connection, "leave_detached", AT_ONCE)
-        await self._in_steps(connection, "leave_dead_gateways", AT_ONCE, AGAIN_S)
+        await self._in_steps(connection, "leave_dead_gateways", AT_ONCE, SEARCH_AGAIN_S)
         await self._in_steps(connection, "delete_old", AT_ONCE)
 
     async def _in_steps(self, connection: DedicatedConnection, name: str, *values: object) -> None:

@@ -31,9 +31,9 @@ from roost.backend.store.port import (
     TICK_GAP_S,
     StoreLimits,
 )
+from roost.backend.store.refusals import RELEASED, refused
 from roost.backend.store.stored_outcomes import read_ending
 from roost.wire.codec import pack
-from roost.wire.codes import ErrorCode
 from roost.wire.messages.client import MAX_IDS
 from roost.wire.messages.lock import (
     Acknowledge,
@@ -51,7 +51,6 @@ from roost.wire.messages.lock import (
     JobFinished,
     LeaseRenewal,
     Offer,
-    Refused,
     Release,
     RequestRef,
     RequestState,
@@ -198,13 +197,8 @@ def _by_place(rows: Iterable[Any]) -> dict[int, list[Any]]:
 
 def _completed(decision: Complete, verdict: str, watchers: list[RequestRef]) -> Answer:
     if verdict == "released":
-        return refused(decision, "the job was given back and nobody runs it")
+        return refused(decision, RELEASED)
     return Completed(Verdict.OK, watchers) if verdict == "ok" else Completed(Verdict.LOST)
-
-
-def refused(decision: Decision, reason: str) -> Refused:
-    """Return the answer to a decision that cannot be made."""
-    return Refused(ErrorCode.BAD_MESSAGE, f"{type(decision).__name__} refused: {reason}")
 
 
 def _grant(row: Any, requests: list[RequestRef], lease_s: float) -> Grant:
@@ -247,7 +241,6 @@ def _status(row: Any) -> RequestStatus:
 
 def _ending(row: Any) -> Ending:
     """Return how a request ended."""
-    state = row["state"]
-    if state in OWN_ENDINGS:
-        return OWN_ENDINGS[state]
-    return read_ending(state, row["token"], row["ending"], row["attempt"])
+    if row["state"] in OWN_ENDINGS:
+        return OWN_ENDINGS[row["state"]]
+    return read_ending(row["state"], row["token"], row["ending"], row["attempt"])

@@ -6,10 +6,7 @@ The code is synchronous and runs inside one transaction. `roost.backend.store.sq
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from itertools import product
-
-from msgspec.structs import replace
 
 from roost.backend.jobs import (
     EVENT_OF_OUTCOME,
@@ -23,18 +20,16 @@ from roost.backend.jobs import (
     request_ending,
     step,
 )
-from roost.backend.store.port import READ_KEEPS_S
+from roost.backend.store.port import READ_KEEPS_S, SEARCH_AGAIN_S
+from roost.backend.store.refusals import RELEASED, refused
 from roost.backend.store.sqlite.acquire import Acquisition
 from roost.backend.store.sqlite.transaction import SqliteTransaction
 from roost.backend.store.stored_outcomes import read_ending
-from roost.wire.codec import pack
-from roost.wire.codes import ErrorCode
 from roost.wire.errors import BadInput, Misuse
 from roost.wire.messages.client import MAX_IDS
 from roost.wire.messages.lock import (
     Acknowledge,
     Acquire,
-    Acquired,
     Answer,
     Attach,
     CancelRequest,
@@ -48,7 +43,7 @@ from roost.wire.messages.lock import (
     LeaseAnswer,
     LeaseRenewal,
     PutPart,
-    Refused,
+    ReadParts,
     Release,
     RequestState,
     RequestStatus,
@@ -62,19 +57,6 @@ class SqliteDecisions(SqliteTransaction):
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def decide_all(self, decisions: Sequence[Decision]) -> list[Answer]:
-        """Make decisions in order. Who waits for a job is read at the end, after all of them."""
-        answers = [self.decide(decision) for decision in decisions]
-        return [self._with_watchers(decision, answer) for decision, answer in zip(decisions, answers, strict=True)]
-
-    def _with_watchers(self, decision: Decision, answer: Answer) -> Answer:
-        if isinstance(answer, Acquired):
-            grants = [replace(grant, watchers=self.waiting_requests(grant.job)) for grant in answer.grants]
-            return replace(answer, grants=grants)
-        if isinstance(decision, Complete) and isinstance(answer, Completed) and answer.verdict is Verdict.OK:
-            return replace(answer, watchers=self.waiting_requests(decision.job))
-        return answer
-
     def decide(self, decision: Decision) -> Answer:
         """Make one decision in its own savepoint; a decision that fails is answered `Refused` (P19)."""
         self.db.execute("SAVEPOINT decision")
@@ -82,7 +64,7 @@ class SqliteDecisions(SqliteTransaction):
             answer = self._dispatch(decision)
         except (BadInput, Misuse, sqlite3.IntegrityError, sqlite3.DataError, UnicodeError, OverflowError) as problem:
             self.db.execute("ROLLBACK TO decision")
-            answer = Refused(ErrorCode.BAD_MESSAGE, f"{type(decision).__name__} refused: {problem}")
+            answer = refused(decision, str(problem))
         self.db.execute("RELEASE decision")
         return answer
 
@@ -110,30 +92,22 @@ class SqliteDecisions(SqliteTransaction):
     # --- endings -------------------------------------------------------------------------------
 
     def _complete(self, done: Complete) -> Completed:
-        state, token = (self.do("find_job", job=done.job).fetchone() or (None, None))[:2]
+        state, token, _, _ = self.do("find_job", job=done.job).fetchone() or (None, None, None, None)
         if token != done.token:
             return Completed(Verdict.LOST)
-        event = EVENT_OF_OUTCOME[done.ending.outcome]
-        if state == JobState.WAITING and event is JobEvent.DONE:
-            raise Misuse("the job was given back and nobody runs it")
         if state in LIVE_JOBS:
-            self.do(
-                "complete_job",
-                job=done.job,
-                token=done.token,
-                state=step(JOB_TABLE, JobState(state), event),
-                ending=pack(done.ending),
-                keep_until=self.now + self.limits.retention_s,
-            )
-            self.do("delete_parts", job=done.job, kept_token=done.token if done.ending.parts else None)
-        return Completed(Verdict.OK)
+            event = EVENT_OF_OUTCOME[done.ending.outcome]
+            if event not in JOB_TABLE[JobState(state)]:
+                raise Misuse(RELEASED)
+            self.end(done.job, event, done.ending)
+        return Completed(Verdict.OK, self.waiting_requests(done.job))
 
     # --- requests ------------------------------------------------------------------------------
 
     def _attach(self, attach: Attach, request: str) -> RequestStatus:
         key = {"client": attach.client, "request": request}
         known = self.do("find_request", **key).fetchone()
-        self.do("gateway_known", gateway=attach.gateway)
+        self.do("add_gateway", gateway=attach.gateway)
         if known is None:
             self._expect(attach.client, request, RequestRow.EXPECTED, attach.gateway, attach.epoch)
             return RequestStatus(request, RequestState.WAITING)
@@ -166,7 +140,7 @@ class SqliteDecisions(SqliteTransaction):
             self._cancel(job)
             return row
         row = step(REQUEST_TABLE, row, RequestEvent.LEAVE)
-        self.do("set_request_state", client=client, request=request, state=row)
+        self.do("leave_request", client=client, request=request, state=row)
         return row
 
     def _cancel(self, job: int) -> None:
@@ -180,7 +154,7 @@ class SqliteDecisions(SqliteTransaction):
 
     # --- leases, parts, polls ------------------------------------------------------------------
 
-    def beat(self, renewal: LeaseRenewal) -> LeaseAnswer:
+    def renew(self, renewal: LeaseRenewal) -> LeaseAnswer:
         """Renew one lease, if its token is still current."""
         renewed = self.do(
             "renew",
@@ -199,6 +173,10 @@ class SqliteDecisions(SqliteTransaction):
         done = self.do("put_part", job=part.job, token=part.token, seq=part.seq, data=part.data)
         return Verdict.OK if done.rowcount else Verdict.LOST
 
+    def keep_read(self, wanted: ReadParts) -> None:
+        """Extend the retention of a result that is being read, so that its next parts can be read too (P28)."""
+        self.do("keep_read", job=wanted.job, token=wanted.token, keep=self.now + READ_KEEPS_S)
+
     def see_gateway(self, gateway: str) -> None:
         """Record that the gateway is alive."""
         self.do("see_gateway", gateway=gateway)
@@ -206,9 +184,9 @@ class SqliteDecisions(SqliteTransaction):
     def sweep(self, poll: GatewayPoll) -> FinishedRequests:
         """Return the finished requests of the gateway's connected clients, and those whose offer never came."""
         finished: dict[tuple[int, RequestRow], JobFinished] = {}
-        for client, request, state, job, *how in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
+        for client, request, state, job, *ended in self.do("swept", gateway=poll.gateway, many=MAX_IDS):
             row = RequestRow(state)
-            ending = request_ending(row, read_ending(*how) if row is RequestRow.WAITING else None)
+            ending = request_ending(row, read_ending(*ended) if row is RequestRow.WAITING else None)
             if ending is not None:
                 entry = finished.setdefault((job or 0, row), JobFinished(poll.gateway, job or 0, [], ending))
                 entry.requests.append((client, request))
@@ -218,40 +196,58 @@ class SqliteDecisions(SqliteTransaction):
             self.do("told_unknown", client=client, request=request)
         return FinishedRequests(list(finished.values()), [(client, request) for client, request in unknown])
 
-    def keep_read(self, job: int, token: int) -> None:
-        """Extend the retention of a result that is being read, so that its next parts can be read too (P28)."""
-        self.do("keep_read", job=job, token=token, keep_until=self.now + READ_KEEPS_S)
-
     # --- time ----------------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """Advance the ticking row, and record where a gap in it ended."""
+    def tick(self, many: int) -> None:
+        """Advance the ticking row, record where a gap in it ended, and do what time does: `many` rows of a kind."""
         self.do("tick", no_reap_before=self.no_reap_before)
+        self._end_overdue(many)
+        self._leave_detached(many)
+        self._leave_dead_gateways(many)
+        self._delete_old(many)
 
-    def end_overdue(self, many: int) -> None:
+    def _end_overdue(self, many: int) -> None:
         """End jobs past their deadline, and cancelled jobs whose lease has expired."""
         if not self.may_reap:
             return
-        for (job,) in self.do("overdue_jobs", many=many).fetchall():
-            self.end(job, JobEvent.EXPIRE)
-        for (job,) in self.do("abandoned_jobs", many=many).fetchall():
-            self.end(job, JobEvent.CANCEL)
+        for event, name in (
+            (JobEvent.EXPIRE, "overdue_waiting"),
+            (JobEvent.EXPIRE, "overdue_running"),
+            (JobEvent.CANCEL, "abandoned_jobs"),
+        ):
+            for (job,) in self.do(name, many=many).fetchall():
+                self.end(job, event)
 
-    def leave_gone(self, many: int) -> None:
-        """Give up unfinished requests whose client, or whose gateway, was away for longer than the grace (P26)."""
+    def _leave_detached(self, many: int) -> None:
+        """Give up unfinished requests whose client was away for longer than the grace (P26); each is seen once."""
         if not self.may_leave:
             return
         before = self.now - self.limits.grace_s
-        for client, request, state, job in self.do("gone", before=before, many=many).fetchall():
+        for client, request, state, job in self.do("detached", before=before, many=many).fetchall():
             self.leave(client, request, RequestRow(state), job)
-            self.do("grace_is_over", client=client, request=request)  # so that the next tick need not read it again
-        for client, request, state, job in self.do("gone_with_gateway", before=before, many=many).fetchall():
-            self.leave(client, request, RequestRow(state), job)
+            self.do("end_grace", client=client, request=request)
 
-    def delete_old(self, many: int) -> None:
+    def _leave_dead_gateways(self, many: int) -> None:
+        """Give up unfinished requests whose gateway died; its clients are away since it was last seen (P26).
+
+        A dead gateway is searched until nothing is left to do, then every `SEARCH_AGAIN_S`, for offers that come late.
+        """
+        if not self.may_leave:
+            return
+        before = self.now - self.limits.grace_s
+        for (gateway,) in self.do("dead_gateways", before=before, many=many).fetchall():
+            found = self.do("unfinished_at", gateway=gateway, many=many).fetchall()
+            for client, request, state, job in found:
+                self.leave(client, request, RequestRow(state), job)
+            many -= len(found)
+            if not found:
+                self.do("search_later", gateway=gateway, search_at=self.now + SEARCH_AGAIN_S)
+            if many <= 0:
+                return
+
+    def _delete_old(self, many: int) -> None:
         """Delete outcomes past the retention. Their requests stay as long again, to be answered `expired` (P28)."""
-        for (job,) in self.do("retired_jobs", many=many).fetchall():
-            self.do("delete_job", job=job)
-        retention_s = self.limits.retention_s
-        self.do("delete_requests", before=self.now - 2 * retention_s, many=many)
-        self.do("delete_gateways", before=self.now - retention_s)
+        before = self.now - self.limits.retention_s
+        self.do("delete_jobs", many=many)
+        self.do("delete_requests", before=before - self.limits.retention_s, many=many)
+        self.do("delete_gateways", before=before)

@@ -9,14 +9,14 @@ of the last stored time and the clock, so that it never goes back, not even over
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from roost.backend.store.port import READ_KEEPS_S, TICK_GAP_S, StoreLimits
+from roost.backend.store.port import READ_KEEPS_S, StoreLimits
 from roost.backend.store.sqlite.decisions import SqliteDecisions
+from roost.backend.store.sqlite.schema import prepare
 from roost.backend.store.statements import load
 from roost.wire.clock import SYSTEM_CLOCK, Clock
 from roost.wire.errors import Misuse, Unavailable
@@ -32,10 +32,6 @@ from roost.wire.messages.lock import (
     Verdict,
 )
 
-log = logging.getLogger(__name__)
-
-SCHEMA_VERSION = 3
-"""Current version. Files of versions 1 and 2, which are those of 0.1, are converted."""
 BUSY_TIMEOUT_S = 1.0
 """Another lock server on the same file commits within this time, or the call is answered Unavailable (P18)."""
 RETIRE_AT_ONCE = 200
@@ -71,10 +67,10 @@ class SqliteStore:
             thread.shutdown()
 
     async def decide(self, decisions: list[Decision]) -> list[Answer]:
-        return await self._transaction(lambda transaction: transaction.decide_all(decisions))
+        return await self._transaction(lambda transaction: [transaction.decide(decision) for decision in decisions])
 
     async def beat(self, renewals: list[LeaseRenewal]) -> list[LeaseAnswer]:
-        return await self._transaction(lambda transaction: [transaction.beat(renewal) for renewal in renewals])
+        return await self._transaction(lambda transaction: [transaction.renew(renewal) for renewal in renewals])
 
     async def put_part(self, part: PutPart) -> Verdict:
         return await self._transaction(lambda transaction: transaction.put_part(part))
@@ -85,8 +81,8 @@ class SqliteStore:
         def read() -> list[bytes]:
             db = self._connection()
             (kept_until,) = db.execute(self._sql["kept_until"], values).fetchone() or (None,)
-            if kept_until is not None and kept_until < self._clock.wall() + READ_KEEPS_S:
-                self._write(lambda transaction: transaction.keep_read(wanted.job, wanted.token))
+            if kept_until is not None and kept_until < self._time() + READ_KEEPS_S:
+                self._write(lambda transaction: transaction.keep_read(wanted))
             return [data for (data,) in db.execute(self._sql["read_parts"], values)]
 
         return await self._in_thread(read)
@@ -112,33 +108,9 @@ class SqliteStore:
         self._last_time = (0.0, 0.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        prepare(db, self._path, self._limits.retention_s)
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute("BEGIN IMMEDIATE")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            db.execute("ROLLBACK")
-            raise Misuse(f"{self._path} was written by a newer Roost (schema {version}): use that one, or another file")
-        if version == 0:
-            self._do_all("schema")
-        elif version < SCHEMA_VERSION:
-            self._convert(version)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
         self._tick()
-
-    def _convert(self, version: int) -> None:
-        """Copy what a file of 0.1 holds into the tables of this version, in the transaction that is open."""
-        if version == 1:
-            self._do_all("from_1")
-        self._do_all("set_aside")
-        self._do_all("schema")
-        self._connection().execute(self._sql["copy_jobs"], {"retention": self._limits.retention_s})
-        self._do_all("copy_rest")
-        log.info("store of 0.1 converted", extra={"action": "store_converted", "path": self._path})
-
-    def _do_all(self, name: str) -> None:
-        for statement in self._sql[name].split(";\n"):
-            self._connection().execute(statement)
 
     def _close(self) -> None:
         db, self._db = self._db, None
@@ -155,13 +127,8 @@ class SqliteStore:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
-            stored, ticked_at, no_reap_before = db.execute(self._sql["read_clock"]).fetchone()
-            seen = self._time()
-            now = max(stored, seen)
-            self._last_time = now, self._clock.monotonic()
-            db.execute(self._sql["move_clock"], {"now": now})
-            was_away = abs(seen - ticked_at) > TICK_GAP_S  # abs: a clock that was set back hides how long the gap was
-            transaction = SqliteDecisions(db, self._sql, self._limits, now, no_reap_before, was_away)
+            transaction = SqliteDecisions(db, self._sql, self._limits, self._time())
+            self._last_time = transaction.now, self._clock.monotonic()
             result = action(transaction)
             db.execute("COMMIT")
         except BaseException:
@@ -179,13 +146,7 @@ class SqliteStore:
         return max(self._clock.wall(), time + self._clock.monotonic() - read_at if time else 0.0)
 
     def _tick(self) -> None:
-        def tick(transaction: SqliteDecisions) -> None:
-            transaction.tick()
-            transaction.end_overdue(RETIRE_AT_ONCE)
-            transaction.leave_gone(RETIRE_AT_ONCE)
-            transaction.delete_old(RETIRE_AT_ONCE)
-
-        self._write(tick)
+        self._write(lambda transaction: transaction.tick(RETIRE_AT_ONCE))
 
     # --- crossing threads ------------------------------------------------------------------------
 

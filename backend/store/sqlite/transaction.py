@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from roost.backend.jobs import JOB_TABLE, LIVE_JOBS, JobEvent, JobState, RequestRow, request_ending, step
-from roost.backend.store.port import StoreLimits
+from roost.backend.store.port import TICK_GAP_S, StoreLimits
 from roost.backend.store.stored_outcomes import read_ending
+from roost.wire.codec import pack
 from roost.wire.messages.lock import RequestRef, RequestState, RequestStatus
 from roost.wire.messages.outcome import Ending
 
 
 class SqliteTransaction:
-    """One transaction at time `now` (seconds).
+    """One transaction, begun when the clock showed `seen`; `now` is the store's time, which never goes back (seconds).
 
-    `was_away`: the ticking row has a gap, so that the store was unavailable, and not the masters and clients (P15).
+    A gap in the ticking row means that the store was unavailable, and not the masters and clients (P15).
     `no_reap_before` is the end of the last gap plus one lease: no lease is lost before it (`may_reap`). No request is
     given up before `StoreLimits.grace_after_outage_s` has passed since the end of that gap (`may_leave`).
     """
@@ -30,11 +31,13 @@ class SqliteTransaction:
         db: sqlite3.Connection,
         sql: Mapping[str, str],
         limits: StoreLimits,
-        now: float,
-        no_reap_before: float,
-        was_away: bool,
+        seen: float,
     ) -> None:
-        self.db, self._sql, self.limits, self.now = db, sql, limits, now
+        self.db, self._sql, self.limits = db, sql, limits
+        stored, ticked_at, no_reap_before = db.execute(sql["read_clock"]).fetchone()
+        self.now = now = max(stored, seen)
+        self.do("move_clock")
+        was_away = abs(seen - ticked_at) > TICK_GAP_S  # abs: a clock that was set back hides how long the gap was
         self.no_reap_before = now + limits.lease_s if was_away else no_reap_before
         self.may_reap = now >= self.no_reap_before
         went_on_at = self.no_reap_before - limits.lease_s
@@ -44,12 +47,21 @@ class SqliteTransaction:
         """Run a named statement with these values and the time as `:now`."""
         return self.db.execute(self._sql[name], {"now": self.now, **values})
 
-    def end(self, job: int, event: JobEvent) -> None:
-        """End the job on the store's own account. Raises Misuse when it had already ended."""
-        (state, *_) = self.do("find_job", job=job).fetchone()
-        ended = step(JOB_TABLE, JobState(state), event)
-        self.do("end_job", job=job, state=ended, keep_until=self.now + self.limits.retention_s)
-        self.do("delete_parts", job=job, kept_token=None)
+    def end(self, job: int, event: JobEvent, ending: Ending | None = None) -> None:
+        """End the job as its master says, or by the store itself if `ending` is None.
+
+        The store counts a lease that was lost before. Raises Misuse when the job has already ended.
+        """
+        state, token, _, _ = self.do("find_job", job=job).fetchone()
+        self.do(
+            "end_job",
+            job=job,
+            state=step(JOB_TABLE, JobState(state), event),
+            ending=None if ending is None else pack(ending),
+            keep_until=self.now + self.limits.retention_s,
+            counts_lease=ending is None,
+        )
+        self.do("drop_stale_parts", job=job, token=token if ending is not None and ending.parts else None)
 
     def ending(self, row: RequestRow, job: int | None) -> Ending | None:
         """Return how a request with this state and job ended; None while it has not ended."""

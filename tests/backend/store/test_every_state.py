@@ -1,45 +1,25 @@
-"""Both engines do the same in every small state: a share of ``python -m tests.backend.store.every_state``.
+"""SQLite and PostgreSQL do the same in small states: a share of what ``every_state`` compares.
 
-The share is another one in each run of the day: all single calls in some states, and some pairs of calls.
+All of it takes most of an hour: ``python -m tests.backend.store.comparison.every_state``. Here it is one state of 47,
+and one question of 5 in each. ``pytest -s`` prints how many cases there were.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import date
+import sys
+import time
 
 import pytest
 
-from bench.support import services
-from tests.backend.store.every_state.comparison import Comparison, pairs, singles
-from tests.backend.store.every_state.states import SECOND, State, states
+from tests.backend.store.comparison.every_state import compare, report
 
-pytestmark = pytest.mark.engines
-
-STATES, PAIRS = 40, 60
-"""Every so many states, and of the orders of two in each of these every so many."""
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 
-@pytest.fixture
-async def comparison() -> AsyncIterator[Comparison]:
-    server = services.postgres()
-    comparison = Comparison(server.url(server.database()))
-    await comparison.start()
-    yield comparison
-    await comparison.stop()
-
-
-def share(every: list[State], stride: int) -> list[State]:
-    return every[date.today().toordinal() % stride :: stride]
-
-
-async def test_every_call_does_the_same_on_both_engines(comparison: Comparison) -> None:
-    for state in share(list(states(tuple(SECOND))), STATES):
-        assert await comparison.compare(state, singles()) == []
-    assert comparison.count > 4_000
-
-
-async def test_every_order_of_two_calls_does_the_same_on_both_engines(comparison: Comparison) -> None:
-    for place, state in enumerate(share(list(states(others=("",))), STATES // 10)):
-        assert await comparison.compare(state, pairs()[place % PAIRS :: PAIRS]) == []
-    assert comparison.count > 3_000
+async def test_both_engines_answer_and_hold_the_same_in_small_states() -> None:
+    began = time.monotonic()
+    found = await compare(of_states=47, of_questions=5)
+    sys.stdout.write(f"\n{report(found, began)}\n")
+    assert not found.differences
+    assert found.counts["pairs in a batch"] > 500
+    assert found.counts["pairs in two calls"] > 500

@@ -123,6 +123,7 @@ BEGIN
         n := cardinality(jobs_in_order) + 1;
         jobs_in_order[n] := held.job; numbers[n] := 0; are_special[n] := true; takers[n] := NULL; serials[n] := NULL;
       END IF;
+      takers[n] := NULL;  -- if it was held back just now, it is looked at anew
       n := n - 1;
     END IF;
     WHILE looks > 0 AND n < cardinality(jobs_in_order) LOOP
@@ -142,13 +143,17 @@ BEGIN
         takers[n] := k;
         serials[n] := serial;
         count_given := count_given + 1;
-        IF jobs_in_order[n] = held.job THEN held := NULL; END IF;
+        IF jobs_in_order[n] = held.job THEN
+          UPDATE jobs SET reserved_master = NULL, reserved_until = NULL WHERE id = held.job;  -- for `reserved_job`
+          held := NULL;
+        END IF;
         EXIT WHEN verdict = 'grant alone';
       ELSIF verdict = 'reserve' THEN
         held := ROW(jobs_in_order[n], a.master)::reservation;
         EXIT;
       ELSIF verdict = 'gone' THEN
         takers[n] := 0;
+        IF jobs_in_order[n] = held.job THEN held := reserved_job(m); END IF;
       END IF;
     END LOOP;
   END LOOP;

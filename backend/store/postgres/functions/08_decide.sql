@@ -54,9 +54,8 @@ BEGIN
   SELECT coalesce(array_agg(ROW(u.place, u.job, u.token, u.state, u.ending, u.has_parts)::complete_command), '{}') INTO free
   FROM (SELECT *, count(*) OVER (PARTITION BY job) AS count FROM unnest(completes)) u
   WHERE u.count = 1 AND u.job <> ALL (c.jobs)
-    AND NOT (are_acquired AND EXISTS (  -- it may be granted to another master before
-      SELECT 1 FROM jobs WHERE id = u.job AND finished_at IS NULL
-        AND (lease_until IS NULL OR m.may_reap AND lease_until <= m.now) OFFSET 0));
+    AND NOT (are_acquired AND EXISTS (
+      SELECT 1 FROM jobs WHERE id = u.job AND (state = 'waiting' OR m.may_reap AND lease_until <= m.now) OFFSET 0));
   RETURN free;
 END $$;
 
