@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +15,31 @@ import asyncpg
 import pytest
 
 from bench.support import services
+from bench.support.components import launch
+from bench.support.waiting import until
 from roost.backend.store.port import Store, StoreLimits
-from roost.backend.store.postgres.schema import SCHEMA, function_schema, migrate, newest, search_path
+from roost.backend.store.postgres.schema import SCHEMA, function_schema, newest
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
 from roost.wire.errors import Misuse
-from roost.wire.messages.lock import LeaseRenewal, Verdict
+from roost.wire.messages.lock import Complete, LeaseRenewal, PutPart, Verdict
+from roost.wire.messages.outcome import Ending, Outcome
 from tests.backend.store.contract_store import DONE, Desk, offer
 from tests.backend.store.database import NewStore
+from tests.backend.store.old_stores.databases import FOLDER, asked, converted, expected, old_database
 from tests.backend.store.old_stores.make import client, told
 from tests.clock import ManualClock
 
-OLD = Path(__file__).parent / "old_stores"
 RUNNING = ("running", "running, renewed", "running, with a part")
 RETENTION_S = StoreLimits().retention_s
-
-
-def expected(engine: str) -> dict[str, Any]:
-    """What 0.1.1 said, and when."""
-    found: dict[str, Any] = json.loads((OLD / "0.1.1.json").read_text())[engine]
-    return found
-
-
-def asked(old: dict[str, Any]) -> list[tuple[bytes, str]]:
-    """All requests of an old store."""
-    return [(client(name), request) for name, _, request in (key.rpartition("/") for key in old["told"])]
+WAITING = """SELECT count(*) FROM pg_stat_activity
+WHERE application_name = 'roost' AND datname = current_database() AND wait_event = 'relation'"""
 
 
 def sqlite_file(folder: Path, version: int = 2) -> str:
     """A file of 0.1."""
     path = folder / "jobs.db"
     db = sqlite3.connect(path)
-    db.executescript((OLD / "0.1.1.sqlite.sql").read_text())
+    db.executescript((FOLDER / "0.1.1.sqlite.sql").read_text())
     if version == 1:
         db.executescript(
             "DROP INDEX jobs_reserved; ALTER TABLE jobs DROP COLUMN reserved_by;"
@@ -56,23 +50,9 @@ def sqlite_file(folder: Path, version: int = 2) -> str:
     return str(path)
 
 
-def old_database(server: services.Postgres, statement: str = "") -> str:
+def old_url(server: services.Postgres, statement: str = "") -> str:
     """The URL of a database that 0.1 used."""
-    name = server.database()
-    server.sql(name, (OLD / "0.1.1.postgresql.sql").read_text() + statement)
-    return server.url(name)
-
-
-async def converted(url: str, wall_s: float) -> list[str]:
-    """Convert the database; from now on its time stands still."""
-    connection = await asyncpg.connect(url, server_settings={"search_path": search_path()})
-    done = await migrate(connection, RETENTION_S)
-    await connection.execute(
-        "CREATE OR REPLACE FUNCTION server_time() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
-        f"'SELECT to_timestamp({wall_s!r})'"
-    )
-    await connection.close()
-    return done
+    return server.url(old_database(server, statement))
 
 
 async def check(store: Store, old: dict[str, Any]) -> None:
@@ -85,6 +65,8 @@ async def check(store: Store, old: dict[str, Any]) -> None:
         assert answer.verdict is Verdict.OK
         status = await desk.status(client(name), epoch=99)
         assert status.job == job
+        assert (await desk.one(Complete(job, token + 1, DONE))).verdict is Verdict.LOST
+    await finish(desk, old)
     job, token = old["grants"]["running, cancelled"]
     assert (await store.beat([LeaseRenewal(job, token)]))[0].verdict is Verdict.CANCEL
     grants = (await desk.acquire(offer(b"new" * 5 + b".", run=b"new"), slots=9, running=1)).grants
@@ -96,6 +78,20 @@ async def check(store: Store, old: dict[str, Any]) -> None:
     assert all(grant.token > before for grant in grants)
     for grant in grants:
         assert (await desk.complete(grant, DONE)).verdict is Verdict.OK
+
+
+async def finish(desk: Desk, old: dict[str, Any]) -> None:
+    """The masters that had the jobs complete them, one with a part that is from before and one from now."""
+    for name in RUNNING:
+        job, token = old["grants"][name]
+        count = 2 * (name == "running, with a part")
+        if count:
+            assert await desk.store.put_part(PutPart(job, token, 1, b"second")) is Verdict.OK
+        ending = Ending(Outcome.DONE, summary=name.encode(), parts=count)
+        assert (await desk.one(Complete(job, token, ending))).verdict is Verdict.OK
+        found = await told(desk.store, [(client(name), "r1")])
+        assert found[f"{name}/r1"]["status"][1] == "ended"
+        assert found[f"{name}/r1"]["parts"] == ["first", "second"][:count]
 
 
 class TestSqlite:
@@ -141,7 +137,7 @@ class TestPostgres:
         self, server: services.Postgres, new_store: NewStore, statement: str
     ) -> None:
         old = expected("postgresql")
-        url = old_database(server, statement)
+        url = old_url(server, statement)
         done = await converted(url, old["wall_s"])
         assert "A store of 0.1 was converted, with 21 jobs." in done
         store = new_store(url)
@@ -155,7 +151,7 @@ class TestPostgres:
     async def test_servers_that_start_at_once_convert_once(
         self, server: services.Postgres, new_store: NewStore
     ) -> None:
-        url = old_database(server)
+        url = old_url(server)
         stores = [new_store(url) for _ in range(4)]
         await asyncio.gather(*(store.start() for store in stores))
         connection = await asyncpg.connect(url)
@@ -166,17 +162,43 @@ class TestPostgres:
     async def test_an_early_version_is_refused_in_a_sentence(
         self, server: services.Postgres, new_store: NewStore
     ) -> None:
-        url = old_database(server, "DELETE FROM roost.migrations WHERE number > 3")
+        url = old_url(server, "DELETE FROM roost.migrations WHERE number > 3")
         with pytest.raises(Misuse, match=r"early 0\.1"):
             await new_store(url).start()
 
     async def test_a_conversion_that_fails_leaves_the_database_as_it_was(
         self, server: services.Postgres, new_store: NewStore
     ) -> None:
-        url = old_database(server, "UPDATE roost.jobs SET state = 'nonsense' WHERE id = 1")
+        url = old_url(server, "UPDATE roost.jobs SET state = 'nonsense' WHERE id = 1")
         with pytest.raises(asyncpg.CheckViolationError):
             await new_store(url).start()
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("SELECT count(*) FROM roost.waiters") == len(expected("postgresql")["told"])
         assert await connection.fetchval("SELECT max(number) FROM roost.migrations") == 6
         await connection.close()
+
+    @pytest.mark.parametrize("killed", ["lock server", "database"])
+    async def test_a_conversion_that_is_killed_half_way_leaves_the_database_as_it_was(
+        self, server: services.Postgres, new_store: NewStore, killed: str
+    ) -> None:
+        old = expected("postgresql")
+        database = old_database(server)
+        url = server.url(database)
+        async with AsyncExitStack() as stack:
+            holding = await asyncpg.connect(url)
+            stack.callback(holding.terminate)
+            await holding.execute("BEGIN; LOCK TABLE roost.results")  # jobs and requests are converted before it
+            arguments = ("lock", "--port", "0", "--store", url, "--discovery", "http://127.0.0.1:9")
+            lock_server = await launch(*arguments)
+            stack.push_async_callback(lock_server.kill)
+            await until(lambda: server.sql(database, WAITING) == "1")
+            if killed == "database":
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+        await until(lambda: server.sql(database, WAITING) == "0")
+        assert server.sql(database, "SELECT max(number) FROM roost.migrations") == "6"
+        assert server.sql(database, "SELECT count(*) FROM roost.waiters") == str(len(old["told"]))
+        assert await converted(url, old["wall_s"])
+        store = new_store(url)
+        await store.start()
+        await check(store, old)
