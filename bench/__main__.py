@@ -35,14 +35,14 @@ COMPARES_ITSELF = "lock"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one benchmark and publish its report; exit status 1 when a goal was missed."""
-    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__, allow_abbrev=False)
     names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     modules = {}
     for path, text in BENCHES.items():
         module = import_module(f"bench.{path}")
         name = path.partition(".")[2]
         modules[name] = module
-        options = names.add_parser(name, help=text, description=module.__doc__)
+        options = names.add_parser(name, help=text, description=module.__doc__, allow_abbrev=False)
         options.add_argument(
             "--json", type=Path, default=OUT / f"{name}.json", metavar="FILE", help="where the figures are written, too"
         )

@@ -47,16 +47,21 @@ def compare(name: str, arguments: Sequence[str], before: Path, turns: int = TURN
 
 
 def rows(there: FIGURES, here: FIGURES) -> list[dict[str, Any]]:
-    """A row for each figure that both have."""
-    found: list[dict[str, Any]] = []
-    for key in there.keys() & here.keys():
-        old, new = median(there[key]), median(here[key])
-        spread = max(there[key]) - min(there[key])
-        verdict = "the same" if abs(new - old) <= spread else "higher" if new > old else "lower"
-        found.append(
-            {"row": key[0], "figure": key[1], "before": old, "now": new, "spread before": spread, "verdict": verdict}
-        )
-    return sorted(found, key=lambda row: (row["row"], row["figure"]))
+    """A row for each figure; those that only one of the two has say so."""
+    return [_row(key, there.get(key, ()), here.get(key, ())) for key in sorted(there.keys() | here.keys())]
+
+
+def _row(key: tuple[str, str], there: Sequence[float], here: Sequence[float]) -> dict[str, Any]:
+    row: dict[str, Any] = {"row": key[0], "figure": key[1], "before": None, "now": None, "spread before": None}
+    if there:
+        row |= {"before": median(there), "spread before": max(there) - min(there)}
+    if here:
+        row |= {"now": median(here)}
+    if not (there and here):
+        return row | {"verdict": "only before" if there else "only now"}
+    difference = row["now"] - row["before"]
+    same = abs(difference) <= row["spread before"]
+    return row | {"verdict": "the same" if same else "higher" if difference > 0 else "lower"}
 
 
 def _run(python: Path, name: str, arguments: Sequence[str], folder: Path) -> list[dict[str, Any]]:

@@ -52,7 +52,9 @@ class Options:
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Parse options and variables. Exits with status 2 and an error message when they are invalid."""
-    parser = argparse.ArgumentParser("python -m roost.gateway", formatter_class=_Formatter, description=_ABOUT)
+    parser = argparse.ArgumentParser(
+        "python -m roost.gateway", formatter_class=_Formatter, description=_ABOUT, allow_abbrev=False
+    )
     try:
         _add_process(parser.add_argument_group("process"))
         groups = {name: parser.add_argument_group(name) for name in (SECURITY, LIMITS)}

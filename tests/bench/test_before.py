@@ -21,6 +21,8 @@ def test_a_difference_is_one_only_beyond_the_spread_of_the_other_checkouts_turns
     assert [(row["row"], row["before"], row["now"], row["verdict"]) for row in rows(there, here)] == [
         ("a", 11.0, 12.9, "the same"),
         ("b", 10.0, 9.0, "lower"),
+        ("c", 1.0, None, "only before"),
+        ("d", None, 1.0, "only now"),
     ]
 
 

@@ -114,7 +114,7 @@ def causes(problem: BaseException) -> list[str]:
 
 def main() -> int:
     """The exit status: 0 when nothing was lost and nothing is left."""
-    parser = argparse.ArgumentParser("python -m tests.compose", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.compose", description=__doc__, allow_abbrev=False)
     parser.add_argument("--override", type=Path, action="append", default=[], help="a compose file to lay over")
     files = [file.resolve() for file in parser.parse_args().override]
     signal.signal(signal.SIGTERM, signal.default_int_handler)

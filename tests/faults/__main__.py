@@ -75,7 +75,7 @@ def run_soak(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when everything held."""
-    parser = argparse.ArgumentParser("python -m tests.faults", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.faults", description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", metavar="PATTERN", default="*", help="as complete.*/master.*, or a piece of names")
     parser.add_argument("--list", action="store_true", help="name the cells, and run none")
     parser.add_argument("--jobs", type=int, default=8, metavar="N", help="lanes side by side [8]")

@@ -46,7 +46,7 @@ def report(mutation: Mutation, verdict: Verdict) -> bool:
 
 def main() -> int:
     """0 when every mutation is caught."""
-    parser = argparse.ArgumentParser("python -m tests.mutations", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.mutations", description=__doc__, allow_abbrev=False)
     parser.add_argument("words", nargs="*", help="only mutations with one of these in their rule or text")
     words = parser.parse_args().words
     chosen = [each for each in MUTATIONS if not words or any(word in f"{each.rule}: {each.what}" for word in words)]

@@ -11,7 +11,8 @@ import pytest
 
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
 from roost.backend.store.statements import load
-from tests.backend.store.test_conversion import expected, sqlite_file
+from tests.backend.store.old_stores.databases import expected
+from tests.backend.store.test_conversion import sqlite_file
 from tests.clock import ManualClock
 
 TABLES = files("roost.backend.store") / "postgres" / "tables" / "0007.sql"

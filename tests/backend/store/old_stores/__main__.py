@@ -162,7 +162,9 @@ async def measure(server: services.Postgres, jobs: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m tests.backend.store.old_stores", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.backend.store.old_stores", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--jobs", type=int, default=100_000, help="[100000]")
     for sentence in asyncio.run(measure(services.postgres(), parser.parse_args().jobs)):
         sys.stdout.write(f"{sentence}\n")
