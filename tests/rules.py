@@ -1,4 +1,4 @@
-"""Which tests hold which guarantee: the invariants I1 to I8 and the rules P1 to P32 of the job protocol.
+"""Which tests hold which guarantee: the invariants I1 to I8 and the rules P1 to P32 and P39 of the job protocol.
 
 `docs/protocol/guarantees.md` says what each one promises. A test that holds a guarantee begins with its name:
 ``test_p14_…``, or ``test_i1_to_i4_…`` for several that follow each other.
@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-RULES = [f"I{number}" for number in range(1, 9)] + [f"P{number}" for number in range(1, 33)]
+RULES = [f"I{number}" for number in range(1, 9)] + [f"P{number}" for number in (*range(1, 33), 39)]
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 PAGE = ROOT / "docs" / "protocol" / "guarantees.md"

@@ -16,6 +16,7 @@ _FUNCTIONS = ("02_clock", "03_locks", "04_requests", "05_endings", "06_offers", 
 CLOCK, LOCKS, OF_CLIENTS, ENDINGS, OFFERED, GRANTS, TIME, TICK = (
     f"{POSTGRES}/functions/{name}.sql" for name in _FUNCTIONS
 )
+DECIDED = f"{POSTGRES}/functions/08_decide.sql"
 ENGINE = f"{POSTGRES}/postgres_store.py"
 REQUESTS, SWEEPING = "backend/client_protocol/requests.py", "backend/client_protocol/poll_schedule.py"
 MASTER, INTAKE, RUN = "backend/master/master.py", "backend/master/job_acquirer.py", "backend/master/job_run.py"
@@ -27,6 +28,7 @@ def contract(engine: str, rule: str) -> Selection:
     return ("tests/backend/store/test_store.py", "-k", f"TestContract and {engine} and {rule}")
 
 
+EVERY_STATE = ("tests/backend/store/test_every_state.py",)
 SHARED = "tests/backend/store/test_postgres.py"
 MASTER_TESTS = ("tests/backend/master/test_master.py",)
 WORKER_TESTS = ("tests/backend/worker/test_worker.py",)

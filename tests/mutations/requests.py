@@ -5,7 +5,9 @@ from __future__ import annotations
 from tests.mutations.mutation import Change, Mutation
 from tests.mutations.places import (
     ACQUIRE,
+    DECIDED,
     ENGINE,
+    EVERY_STATE,
     INTAKE,
     LOCKS,
     MASTER_TESTS,
@@ -72,7 +74,7 @@ OFFERS = (
         "offers of one client in one batch do not see each other",
         (
             Change(
-                "backend/store/postgres/functions/08_decide.sql",
+                DECIDED,
                 "IF cardinality(offers) < 2 THEN RETURN NULL",
                 "IF true THEN RETURN NULL",
             ),
@@ -190,6 +192,18 @@ REQUESTS_AND_RESULTS = (
         "a request without an offer is told so at every sweep",
         (Change(SQLITE, "SET unknown_at = :now + (:now - created_at)", "SET unknown_at = :now"),),
         contract("sqlite", "p12"),
+    ),
+    Mutation(
+        "P26 (SQLite)",
+        "an acknowledged request stays detached",
+        (Change(SQLITE, "SET state = :state, detached_at = NULL, grace_ended = 0 WHERE", "SET state = :state WHERE"),),
+        EVERY_STATE,
+    ),
+    Mutation(
+        "P14 (PostgreSQL)",
+        "a batch completes a waiting job before it grants it",
+        (Change(DECIDED, "(state = 'waiting' OR m.may_reap AND lease_until", "(m.may_reap AND lease_until"),),
+        EVERY_STATE,
     ),
     Mutation(
         "I3",

@@ -29,7 +29,7 @@ from roost.wire.messages.client import (
     read_from_client,
     read_from_gateway,
 )
-from roost.wire.messages.lock import CancelRequest, JobFinished
+from roost.wire.messages.lock import CancelRequest, JobFinished, read_lease_renewals
 from roost.wire.messages.registry import Assignment, read_assignment
 from roost.wire.messages.work import CancelTasks, JobChanged, LevelEvent, ProgressEvent, read_control
 from tests.wire.shapes import values_of
@@ -118,9 +118,15 @@ def test_a_field_that_a_newer_gateway_adds_is_passed_over(message: Any) -> None:
     assert read_from_gateway(to_json({**fields, "added": msgspec.Raw(b"1")})) == message
 
 
-def test_a_field_that_a_newer_version_adds_at_the_end_is_passed_over() -> None:
+def test_p39_a_field_that_a_newer_version_adds_at_the_end_is_passed_over() -> None:
     cancel = CancelTasks(job=1, token=2)
     assert read_control(pack(["CancelTasks", *msgspec.structs.astuple(cancel), "added"])) == cancel
+
+
+def test_p39_a_renewal_as_masters_of_0_1_send_it_is_understood() -> None:
+    growth = 4_711
+    (renewal,) = read_lease_renewals(pack([[1, 2, 3, growth, b"[4, 5]"]]))
+    assert (renewal.job, renewal.token, renewal.level, renewal.progress) == (1, 2, 3, b"[4, 5]")
 
 
 @pytest.mark.parametrize(

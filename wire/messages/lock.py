@@ -191,7 +191,7 @@ Answer = Acquired | Completed | Statuses | Refused
 class LeaseRenewal(Struct, array_like=True, frozen=True):
     """A master renews the lease of a job.
 
-    `unused` was a number that nothing read; fields keep their places, for masters of 0.1.
+    `unused` was a number that nothing read; fields keep their places (P39), for masters of 0.1.
     """
 
     job: int

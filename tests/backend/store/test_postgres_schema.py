@@ -40,9 +40,7 @@ async def test_servers_that_start_at_once_make_the_tables_once(url: str, new_sto
     assert [tuple(row) for row in sets] == [(function_schema(), newest())]
 
 
-async def test_a_database_of_a_newer_program_is_refused_unless_that_says_it_may_be_used(
-    url: str, new_store: NewStore
-) -> None:
+async def test_p39_a_newer_database_is_refused_unless_it_says_it_may_be_used(url: str, new_store: NewStore) -> None:
     connection = await asyncpg.connect(url)
     await migrate(connection, RETENTION_S)
     await connection.execute("INSERT INTO roost.migrations (number, usable_from) VALUES (98, $1)", newest())
@@ -65,7 +63,7 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(server: serv
     await connection.close()
 
 
-async def test_functions_of_another_version_stay_beside_those_of_this_one(url: str, new_store: NewStore) -> None:
+async def test_p39_functions_of_another_version_stay_beside_those_of_this_one(url: str, new_store: NewStore) -> None:
     """Until nobody has used them for a week."""
     connection = await asyncpg.connect(url)
     await migrate(connection, RETENTION_S)

@@ -188,7 +188,7 @@ class Postgres:
     async def start(self) -> None:
         """Connect; the database has its tables, and the time stands still."""
         self._connection = await Address(shared_url()).connect()
-        await self._connection.execute("SET idle_in_transaction_session_timeout = 0")
+        await self._connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
         self._store: Any = PostgresStore(shared_url(), LIMITS)
         borrowed = _Borrowed(self._connection)
         own = dict.fromkeys(("_decisions", "_renewals", "_polls", "_time", "_gateways"), borrowed)

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -28,6 +28,13 @@ log = logging.getLogger(__name__)
 
 OF_TWO_JOBS = [*ACQUIRES[:14], *DECISIONS[-25:-17], *CALLS]
 """In states of two jobs: what may concern both, or one because of the other."""
+
+
+MOST_DIFFERENCES = 50
+
+
+class TooManyDifferences(Exception):
+    """There is no need to look for more."""
 
 
 @dataclass
@@ -72,6 +79,8 @@ class Comparison:
     def _differ(self, difference: Difference) -> None:
         self.differences.append(difference)
         log.error("%s", difference)
+        if len(self.differences) == MOST_DIFFERENCES:
+            raise TooManyDifferences
 
     async def alone(self, states: Iterable[State], steps: Sequence[Step]) -> None:
         """Every question in every state."""
@@ -173,9 +182,10 @@ async def compare(of_states: int = 1, of_questions: int = 1) -> Comparison:
     """Compare in every state, or in one of `of_states`, and there by one of `of_questions`."""
     async with both_engines() as engines:
         comparison = Comparison(engines, of_questions)
-        await comparison.alone(islice(one_job(), 0, None, of_states), STEPS)
-        await comparison.alone(islice(two_jobs(), 0, None, of_states), OF_TWO_JOBS)
-        await comparison.pairs(islice(for_pairs(), 0, None, of_states))
+        with suppress(TooManyDifferences):
+            await comparison.alone(islice(one_job(), 0, None, of_states), STEPS)
+            await comparison.alone(islice(two_jobs(), 0, None, of_states), OF_TWO_JOBS)
+            await comparison.pairs(islice(for_pairs(), 0, None, of_states))
     return comparison
 
 
