@@ -23,6 +23,7 @@ from roost.backend.broker.port import Broker
 from roost.backend.cache.memory_cache import MemoryCache
 from roost.backend.cache.port import Cache
 from roost.backend.host_lists import each_host, names_hosts
+from roost.backend.store.administration import Administration
 from roost.backend.store.port import Store, StoreLimits
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
 from roost.wire.clock import SYSTEM_CLOCK, Clock
@@ -99,6 +100,20 @@ class Engines:
         from roost.backend.store.postgres.postgres_store import PostgresStore
 
         return lambda: PostgresStore(url, self._limits)
+
+
+def administration(url: str, limits: StoreLimits, clock: Clock = SYSTEM_CLOCK) -> Administration:
+    """Return what operates on the store at `url`. Raises Misuse for a URL that names no store that lasts."""
+    scheme, _, path = url.partition(":")
+    if scheme == "sqlite" and path and path != ":memory:":
+        from roost.backend.store.sqlite.administration import SqliteAdministration
+
+        return SqliteAdministration(path, limits, clock)
+    if not names_hosts(url, STORES):
+        raise _unknown("store", url, "sqlite:PATH, postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE")
+    from roost.backend.store.postgres.administration import PostgresAdministration
+
+    return PostgresAdministration(url, limits, clock)
 
 
 def _unknown(what: str, url: str, known: str) -> Misuse:

@@ -15,7 +15,7 @@ import typer
 
 from roost.backend.kinds.crawl.urls import Scope
 from roost.cli import crawl_options as o
-from roost.cli import operator_commands
+from roost.cli import operator_commands, store_commands
 from roost.cli.output_target import CannotWrite, Target
 from roost.cli.service_commands import add_commands
 from roost.cli.serving import separate
@@ -149,3 +149,4 @@ def _run_crawl(order: Order, output: Path | None) -> int:
 
 add_commands(app)
 operator_commands.add_commands(app)
+store_commands.add_commands(app)

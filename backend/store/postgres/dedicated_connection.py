@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -60,14 +60,15 @@ T = TypeVar("T")
 class Address:
     """Where the database is: ``postgresql://user:password@host:port,host:port/name``; one host is the primary.
 
-    The password appears in no error and in no log line.
+    Connections are made with `settings`, to a server that is as `wanted` says (libpq's ``target_session_attrs``). The
+    password appears in no error and in no log line.
     """
 
-    def __init__(self, url: str) -> None:
-        self._urls = each_host(url)
+    def __init__(self, url: str, settings: Mapping[str, str] = SETTINGS, wanted: str = "read-write") -> None:
+        self._urls, self._settings, self._wanted = each_host(url), dict(settings), wanted
 
     async def connect(self) -> Any:
-        """Connect to a host that takes writes; the last such host is tried first. Raises Unavailable."""
+        """Connect to a host that is as wanted; the last such host is tried first. Raises Unavailable."""
         reasons = []
         for url in list(self._urls):
             try:
@@ -82,9 +83,9 @@ class Address:
         connection = await asyncpg.connect(
             url,
             timeout=CONNECT_S,
-            target_session_attrs="read-write",
+            target_session_attrs=self._wanted,
             max_cached_statement_lifetime=0,
-            server_settings=SETTINGS,
+            server_settings=self._settings,
         )
         try:
             await connection.execute(DURABLE)
@@ -100,9 +101,9 @@ def reason(problem: BaseException) -> str:
 
 
 class DedicatedConnection:
-    """One connection to `address`. A call that takes longer than `timeout_s` raises Unavailable."""
+    """One connection to `address`. A call that takes longer than `timeout_s` (None: no limit) raises Unavailable."""
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(self, address: Address, timeout_s: float | None) -> None:
         self._address, self._timeout_s = address, timeout_s
         self._connection: Any = None
         self._lock = asyncio.Lock()

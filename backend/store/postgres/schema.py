@@ -38,6 +38,8 @@ _FILE = re.compile(r"^(\d{4})\.sql$")
 _USABLE_FROM = re.compile(r"^-- usable from: (\d+)$", re.MULTILINE)
 _COLUMNS_OF_MIGRATIONS = """SELECT attname AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'migrations' AND attnum > 0"""
+_TYPES = """SELECT quote_ident(typname) AS name FROM pg_type t JOIN pg_class c ON c.oid = t.typrelid
+JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1 AND c.relkind = 'c'"""
 _BOOKS = f"""
 CREATE SCHEMA IF NOT EXISTS {SCHEMA};
 CREATE TABLE {SCHEMA}.migrations (
@@ -86,19 +88,33 @@ def newest() -> int:
 async def prepare(connection: Any, retention_s: float) -> None:
     """Migrate if something is missing; otherwise only read.
 
-    Raises Misuse when the tables are too new or too old, or when something must be created and the user may not.
+    Raises Misuse when the tables are too new or too old, or when something must be created or granted and the user may
+    not do that.
     """
+    try:
+        if await is_current(connection):
+            await _check_may_use(connection)
+        else:
+            await migrate(connection, retention_s)
+    except asyncpg.InsufficientPrivilegeError as problem:
+        user = await connection.fetchval("SELECT quote_ident(current_user)")
+        raise Misuse(
+            f"the database is not ready for this version, and the user {user} may not change that ({problem}): run "
+            f"`roost store migrate --grant {user}` as the owner of the database"
+        ) from problem
+
+
+async def is_current(connection: Any) -> bool:
+    """Return whether the tables can be used and the functions are there. Raises Misuse when the database is newer."""
     number, usable_from = await version(connection)
     _check_not_newer(number, usable_from)
-    if number >= newest() and await _exists(connection, function_schema()):
-        return
-    try:
-        await migrate(connection, retention_s)
-    except asyncpg.InsufficientPrivilegeError as problem:
-        raise Misuse(
-            f"the schema of the database is not that of this version, and this user may not change it ({problem}): "
-            "start a lock server as the owner of the database once"
-        ) from problem
+    return number >= newest() and await exists(connection, function_schema())
+
+
+async def _check_may_use(connection: Any) -> None:
+    # a schema that the user may not use is left out of the search path in silence
+    if not await connection.fetchval("SELECT has_schema_privilege($1, 'USAGE')", function_schema()):
+        raise asyncpg.InsufficientPrivilegeError(f"permission denied for schema {function_schema()}")
 
 
 async def version(connection: Any) -> tuple[int, int]:
@@ -113,15 +129,16 @@ async def version(connection: Any) -> tuple[int, int]:
     return int(row["number"]), int(row["usable_from"])
 
 
-async def migrate(connection: Any, retention_s: float) -> list[str]:
+async def migrate(connection: Any, retention_s: float, timeout_s: int = MIGRATE_S) -> list[str]:
     """Bring tables and functions to this version, and return what was done, in sentences.
 
-    `retention_s` is how long outcomes of a store of 0.1 are kept, which did not store that. Raises Misuse when the
-    database is newer or too old, and errors of the driver.
+    `retention_s` is how long outcomes of a store of 0.1 are kept, which did not store that. No statement may take
+    longer than `timeout_s`; 0 is no limit. Raises Misuse when the database is newer or too old, and errors of the
+    driver.
     """
     done = []
     async with connection.transaction():
-        await connection.execute(f"SET LOCAL statement_timeout = '{MIGRATE_S}s'; SET LOCAL lock_timeout = 0")
+        await connection.execute(f"SET LOCAL statement_timeout = '{timeout_s}s'; SET LOCAL lock_timeout = 0")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         number, usable_from = await version(connection)
         _check_not_newer(number, usable_from)
@@ -177,12 +194,13 @@ async def _convert(connection: Any, number: int, retention_s: float) -> list[str
 
 async def _create_functions(connection: Any) -> bool:
     name = function_schema()
-    if await _exists(connection, name):
+    if await exists(connection, name):
         return False
     await connection.execute(f"CREATE SCHEMA {name}; SET LOCAL search_path = {name}, {SCHEMA}")
     await connection.execute(functions())
     await connection.execute(
-        f"INSERT INTO {SCHEMA}.function_sets (name, tables) VALUES ($1, $2)",  # noqa: S608
+        f"INSERT INTO {SCHEMA}.function_sets (name, tables) VALUES ($1, $2) "  # noqa: S608
+        "ON CONFLICT (name) DO UPDATE SET created_at = now(), used_at = now()",  # somebody dropped the schema
         name,
         newest(),
     )
@@ -199,7 +217,19 @@ async def _grant_as_on_tables(connection: Any, name: str) -> None:
         SCHEMA,
     )
     for grantee in grantees:
-        await connection.execute(f"GRANT USAGE ON SCHEMA {name} TO {grantee['name']}")
+        await grant_functions(connection, name, grantee["name"])
+
+
+async def grant_functions(connection: Any, name: str, role: str) -> None:
+    """Let a role (a quoted name) call the functions in the schema `name`.
+
+    Functions and types are everybody's by default, but a database may have other defaults.
+    """
+    await connection.execute(
+        f"GRANT USAGE ON SCHEMA {name} TO {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {name} TO {role}"
+    )
+    for row in await connection.fetch(_TYPES, name):
+        await connection.execute(f"GRANT USAGE ON TYPE {name}.{row['name']} TO {role}")
 
 
 async def drop_unused(connection: Any) -> list[str]:
@@ -216,7 +246,8 @@ async def drop_unused(connection: Any) -> list[str]:
     return [f"The unused functions in the schema {row['name']} were dropped." for row in unused]
 
 
-async def _exists(connection: Any, schema: str) -> bool:
+async def exists(connection: Any, schema: str) -> bool:
+    """Return whether there is such a schema."""
     # a query and not to_regnamespace, which may answer from before this transaction waited for its lock
     return bool(await connection.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname = $1", schema))
 

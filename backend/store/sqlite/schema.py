@@ -14,15 +14,15 @@ VERSION = 3
 """Of the tables in ``statements.sql``. Files of 0.1 have 1 or 2."""
 
 
-def prepare(db: sqlite3.Connection, path: str, retention_s: float) -> None:
-    """Make the tables in an empty file, or convert those of 0.1, in one transaction.
+def prepare(db: sqlite3.Connection, path: str, retention_s: float) -> int:
+    """Make the tables in an empty file, or convert those of 0.1, in one transaction. Returns the version it had.
 
     `retention_s` is how long outcomes of 0.1 are kept, which did not store that. Raises Misuse when a newer version has
     written the file.
     """
     db.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
+        version = read_version(db)
         if version > VERSION:
             raise Misuse(f"{path} was written by a newer Roost (schema {version}): use that one, or another file")
         if version == 0:
@@ -37,6 +37,12 @@ def prepare(db: sqlite3.Connection, path: str, retention_s: float) -> None:
         raise
     if 0 < version < VERSION:
         log.info("store of 0.1 converted", extra={"action": "store_converted", "path": path})
+    return version
+
+
+def read_version(db: sqlite3.Connection) -> int:
+    """Return the version of the tables in a file; 0 when there are none."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _convert(db: sqlite3.Connection, version: int, retention_s: float) -> None:

@@ -197,9 +197,8 @@ def report(found: Comparison, began: float) -> str:
 
 def main() -> int:
     """0 when nothing differs."""
-    parser = argparse.ArgumentParser(
-        "python -m tests.backend.store.comparison.every_state", description=__doc__, allow_abbrev=False
-    )
+    name = "python -m tests.backend.store.comparison.every_state"
+    parser = argparse.ArgumentParser(name, description=__doc__, allow_abbrev=False)
     parser.add_argument("--states", type=int, default=1, metavar="N", help="only one of N states")
     parser.add_argument("--questions", type=int, default=1, metavar="N", help="only one of N questions in each")
     options = parser.parse_args()
