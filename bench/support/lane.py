@@ -55,6 +55,8 @@ class Lane:
         self._proxies: list[Proxy] = []
         self._booting: set[asyncio.Task[Process]] = set()
         self.cells_run = 0
+        self.variables: Mapping[str, str] = {}
+        """More environment of processes that are started from now on, by which they can be of another version."""
 
     @property
     def urls(self) -> list[str]:
@@ -116,9 +118,17 @@ class Lane:
     async def kill(self, *processes: Process) -> None:
         """kill -9."""
         for process in processes:
-            if process.is_running and process in self._parts["discovery"]:
-                self._free_ports.append(_port_of(process))
+            self._free_port_of(process)
         await asyncio.gather(*(process.kill() for process in processes))
+
+    async def retire(self, process: Process) -> int:
+        """SIGTERM; return its exit status."""
+        self._free_port_of(process)
+        return await process.terminate()
+
+    def _free_port_of(self, process: Process) -> None:
+        if process.is_running and process in self._parts["discovery"]:
+            self._free_ports.append(_port_of(process))
 
     async def mend(self) -> None:
         """Restore the lane: the right number of each kind, no cut, no failpoint, and clients admitted."""
@@ -174,7 +184,7 @@ class Lane:
     # --- how its parts are started ------------------------------------------------------------------------
 
     def _variables(self) -> dict[str, str]:
-        return {VARIABLE: str(self.points)}
+        return {VARIABLE: str(self.points), **self.variables}
 
     def _command(self, kind: str, is_cut_off: bool) -> tuple[str, ...]:
         if kind == "discovery":
