@@ -53,7 +53,7 @@ quick: $(DEV) ## tests that need no root, no engines, no unpacked sites and litt
 test: setup-tests ## all tests; installs what they need
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-acceptance: setup-tests ## long runs with a verdict each: rush rolling leave hostile takeover users; ARGS="rush leave" for some
+acceptance: setup-tests ## long runs with a verdict each: rush rolling upgrade leave hostile takeover users; ARGS="rush leave" for some
 	@bash tools/acceptance "$(BIN)/python" $(ARGS)
 
 cases: $(DEV) ## make cases DIR=folder: run each script below it, and print a table

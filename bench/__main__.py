@@ -25,6 +25,7 @@ BENCHES = {
     "load.leave": "whether a gateway drains its clients evenly after SIGTERM; fails when not",
     "load.users": "whether 50,000 locust users stay connected, get their jobs and come back; fails when not",
     "load.rolling": "whether clients or jobs are affected by a rolling restart of all gateways; fails when they are",
+    "load.upgrade": "whether clients or jobs are affected by a rolling upgrade of all parts; fails when they are",
     "load.rush": "all clients connect at once, then a gateway and discovery are killed; fails when a goal is missed",
     "compare.wire": "bytes and time of messages in JSON, Protocol Buffers and as Roost sends them",
 }

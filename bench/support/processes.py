@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+NO_VARIABLES: Mapping[str, str] = {}
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CPUS = sorted(os.sched_getaffinity(0))
 
@@ -123,8 +124,10 @@ Running = AbstractContextManager[subprocess.Popen[str]]
 
 
 @contextmanager
-def running(command: list[str], cpus: frozenset[int] = LOAD_CPUS) -> Iterator[subprocess.Popen[str]]:
-    """A process on these processors with pipes for its standard input and output.
+def running(
+    command: list[str], cpus: frozenset[int] = LOAD_CPUS, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[subprocess.Popen[str]]:
+    """A process on these processors with pipes for its standard input and output; `variables` are added to its own.
 
     It is ended by SIGTERM, or by SIGKILL after 20 s.
     """
@@ -133,6 +136,7 @@ def running(command: list[str], cpus: frozenset[int] = LOAD_CPUS) -> Iterator[su
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env={**os.environ, **variables},
         preexec_fn=lambda: os.sched_setaffinity(0, cpus),  # threads of its own inherit it
     )
     try:
