@@ -62,7 +62,7 @@ SELECT relname AS name FROM pg_class
 WHERE relnamespace = 'roost'::regnamespace AND reloptions && ARRAY['autovacuum_enabled=false', 'autovacuum_enabled=off'];
 -- name: standbys
 SELECT count(*) AS count, count(*) FILTER (WHERE sync_state IN ('sync', 'quorum', 'potential')) AS synchronous
-FROM pg_stat_replication WHERE sync_state IS NOT NULL;
+FROM pg_stat_replication WHERE sync_state IS NOT NULL AND application_name NOT IN ('pg_basebackup', 'pg_receivewal');
 
 -- $SAMPLE stands for nothing, or for which part of the table is read.
 -- name: jobs

@@ -222,6 +222,22 @@ class TestPostgres(CheckContract):
             done.output
         )
 
+    @pytest.mark.slow
+    async def test_asynchronous_standbys_are_only_noted(
+        self, server: services.Postgres, engine: Engine, tmp_path: Path
+    ) -> None:
+        """What receives the log is one, as far as the server knows."""
+        program, url = server._bin / "pg_receivewal", f"{server.url('postgres')}?application_name=standby"
+        receiver = await asyncio.create_subprocess_exec(str(program), f"--dbname={url}", f"--directory={tmp_path}")
+        try:
+            async with asyncio.timeout(30):
+                while "Note: All standbys" not in (done := await roost_store("check", url=engine[0])).stdout:
+                    assert done.exit_code == 0, done.output
+        finally:
+            receiver.terminate()
+            await receiver.wait()
+        assert (done.exit_code, "run `roost store restored` after a failover" in done.stdout) == (0, True)
+
     async def test_a_clock_that_was_set_back_is_only_noted(self, engine: Engine) -> None:
         engine[1]("DELETE FROM jobs; DELETE FROM requests")
         engine[1]("UPDATE clock SET ahead = '3 hours', ticked_at = now() + interval '4 hours'")

@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 
 from bench.support import services
+from roost.backend.engines import administration
 from roost.backend.store.administration import TOKENS_PER_S, Backup
 from roost.backend.store.port import Store, StoreLimits
 from roost.backend.store.sqlite.sqlite_store import SqliteStore
+from roost.wire.errors import Misuse
 from roost.wire.messages.lock import GatewayPoll, Grant, PutPart, RequestState, Verdict
 from roost.wire.messages.outcome import Outcome
 from tests.backend.conftest import new_store as new_store
@@ -153,7 +155,9 @@ async def live(engine: Engine) -> Given:
 class RestoredContract:
     """What both engines do."""
 
-    async def test_no_token_or_job_id_is_given_again_and_nobody_of_before_goes_on(self, engine: Engine) -> None:
+    async def test_p30_no_token_or_job_id_is_given_again_after_a_restoration_and_nobody_of_before_goes_on(
+        self, engine: Engine
+    ) -> None:
         given = await live(engine)
         await engine.restore()
         done = await roost_store("restored", "--yes", url=engine.url("restored"))
@@ -248,6 +252,17 @@ class RestoredContract:
         assert grant.token < 1e12
         await store.stop()
 
+    async def test_nothing_is_changed_when_a_lock_server_started_while_it_asked(self, engine: Engine) -> None:
+        given = await live(engine)
+        await engine.restore()
+        opened = administration(engine.url("restored"), LIMITS)
+        backup = await opened.look_back()
+        store = await engine.open("restored")
+        with pytest.raises(Misuse, match="stop all lock servers first"):
+            await opened.go_on(backup)
+        assert await Desk(store).beat(given.before["running"]) is Verdict.OK
+        await store.stop()
+
     async def test_it_asks_first(self, engine: Engine) -> None:
         given = await live(engine)
         await engine.restore()
@@ -280,7 +295,7 @@ class TestSqlite(RestoredContract):
         return SqliteEngine(tmp_path)
 
 
-def test_a_second_restoration_goes_on_after_a_busy_store_too() -> None:
+def test_p30_a_second_restoration_goes_on_after_a_busy_store_too() -> None:
     """Time in milliseconds alone would give tokens again that came faster than one a millisecond since the first."""
     first = Backup(ticked_at=1_000_000.0, now=1_000_100.0, waiting=0, running=0, overdue=0, ended=0, forgotten=0)
     base = first.next_number(5)
