@@ -2,7 +2,7 @@
 
 The whole system of another version runs in separate processes over a real RabbitMQ, PostgreSQL and Redis. Its Python
 clients always have a job in flight each, and are of the other version until the end. The parts are replaced by those of
-this code one by one, in the order of docs/how-to/operate.md: a new one is started, then the old one receives
+this code one by one, in the order of docs/how-to/upgrade.md: a new one is started, then the old one receives
 SIGTERM. Replicas of discovery have fixed addresses, so each is ended first, and started again at the same port. The
 report fails when a client sees an error, when a result is lost, incomplete or comes twice, or when a part does not end
 in order.
