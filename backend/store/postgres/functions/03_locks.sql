@@ -42,9 +42,12 @@ $$;
 CREATE FUNCTION try_reserve_lock() RETURNS boolean LANGUAGE sql VOLATILE AS
 'SELECT pg_try_advisory_xact_lock(special_space(), 1)';
 
--- What a batch holds: the jobs that it concerns beside those that it completes; and of those, the ones that an offer's
--- client waits for or that an offer may join.
-CREATE TYPE concern AS (jobs bigint[], of_offers bigint[]);
+-- What a batch holds, seen once so that the decisions need not look again: the jobs that it concerns beside those that it
+-- completes; of those, the ones that an offer's client waits for or that an offer may join; the ones granted by its nonces;
+-- whether each client, run and nonce is in it once; and when the first of its jobs may be granted to another master.
+CREATE TYPE concern AS (
+  jobs bigint[], of_offers bigint[], of_nonces bigint[], are_distinct boolean, first_grantable_at timestamptz
+);
 
 CREATE FUNCTION lock_batch(
   acquires acquire_command[], offers offer[], completes complete_command[], releases release_command[],
@@ -52,13 +55,16 @@ CREATE FUNCTION lock_batch(
 ) RETURNS concern LANGUAGE plpgsql AS $$
 DECLARE
   c concern;
-BEGIN
-  PERFORM lock_keys(ARRAY(
+  keys integer[] := ARRAY(
     SELECT client_lock(o.client) AS key FROM unnest(offers) o
     UNION SELECT run_lock(o.kind, o.run_key) FROM unnest(offers) o
     UNION SELECT nonce_lock(a.nonce) FROM unnest(acquires) a
     UNION SELECT client_lock(client) FROM unnest(requests) r, unnest(r.clients) client
-    ORDER BY key));
+    ORDER BY key);
+BEGIN
+  PERFORM lock_keys(keys);
+  c.are_distinct := requests = '{}' AND cardinality(keys) = 2 * cardinality(offers) + cardinality(acquires);
+  c.of_offers := '{}';
   IF offers <> '{}' OR requests <> '{}' THEN PERFORM add_gateways(offers, requests, m); END IF;
   IF cardinality(offers) > 0 THEN
     c.of_offers := ARRAY(
@@ -68,9 +74,9 @@ BEGIN
       UNION ALL SELECT j.id FROM unnest(offers) o
       CROSS JOIN LATERAL (SELECT id FROM jobs WHERE kind = o.kind AND run_key = o.run_key OFFSET 0) j);
   END IF;
-  c.jobs := c.of_offers || ARRAY(
-    SELECT j.id FROM unnest(acquires) a CROSS JOIN LATERAL (SELECT id FROM jobs WHERE nonce = a.nonce OFFSET 0) j
-    UNION ALL SELECT r.job FROM unnest(releases) r);
+  c.of_nonces := ARRAY(
+    SELECT j.id FROM unnest(acquires) a CROSS JOIN LATERAL (SELECT id FROM jobs WHERE nonce = a.nonce OFFSET 0) j);
+  c.jobs := c.of_offers || c.of_nonces || ARRAY(SELECT r.job FROM unnest(releases) r);
   IF cardinality(requests) > 0 THEN
     c.jobs := c.jobs || ARRAY(
       SELECT r.job FROM unnest(requests) q
@@ -78,9 +84,11 @@ BEGIN
         SELECT job FROM requests r WHERE client = q.clients[1] AND request = ANY (q.requests) OFFSET 0) r
       WHERE q.what <> 'detach' AND r.job IS NOT NULL);
   END IF;
-  PERFORM 1 FROM jobs
+  SELECT min(coalesce(lease_until, '-infinity')) INTO c.first_grantable_at FROM (
+    SELECT lease_until, finished_at FROM jobs
     WHERE id = ANY (c.jobs || ARRAY(SELECT done.job FROM unnest(completes) done))
-    ORDER BY id FOR UPDATE;
+    ORDER BY id FOR UPDATE) AS held
+  WHERE finished_at IS NULL;
   RETURN c;
 END $$;
 

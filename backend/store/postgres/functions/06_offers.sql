@@ -5,7 +5,9 @@
 CREATE TYPE looked AS (what text, job bigint, stale_run bigint);
 
 -- Looks at offers none of which has the client or the run of another one, in their order. Their locks are held.
-CREATE FUNCTION look_at_offers(offers offer[], l limits, m moment) RETURNS looked[] LANGUAGE plpgsql AS $$
+-- `are_concerned` is false when no client of theirs waits for a job, and none of their runs is there.
+CREATE FUNCTION look_at_offers(offers offer[], are_concerned boolean, l limits, m moment) RETURNS looked[]
+LANGUAGE plpgsql AS $$
 DECLARE
   all_looked looked[];
 BEGIN
@@ -22,9 +24,10 @@ BEGIN
   LEFT JOIN LATERAL (
     SELECT state FROM requests WHERE client = o.client AND request = o.request OFFSET 0) known ON true
   LEFT JOIN LATERAL (
-    SELECT id, started_at FROM jobs WHERE kind = o.kind AND run_key = o.run_key OFFSET 0) run ON true
+    SELECT id, started_at FROM jobs WHERE are_concerned AND kind = o.kind AND run_key = o.run_key OFFSET 0) run ON true
   CROSS JOIN LATERAL (
-    SELECT count(*) FROM (SELECT job, state FROM requests WHERE client = o.client AND is_open OFFSET 0) r
+    SELECT count(*) FROM (
+      SELECT job, state FROM requests WHERE are_concerned AND client = o.client AND is_open OFFSET 0) r
     CROSS JOIN LATERAL (SELECT 1 FROM jobs WHERE id = r.job AND state IN ('waiting', 'running') OFFSET 0) j
     WHERE r.state = 'waiting') live;
   RETURN coalesce(all_looked, '{}');

@@ -10,12 +10,13 @@ CREATE TYPE candidates AS (jobs bigint[], numbers integer[], are_special boolean
 -- Makes acquire decisions; `offers` is all of the batch, and theirs are `first` to `last`. No two of these offers have a
 -- client or a run in common, and no two decisions a nonce.
 CREATE FUNCTION acquire(
-  acquires acquire_command[], offers offer[], l limits, m moment, OUT grants granted[], OUT finished request_status[]
+  acquires acquire_command[], offers offer[], c concern, l limits, m moment,
+  OUT grants granted[], OUT finished request_status[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
   first integer := acquires[1].first_offer;
   here offer[] := offers[first : acquires[cardinality(acquires)].last_offer];
-  all_looked looked[] := look_at_offers(here, l, m);
+  all_looked looked[] := look_at_offers(here, NOT c.are_distinct OR c.of_offers <> '{}', l, m);
   found candidates;
 BEGIN
   finished := '{}';
@@ -23,7 +24,7 @@ BEGIN
     finished := report_offers(acquires, here, all_looked);
     UPDATE jobs SET run_key = NULL WHERE id = ANY (ARRAY(SELECT k.stale_run FROM unnest(all_looked) k));
   END IF;
-  grants := grants_of_nonces(acquires, m);
+  grants := CASE WHEN c.are_distinct AND c.of_nonces = '{}' THEN '{}' ELSE grants_of_nonces(acquires, m) END;
   found := share_out(acquires, grants, find_candidates(acquires, here, all_looked, l, m), l, m);
   grants := grants || write_acquired(acquires, here, all_looked, found, l, m);
 END $$;

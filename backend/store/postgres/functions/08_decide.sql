@@ -54,7 +54,7 @@ BEGIN
   SELECT coalesce(array_agg(ROW(u.place, u.job, u.token, u.state, u.ending, u.has_parts)::complete_command), '{}') INTO free
   FROM (SELECT *, count(*) OVER (PARTITION BY job) AS count FROM unnest(completes)) u
   WHERE u.count = 1 AND u.job <> ALL (c.jobs)
-    AND NOT (are_acquired AND EXISTS (
+    AND NOT (are_acquired AND coalesce(c.first_grantable_at <= m.now, false) AND EXISTS (
       SELECT 1 FROM jobs WHERE id = u.job AND (state = 'waiting' OR m.may_reap AND lease_until <= m.now) OFFSET 0));
   RETURN free;
 END $$;
@@ -104,7 +104,7 @@ BEGIN
   grants := '{}';
   finished := '{}';
   FOREACH turn_end IN ARRAY turns.ends LOOP
-    given := acquire(turns.split[start : turn_end], offers, l, m);
+    given := acquire(turns.split[start : turn_end], offers, c, l, m);
     grants := grants || given.grants;
     finished := finished || given.finished;
     start := turn_end + 1;
@@ -118,8 +118,8 @@ CREATE FUNCTION divide(
   acquires acquire_command[], offers offer[], c concern, m moment, OUT split acquire_command[], OUT ends integer[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
-  earlier integer[] := earlier_alike(offers);
-  is_each_alone boolean := cardinality(acquires) > 1 AND (
+  earlier integer[] := CASE WHEN NOT c.are_distinct THEN earlier_alike(offers) END;
+  is_each_alone boolean := cardinality(acquires) > 1 AND (NOT c.are_distinct OR c.of_offers <> '{}') AND (
     EXISTS (SELECT 1 FROM unnest(acquires) a GROUP BY a.nonce HAVING count(*) > 1)
     OR EXISTS (SELECT 1 FROM unnest(c.of_offers) named (id)
                CROSS JOIN LATERAL (SELECT * FROM jobs WHERE id = named.id OFFSET 0) j WHERE is_endangered(j, m)));
