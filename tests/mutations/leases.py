@@ -11,6 +11,7 @@ from tests.mutations.places import (
     GRANTS,
     INTAKE,
     LEDGER,
+    LOCKS,
     MASTER,
     MASTER_TESTS,
     PAGE,
@@ -176,7 +177,10 @@ LEASES = (
     Mutation(
         "P8 (PostgreSQL)",
         "the nonce is not compared",
-        (Change(GRANTS, "FROM jobs WHERE nonce = a.nonce OFFSET 0) j", "FROM jobs OFFSET 0) j"),),
+        (
+            Change(LOCKS, "(SELECT id FROM jobs WHERE nonce = a.nonce OFFSET 0) j", "(SELECT id FROM jobs OFFSET 0) j"),
+            Change(GRANTS, "FROM jobs WHERE nonce = a.nonce OFFSET 0) j", "FROM jobs OFFSET 0) j"),
+        ),
         contract("postgresql", "(p8 or p9 or p16)"),
     ),
     Mutation(

@@ -163,7 +163,7 @@ REQUESTS_AND_RESULTS = (
     Mutation(
         "P11 (PostgreSQL)",
         "a job's row is not locked before its state is looked at",
-        (Change(LOCKS, "ORDER BY id FOR UPDATE;\n  RETURN c;", "ORDER BY id;\n  RETURN c;"),),
+        (Change(LOCKS, "ORDER BY id FOR UPDATE) AS held", "ORDER BY id) AS held"),),
         (SHARED, "-k", "p11 or p14"),
     ),
     Mutation(
