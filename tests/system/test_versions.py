@@ -89,7 +89,9 @@ class Clients:
             for witness in self.witnesses:
                 await witness.until(lambda witness=witness: not witness.lost())  # type: ignore[misc]
         for witness in self.witnesses:
-            assert (witness.doubled(), witness.strayed()) == ([], [])
+            # `busy` is an honest answer: a request may cross the move to another gateway that still has the one before
+            strayed = [each for each in witness.strayed() if "code='busy'" not in each]
+            assert (witness.doubled(), strayed) == ([], [])
 
     async def see_progress(self) -> None:
         """Wait until a master and a worker work on the newest job."""

@@ -1,11 +1,12 @@
 -- Offers: what each of them is, looked at together. They are written with the grants: see acquire.
 
--- new: a job is to be added; join: it shares the job (P9); refused: over the client's limit (P10); repeat: known (P3).
--- stale_run is the job that may be joined no longer because it is too old for this offer.
+-- new: a job is to be added; same: it shares the one that an offer before it adds; join: it shares the job (P9); refused:
+-- over the client's limit (P10); repeat: known (P3). stale_run is the job that may be joined no longer because it is too
+-- old for this offer.
 CREATE TYPE looked AS (what text, job bigint, stale_run bigint);
 
--- Looks at offers none of which has the client or the run of another one, in their order. Their locks are held.
--- `are_concerned` is false when no client of theirs waits for a job, and none of their runs is there.
+-- Looks at offers none of which has the client of another one, in their order. Their locks are held. `are_concerned` is
+-- false when no client of theirs waits for a job, and none of their runs is there or named twice.
 CREATE FUNCTION look_at_offers(offers offer[], are_concerned boolean, l limits, m moment) RETURNS looked[]
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -30,7 +31,23 @@ BEGIN
       SELECT job, state FROM requests WHERE are_concerned AND client = o.client AND is_open OFFSET 0) r
     CROSS JOIN LATERAL (SELECT 1 FROM jobs WHERE id = r.job AND state IN ('waiting', 'running') OFFSET 0) j
     WHERE r.state = 'waiting') live;
-  RETURN coalesce(all_looked, '{}');
+  RETURN coalesce(CASE WHEN are_concerned THEN share_new(offers, all_looked) ELSE all_looked END, '{}');
+END $$;
+
+-- After an offer that adds a job, later ones for its run share that job: it is younger than any of them may ask.
+CREATE FUNCTION share_new(offers offer[], all_looked looked[]) RETURNS looked[] LANGUAGE plpgsql AS $$
+DECLARE
+  shared looked[];
+BEGIN
+  SELECT array_agg(CASE WHEN o.what IN ('new', 'join') AND o.is_added_before THEN ROW('same', NULL, NULL)::looked
+    ELSE ROW(o.what, o.job, o.stale_run)::looked END ORDER BY o.n)
+  INTO shared FROM (
+    SELECT n, what, job, stale_run, coalesce(bool_or(what = 'new') OVER (
+        PARTITION BY kind, run_key ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), false) AS is_added_before
+    FROM unnest(offers, all_looked) WITH ORDINALITY
+      AS u (client, request, gateway, epoch, kind, spec, run_key, fresh_s, max_seconds, priority, stream, digest,
+            what, job, stale_run, n)) AS o;
+  RETURN shared;
 END $$;
 
 -- What is to be told of an offer at once; nothing of one that was taken.

@@ -8,7 +8,7 @@ CREATE TYPE reservation AS (job bigint, master text);
 CREATE TYPE candidates AS (jobs bigint[], numbers integer[], are_special boolean[], takers integer[], serials integer[]);
 
 -- Makes acquire decisions; `offers` is all of the batch, and theirs are `first` to `last`. No two of these offers have a
--- client or a run in common, and no two decisions a nonce.
+-- client in common, and no two decisions a nonce.
 CREATE FUNCTION acquire(
   acquires acquire_command[], offers offer[], c concern, l limits, m moment,
   OUT grants granted[], OUT finished request_status[]
@@ -39,7 +39,7 @@ DECLARE
 BEGIN
   FOREACH a IN ARRAY acquires LOOP
     FOR n IN a.first_offer - first + 1 .. a.last_offer - first + 1 LOOP
-      CONTINUE WHEN (all_looked[n]).what IN ('new', 'join');
+      CONTINUE WHEN (all_looked[n]).what IN ('new', 'same', 'join');
       told := report_offer(a.place, here[n], (all_looked[n]).what);
       IF told.state IS NOT NULL THEN finished := finished || told; END IF;
     END LOOP;
@@ -248,8 +248,9 @@ BEGIN
     FROM fresh WHERE what = 'new'
   ), asked AS (
     INSERT INTO requests AS r (client, request, spec_digest, job, gateway, epoch, state, stream, created_at)
-    SELECT client, request, digest, job, gateway, epoch, CASE what WHEN 'refused' THEN 'refused' ELSE 'waiting' END, stream,
-      m.now
+    SELECT client, request, digest,
+      CASE what WHEN 'same' THEN max(job) FILTER (WHERE what = 'new') OVER (PARTITION BY kind, run_key) ELSE job END,
+      gateway, epoch, CASE what WHEN 'refused' THEN 'refused' ELSE 'waiting' END, stream, m.now
     FROM fresh
     ON CONFLICT (client, request) DO UPDATE SET spec_digest = excluded.spec_digest, job = excluded.job,
       state = excluded.state, stream = excluded.stream,

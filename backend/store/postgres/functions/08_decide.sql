@@ -112,7 +112,7 @@ BEGIN
 END $$;
 
 -- Divides acquire decisions into turns, each of which may be made at once: up to which decision each goes. A turn has each
--- client, run and nonce once; where an offer would be the second, its decision is split, and its head grants nothing. When
+-- client and nonce once; where an offer would be the second, its decision is split, and its head grants nothing. When
 -- a decision may end a job that a later offer is about, each is a turn of its own.
 CREATE FUNCTION divide(
   acquires acquire_command[], offers offer[], c concern, m moment, OUT split acquire_command[], OUT ends integer[]
@@ -155,18 +155,17 @@ BEGIN
   ends := ends || cardinality(split);
 END $$;
 
--- For each offer the number of the last one before it that has the same client or run, or 0; null when none has.
+-- For each offer the number of the last one before it that has the same client, or 0; null when none has.
 CREATE FUNCTION earlier_alike(offers offer[]) RETURNS integer[] LANGUAGE plpgsql AS $$
 DECLARE
   earlier integer[];
 BEGIN
   IF cardinality(offers) < 2 THEN RETURN NULL; END IF;
-  SELECT array_agg(greatest(alike.of_client, alike.of_run, 0) ORDER BY alike.n) INTO earlier
+  SELECT array_agg(greatest(alike.of_client, 0) ORDER BY alike.n) INTO earlier
   FROM (
-    SELECT n, lag(n) OVER (PARTITION BY client ORDER BY n) AS of_client,
-      lag(n) OVER (PARTITION BY kind, run_key ORDER BY n) AS of_run
+    SELECT n, lag(n) OVER (PARTITION BY client ORDER BY n) AS of_client
     FROM unnest(offers) WITH ORDINALITY AS o (client, request, gateway, epoch, kind, spec, run_key, fresh_s, max_seconds,
                                               priority, stream, digest, n)) AS alike
-  HAVING max(greatest(alike.of_client, alike.of_run)) IS NOT NULL;
+  HAVING max(alike.of_client) IS NOT NULL;
   RETURN earlier;
 END $$;
